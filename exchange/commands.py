@@ -1,0 +1,258 @@
+"""Commands: imperatives, the only way into the engine.
+
+A command is one record of 64-byte little-endian slots. The first 24 bytes are common (`HEADER`); hot commands
+have a fixed layout given here as numpy dtypes (mirrored by `exchange/records.pxd`), longer data follows in
+further slots. Cold commands carry a msgpack payload after an 8-byte length field.
+"""
+
+from collections.abc import Iterable, Sequence
+from enum import IntEnum
+from typing import Any
+
+import msgspec
+import numpy as np
+
+RECORD_VERSION = 1
+SLOT_BYTES = 64
+HEADER_BYTES = 24
+LABEL_MAX_BYTES = 64
+NO_INSTRUMENT = 0xFFFFFFFF
+ANY_CURRENCY = 0xFFFF
+ANY_KIND = 0xFF
+
+
+class CommandKind(IntEnum):
+    PLACE_ORDER = 1
+    CANCEL_ORDER = 2
+    CANCEL_ALL = 3
+    EDIT_ORDER = 4
+    UPDATE_MARKS = 5
+    TICK = 6
+    PLACE_BID = 7
+    GRANT_FUND_LEASE = 8
+    SETTLE_FUND_LEASE = 9
+    CHECKPOINT = 10
+    # cold: msgpack payload
+    GENESIS = 32
+    LIST_INSTRUMENTS = 33
+    CREATE_ACCOUNT = 34
+    DEPOSIT = 35
+    WITHDRAW = 36
+    SET_INSTRUMENT_STATE = 37
+    ENDOW_FUND = 38
+    SWEEP_DUST = 39
+    CHANGE_MARGIN_MODEL = 40
+    UPGRADE = 41
+
+
+class Side(IntEnum):
+    BUY = 0
+    SELL = 1
+
+
+class OrderType(IntEnum):
+    LIMIT = 0
+    MARKET = 1
+
+
+class TimeInForce(IntEnum):
+    GOOD_TIL_CANCELLED = 0
+    IMMEDIATE_OR_CANCEL = 1
+    FILL_OR_KILL = 2
+
+
+class OrderFlag(IntEnum):
+    POST_ONLY = 1
+    REJECT_POST_ONLY = 2
+    REDUCE_ONLY = 4
+    UNIQUE_LABEL = 8
+    PRICE_ADJUSTED = 16
+    RISK_REDUCING = 32
+
+
+HEADER = [
+    ("kind", "<u2"),
+    ("slots", "<u2"),
+    ("account_id", "<u4"),
+    ("seq", "<u8"),
+    ("time_ns", "<i8"),
+]
+PLACE_ORDER = np.dtype(
+    [
+        *HEADER,
+        ("instrument", "<u4"),
+        ("side", "u1"),
+        ("order_type", "u1"),
+        ("time_in_force", "u1"),
+        ("flags", "u1"),
+        ("price_units", "<i8"),
+        ("quantity_lots", "<i8"),
+        ("key_id", "<u4"),
+        ("label_bytes", "<u2"),
+        ("reserved", "<u2"),
+        ("valid_until_ns", "<i8"),
+    ]
+)
+CANCEL_ORDER = np.dtype(
+    [
+        *HEADER,
+        ("order_id", "<u8"),
+        ("key_id", "<u4"),
+        ("reason", "<u2"),
+        ("reserved", "V26"),
+    ]
+)
+CANCEL_ALL = np.dtype(
+    [
+        *HEADER,
+        ("instrument", "<u4"),
+        ("currency", "<u2"),
+        ("instrument_kind", "u1"),
+        ("order_type", "u1"),
+        ("key_id", "<u4"),
+        ("reason", "<u2"),
+        ("label_bytes", "<u2"),
+        ("reserved", "V24"),
+    ]
+)
+EDIT_ORDER = np.dtype(
+    [
+        *HEADER,
+        ("order_id", "<u8"),
+        ("price_units", "<i8"),
+        ("quantity_lots", "<i8"),
+        ("flags", "u1"),
+        ("reserved0", "V3"),
+        ("key_id", "<u4"),
+        ("reserved1", "V8"),
+    ]
+)
+UPDATE_MARKS = np.dtype(
+    [
+        *HEADER,
+        ("underlying", "<u2"),
+        ("forward_count", "<u2"),
+        ("vol_count", "<u4"),
+        ("index_price_e8", "<i8"),
+        ("source_time_ns", "<i8"),
+        ("reserved", "V16"),
+    ]
+)
+FORWARD_ENTRY = np.dtype([("expiry_ns", "<i8"), ("forward_e8", "<i8")])
+VOL_ENTRY = np.dtype([("instrument", "<u4"), ("vol_e6", "<u4")])
+TICK = np.dtype([*HEADER, ("reserved", "V40")])
+PLACE_BID = np.dtype(
+    [
+        *HEADER,
+        ("auction_id", "<u8"),
+        ("phase", "u1"),
+        ("reserved0", "V3"),
+        ("share_ppm", "<u4"),
+        ("limit_minor", "<i8"),
+        ("key_id", "<u4"),
+        ("reserved1", "V12"),
+    ]
+)
+GRANT_FUND_LEASE = np.dtype(
+    [
+        *HEADER,
+        ("lease_id", "<u8"),
+        ("amount_minor", "<i8"),
+        ("currency", "<u2"),
+        ("exhausted", "u1"),
+        ("reserved", "V21"),
+    ]
+)
+SETTLE_FUND_LEASE = np.dtype(
+    [
+        *HEADER,
+        ("lease_id", "<u8"),
+        ("used_minor", "<i8"),
+        ("currency", "<u2"),
+        ("reserved", "V22"),
+    ]
+)
+CHECKPOINT = np.dtype([*HEADER, ("chain_sha256", "V32"), ("event_count", "<u8")])
+PAYLOAD = np.dtype([*HEADER, ("payload_bytes", "<u8")])
+
+LAYOUTS: dict[CommandKind, np.dtype[Any]] = {
+    CommandKind.PLACE_ORDER: PLACE_ORDER,
+    CommandKind.CANCEL_ORDER: CANCEL_ORDER,
+    CommandKind.CANCEL_ALL: CANCEL_ALL,
+    CommandKind.EDIT_ORDER: EDIT_ORDER,
+    CommandKind.UPDATE_MARKS: UPDATE_MARKS,
+    CommandKind.TICK: TICK,
+    CommandKind.PLACE_BID: PLACE_BID,
+    CommandKind.GRANT_FUND_LEASE: GRANT_FUND_LEASE,
+    CommandKind.SETTLE_FUND_LEASE: SETTLE_FUND_LEASE,
+    CommandKind.CHECKPOINT: CHECKPOINT,
+}
+FIRST_COLD = CommandKind.GENESIS
+
+
+def slots_for(byte_count: int) -> int:
+    """Whole 64-byte slots that hold `byte_count` bytes."""
+    return -(-byte_count // SLOT_BYTES)
+
+
+def record(kind: CommandKind, account_id: int = 0, tail: bytes = b"", **fields: Any) -> bytearray:
+    """One hot command, seq and time still zero (the sequencer stamps them); `tail` follows the fixed layout."""
+    layout = LAYOUTS[kind]
+    slots = slots_for(layout.itemsize + len(tail))
+    buffer = bytearray(slots * SLOT_BYTES)
+    view = np.frombuffer(buffer, dtype=layout, count=1)[0]
+    view["kind"] = kind
+    view["slots"] = slots
+    view["account_id"] = account_id
+    for name, value in fields.items():
+        view[name] = value
+    buffer[layout.itemsize : layout.itemsize + len(tail)] = tail
+    return buffer
+
+
+def cold(kind: CommandKind, payload: Any, account_id: int = 0) -> bytearray:
+    """One cold command: `payload` is any msgspec-encodable value."""
+    body = msgspec.msgpack.encode(payload)
+    slots = slots_for(PAYLOAD.itemsize + len(body))
+    if slots > 0xFFFF:
+        raise ValueError(f"payload of {len(body)} bytes exceeds one record")
+    buffer = bytearray(slots * SLOT_BYTES)
+    view = np.frombuffer(buffer, dtype=PAYLOAD, count=1)[0]
+    view["kind"] = kind
+    view["slots"] = slots
+    view["account_id"] = account_id
+    view["payload_bytes"] = len(body)
+    buffer[PAYLOAD.itemsize : PAYLOAD.itemsize + len(body)] = body
+    return buffer
+
+
+def payload(buffer: bytes | bytearray | memoryview) -> bytes:
+    """The msgpack bytes of a cold command."""
+    size = int(np.frombuffer(buffer, dtype=PAYLOAD, count=1)[0]["payload_bytes"])
+    if PAYLOAD.itemsize + size > len(buffer):
+        raise ValueError("payload length exceeds the record")
+    return bytes(buffer[PAYLOAD.itemsize : PAYLOAD.itemsize + size])
+
+
+def update_marks(
+    underlying: int,
+    index_price_e8: int,
+    source_time_ns: int,
+    forwards: Iterable[tuple[int, int]],
+    vols: Sequence[tuple[int, int]] | np.ndarray[Any, Any],
+) -> bytearray:
+    """A whole surface as one command: (expiry_ns, forward_e8) pairs, then (instrument, vol_e6) pairs.
+
+    A vol quoted for either option of a (strike, expiry) pair applies to both.
+    """
+    forward_array = np.array(list(forwards), dtype=FORWARD_ENTRY)
+    vol_array = np.asarray(vols, dtype=VOL_ENTRY)
+    return record(
+        CommandKind.UPDATE_MARKS,
+        tail=forward_array.tobytes() + vol_array.tobytes(),
+        underlying=underlying,
+        forward_count=len(forward_array),
+        vol_count=len(vol_array),
+        index_price_e8=index_price_e8,
+        source_time_ns=source_time_ns,
+    )

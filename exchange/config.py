@@ -1,0 +1,239 @@
+"""The venue's configuration: the payload of the genesis command, so a replay needs nothing else.
+
+All figures are integers with their unit in the name (`_ppm` parts per million, `_e8` 1e-8, `_ns` nanoseconds,
+`_minor` minor units of the currency). Derived figures and cross-checks: `exchange/config_checks.py`.
+"""
+
+from typing import Literal
+
+import msgspec
+
+MarginModel = Literal["segregated_pm", "cross_pm"]
+MARGIN_MODELS: tuple[MarginModel, ...] = ("segregated_pm", "cross_pm")
+InstrumentKind = Literal["perpetual", "future", "option"]
+INSTRUMENT_KINDS: tuple[InstrumentKind, ...] = ("perpetual", "future", "option")
+
+
+class Struct(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Base of all configuration: immutable, unknown fields are errors."""
+
+
+class Currency(Struct):
+    """A ledger currency. `exponent` e: one coin is 10**e minor units."""
+
+    name: str
+    exponent: int
+    haircut_ppm: int = 0
+    debt_ppm: int = 1_000_000
+    underlying: str | None = None
+    """The underlying whose index values this currency in USD; None: worth one USD."""
+
+
+class MatrixParameters(Struct):
+    """The `matrix` grid of the portfolio model (price steps x vol moves, damped extended moves, roll, delta)."""
+
+    name: str = "matrix"
+    version: int = 1
+    price_range_ppm: int = 160_000
+    price_steps_per_side: int = 4
+    vol_up_ppm: int = 500_000
+    vol_down_ppm: int = 250_000
+    vol_up_floor_e6: int = 500_000
+    vega_power_short_ppm: int = 300_000
+    vega_power_long_ppm: int = 130_000
+    vega_power_boundary_days: int = 30
+    vol_multiplier_floor_ppm: int = 10_000
+    extended_moves_ppm: tuple[int, ...] = (
+        -660_000,
+        -330_000,
+        500_000,
+        1_000_000,
+        2_000_000,
+        3_000_000,
+        4_000_000,
+        5_000_000,
+    )
+    extended_factor_ppm: int = 1_000_000
+    extended_dampener_usd: int = 100_000
+    annualised_move_risk_ppm: int = 75_000
+    minimum_move_ppm: int = 10_000
+    delta_threshold_usd: int = 20_000_000
+    delta_move_per_coin_e9: int = 50_000
+    delta_move_max_ppm: int = 100_000
+    initial_factor_ppm: int = 1_000_000
+    maintenance_factor_ppm: int = 800_000
+
+
+class Underlying(Struct):
+    """A coin with an index in USD."""
+
+    name: str
+    index_name: str
+    matrix: MatrixParameters = MatrixParameters()
+    mark_jump_ppm: int = 200_000
+    """A single index move beyond this is refused (held) unless the next update confirms it."""
+    mark_stale_ns: int = 10_000_000_000
+    perpetual_bound_ppm: int = 5_000
+    """The perpetual's mark stays within this of the index."""
+    perpetual_ema_ns: int = 30_000_000_000
+    funding_clamp_ppm: int = 5_000
+    funding_deadband_ppm: int = 250
+    funding_period_ns: int = 28_800_000_000_000
+
+
+class TickStep(Struct):
+    """From `above_units` (in price units) on, prices are multiples of `tick_units`."""
+
+    above_units: int
+    tick_units: int
+
+
+class Fees(Struct):
+    """Rates of notional (futures: of value; options: of one coin or of the index, capped)."""
+
+    maker_ppm: int = 0
+    taker_ppm: int = 500
+    delivery_ppm: int = 150
+    option_cap_ppm: int = 125_000
+    """Options: a fee is at most this share of the premium."""
+
+
+class Instrument(Struct):
+    """One listed contract, complete: what `ListInstruments` carries."""
+
+    name: str
+    kind: InstrumentKind
+    underlying: str
+    settlement: str
+    """Currency of premium, P&L and fees."""
+    inverse: bool
+    """Futures: quoted in USD, settled in the coin. Options: quoted and settled in the coin."""
+    price_unit_e8: int
+    """Smallest tick step in 1e-8 of the quote currency."""
+    lot_size_e8: int
+    """Contract size of a lot in 1e-8: USD for inverse futures, coin otherwise."""
+    tick_steps: tuple[TickStep, ...] = (TickStep(above_units=0, tick_units=1),)
+    expiry_ns: int = 0
+    strike_e8: int = 0
+    option_type: Literal["call", "put"] | None = None
+    min_quantity_lots: int = 1
+    max_quantity_lots: int = 10_000_000
+    max_price_units: int = 4_000_000
+    max_position_lots: int = 100_000_000
+    fees: Fees = Fees()
+
+
+class ListingRule(Struct, kw_only=True):
+    """How a feed's chain becomes instruments of one (underlying, settlement) pair."""
+
+    underlying: str
+    settlement: str
+    inverse: bool
+    kinds: tuple[InstrumentKind, ...] = INSTRUMENT_KINDS
+    future_price_unit_e8: int
+    future_lot_size_e8: int
+    option_price_unit_e8: int
+    option_lot_size_e8: int
+    option_tick_steps: tuple[TickStep, ...] = (TickStep(above_units=0, tick_units=1),)
+    future_tick_steps: tuple[TickStep, ...] = (TickStep(above_units=0, tick_units=1),)
+    future_fees: Fees = Fees()
+    option_fees: Fees = Fees(maker_ppm=300, taker_ppm=300)
+    future_max_price_units: int = 4_000_000
+    option_max_price_units: int = 262_143
+
+
+class Limits(Struct):
+    """Bounds that keep every product inside its integer and every queue finite."""
+
+    max_accounts: int = 1_000_000
+    max_instruments: int = 16_384
+    max_open_orders_per_account: int = 5_000
+    max_open_orders: int = 2_000_000
+    max_balance_minor: int = 1 << 60
+    max_row: int = 1 << 40
+    """Largest risk row entry; a mark that would exceed it is refused."""
+    max_time_step_ns: int = 7 * 86_400_000_000_000
+    price_band_ppm: int = 200_000
+    """Futures: limit prices of buys above, of sells below the mark by more than this are refused."""
+    option_band_coin_ppm: int = 50_000
+    """Options: the same, as a share of the coin, plus `price_band_ppm` of the mark."""
+    max_events_per_command: int = 65_536
+
+
+class Liquidation(Struct):
+    """Parameters of the minimal liquidation: one auction of the whole portfolio."""
+
+    warning_ppm: int = 1_250_000
+    """Level WARNING where equity is below this share of maintenance margin."""
+    buffer_ppm: int = 150_000
+    discount_start_ppm: int = 950_000
+    discount_cutoff_ppm: int = 700_000
+    fast_ns: int = 60_000_000_000
+    slow_ns: int = 300_000_000_000
+    insolvent_ns: int = 120_000_000_000
+    compensation_cap_ppm: int = 500_000
+    """The fund pays a bidder at most the deficit plus this share of maintenance margin."""
+    batch_ns: int = 250_000_000
+    fee_ppm: int = 20_000
+    """Of the price paid, to the fund; disclosed in the event."""
+    work_per_tick: int = 64
+    max_bids_per_batch: int = 256
+    lease_wait_ns: int = 30_000_000_000
+
+
+class Config(Struct, kw_only=True):
+    """Everything the engine is told at genesis."""
+
+    venue_id: str = "margrave"
+    currencies: tuple[Currency, ...]
+    underlyings: tuple[Underlying, ...]
+    instruments: tuple[Instrument, ...] = ()
+    limits: Limits = Limits()
+    liquidation: Liquidation = Liquidation()
+    checkpoint_every: int = 65_536
+    """Commands between two checkpoints."""
+
+
+class CreateAccount(Struct):
+    """Payload of CREATE_ACCOUNT; `account_id` 0: the engine gives the next one."""
+
+    name: str
+    owner_id: int = 0
+    margin_model: MarginModel = "segregated_pm"
+
+
+class Transfer(Struct):
+    """Payload of DEPOSIT, WITHDRAW (account in the header), ENDOW_FUND and SWEEP_DUST."""
+
+    currency: str
+    amount_minor: int = 0
+    reference: int = 0
+
+
+class InstrumentState(Struct):
+    """Payload of SET_INSTRUMENT_STATE."""
+
+    name: str
+    state: Literal["open", "halted", "close_only"]
+
+
+class ListInstruments(Struct):
+    """Payload of LIST_INSTRUMENTS."""
+
+    instruments: tuple[Instrument, ...]
+
+
+class ChangeMarginModel(Struct):
+    """Payload of CHANGE_MARGIN_MODEL (account in the header)."""
+
+    margin_model: MarginModel
+
+
+def encode(value: Struct) -> bytes:
+    """Canonical msgpack bytes of a configuration value."""
+    return msgspec.msgpack.encode(value)
+
+
+def decode_config(data: bytes) -> Config:
+    """Config from its msgpack bytes; msgspec.ValidationError names the field that is wrong."""
+    return msgspec.msgpack.decode(data, type=Config, strict=False)

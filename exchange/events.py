@@ -1,0 +1,325 @@
+"""Events: past facts, the only way out of the engine. Layout as in `exchange/commands.py`: 64-byte slots.
+
+`account_id` in the header is the account the event belongs to (the taker of a trade; 0 for public facts).
+"""
+
+from collections.abc import Iterator
+from enum import IntEnum
+from typing import Any
+
+import numpy as np
+
+from exchange.commands import HEADER, SLOT_BYTES
+
+
+class EventKind(IntEnum):
+    ORDER_ACCEPTED = 1
+    ORDER_REJECTED = 2
+    TRADE_EXECUTED = 3
+    ORDER_CANCELLED = 4
+    ORDER_EDITED = 5
+    MARKS_UPDATED = 6
+    MARKS_REJECTED = 7
+    COMMAND_REJECTED = 8
+    COMMAND_DONE = 9
+    ACCOUNT_CREATED = 10
+    BALANCE_CHANGED = 11
+    INSTRUMENT_LISTED = 12
+    INSTRUMENT_STATE_CHANGED = 13
+    INSTRUMENT_SETTLED = 14
+    POSITION_SETTLED = 15
+    LEVEL_CHANGED = 16
+    LIQUIDATION_STARTED = 20
+    AUCTION_OPENED = 21
+    BID_ACCEPTED = 22
+    BID_REJECTED = 23
+    AUCTION_LOT_SOLD = 24
+    AUCTION_PHASE_CHANGED = 25
+    AUCTION_CLOSED = 26
+    LIQUIDATION_ENDED = 27
+    FUND_LEASE_REQUESTED = 28
+    FUND_LEASE_GRANTED = 29
+    FUND_DRAWN = 30
+    FUND_LEASE_SETTLED = 31
+    POSITION_TRANSFERRED = 32
+
+
+class BalanceCause(IntEnum):
+    DEPOSIT = 1
+    WITHDRAWAL = 2
+    FUND_ENDOWMENT = 3
+    DUST_SWEEP = 4
+    FUNDING = 5
+    AUCTION_PAYMENT = 6
+    LIQUIDATION_FEE = 7
+    FUND_COVER = 8
+
+
+class Level(IntEnum):
+    """Margin level of an account, from calm to breach; `LEVEL_CHANGED` comes on transitions only."""
+
+    HEALTHY = 0
+    WARNING = 1
+    MAINTENANCE_BREACHED = 2
+
+
+ORDER_ACCEPTED = np.dtype(
+    [
+        *HEADER,
+        ("order_id", "<u8"),
+        ("instrument", "<u4"),
+        ("side", "u1"),
+        ("order_type", "u1"),
+        ("time_in_force", "u1"),
+        ("flags", "u1"),
+        ("price_units", "<i8"),
+        ("quantity_lots", "<i8"),
+        ("key_id", "<u4"),
+        ("label_bytes", "<u2"),
+        ("reserved", "<u2"),
+    ]
+)
+ORDER_REJECTED = np.dtype(
+    [
+        *HEADER,
+        ("instrument", "<u4"),
+        ("reason", "<u2"),
+        ("side", "u1"),
+        ("flags", "u1"),
+        ("price_units", "<i8"),
+        ("quantity_lots", "<i8"),
+        ("order_id", "<u8"),
+        ("detail", "<i8"),
+    ]
+)
+TRADE_EXECUTED = np.dtype(
+    [
+        *HEADER,
+        ("trade_id", "<u8"),
+        ("instrument", "<u4"),
+        ("maker_account_id", "<u4"),
+        ("taker_order_id", "<u8"),
+        ("maker_order_id", "<u8"),
+        ("price_units", "<i8"),
+        ("quantity_lots", "<i8"),
+        ("taker_fee_minor", "<i8"),
+        ("maker_fee_minor", "<i8"),
+        ("taker_realised_minor", "<i8"),
+        ("maker_realised_minor", "<i8"),
+        ("mark_price_e8", "<i8"),
+        ("index_price_e8", "<i8"),
+        ("trade_seq", "<u4"),
+        ("side", "u1"),
+        ("tick_direction", "u1"),
+        ("taker_flags", "u1"),
+        ("maker_flags", "u1"),
+    ]
+)
+ORDER_CANCELLED = np.dtype(
+    [
+        *HEADER,
+        ("order_id", "<u8"),
+        ("instrument", "<u4"),
+        ("reason", "<u2"),
+        ("side", "u1"),
+        ("flags", "u1"),
+        ("price_units", "<i8"),
+        ("remaining_lots", "<i8"),
+        ("quantity_lots", "<i8"),
+    ]
+)
+ORDER_EDITED = np.dtype(
+    [
+        *HEADER,
+        ("order_id", "<u8"),
+        ("instrument", "<u4"),
+        ("side", "u1"),
+        ("flags", "u1"),
+        ("kept_priority", "u1"),
+        ("reserved", "u1"),
+        ("price_units", "<i8"),
+        ("quantity_lots", "<i8"),
+        ("remaining_lots", "<i8"),
+    ]
+)
+MARKS = np.dtype(
+    [
+        *HEADER,
+        ("underlying", "<u2"),
+        ("reason", "<u2"),
+        ("repriced", "<u4"),
+        ("index_price_e8", "<i8"),
+        ("revision", "<u8"),
+        ("detail", "<i8"),
+        ("reserved", "V8"),
+    ]
+)
+COMMAND = np.dtype(
+    [
+        *HEADER,
+        ("command_kind", "<u2"),
+        ("reason", "<u2"),
+        ("count", "<u4"),
+        ("order_id", "<u8"),
+        ("detail", "<i8"),
+        ("reserved", "V16"),
+    ]
+)
+ACCOUNT_CREATED = np.dtype([*HEADER, ("owner_id", "<u4"), ("margin_model", "u1"), ("reserved", "V35")])
+BALANCE_CHANGED = np.dtype(
+    [
+        *HEADER,
+        ("currency", "<u2"),
+        ("cause", "<u2"),
+        ("instrument", "<u4"),
+        ("amount_minor", "<i8"),
+        ("balance_minor", "<i8"),
+        ("reference", "<u8"),
+        ("reserved", "V8"),
+    ]
+)
+INSTRUMENT = np.dtype(
+    [
+        *HEADER,
+        ("instrument", "<u4"),
+        ("state", "u1"),
+        ("previous_state", "u1"),
+        ("reason", "<u2"),
+        ("instrument_id", "<u8"),
+        ("settlement_price_e8", "<i8"),
+        ("reserved", "V16"),
+    ]
+)
+POSITION_SETTLED = np.dtype(
+    [
+        *HEADER,
+        ("instrument", "<u4"),
+        ("reserved0", "<u4"),
+        ("quantity_lots", "<i8"),
+        ("payout_minor", "<i8"),
+        ("realised_minor", "<i8"),
+        ("settlement_price_e8", "<i8"),
+    ]
+)
+LEVEL_CHANGED = np.dtype(
+    [
+        *HEADER,
+        ("level", "u1"),
+        ("previous_level", "u1"),
+        ("currency", "<u2"),
+        ("reserved0", "<u4"),
+        ("equity_minor", "<i8"),
+        ("requirement_minor", "<i8"),
+        ("reserved", "V16"),
+    ]
+)
+AUCTION = np.dtype(
+    [
+        *HEADER,
+        ("auction_id", "<u8"),
+        ("phase", "u1"),
+        ("reserved0", "u1"),
+        ("reason", "<u2"),
+        ("currency", "<u2"),
+        ("reserved1", "<u2"),
+        ("value_minor", "<i8"),
+        ("requirement_minor", "<i8"),
+        ("price_minor", "<i8"),
+    ]
+)
+BID = np.dtype(
+    [
+        *HEADER,
+        ("auction_id", "<u8"),
+        ("bid_id", "<u8"),
+        ("limit_minor", "<i8"),
+        ("share_ppm", "<u4"),
+        ("reason", "<u2"),
+        ("phase", "u1"),
+        ("reserved0", "u1"),
+        ("reserved", "V8"),
+    ]
+)
+AUCTION_LOT_SOLD = np.dtype(
+    [
+        *HEADER,
+        ("auction_id", "<u8"),
+        ("bid_id", "<u8"),
+        ("buyer_account_id", "<u4"),
+        ("share_ppm", "<u4"),
+        ("price_minor", "<i8"),
+        ("fee_minor", "<i8"),
+        ("compensation_minor", "<i8"),
+        ("currency", "<u2"),
+        ("phase", "u1"),
+        ("reserved", "V53"),
+    ]
+)
+POSITION_TRANSFERRED = np.dtype(
+    [
+        *HEADER,
+        ("instrument", "<u4"),
+        ("to_account_id", "<u4"),
+        ("quantity_lots", "<i8"),
+        ("cost_minor", "<i8"),
+        ("auction_id", "<u8"),
+        ("reserved", "V8"),
+    ]
+)
+FUND = np.dtype(
+    [
+        *HEADER,
+        ("lease_id", "<u8"),
+        ("amount_minor", "<i8"),
+        ("currency", "<u2"),
+        ("reason", "<u2"),
+        ("reserved0", "<u4"),
+        ("auction_id", "<u8"),
+        ("remaining_minor", "<i8"),
+    ]
+)
+
+LAYOUTS: dict[EventKind, np.dtype[Any]] = {
+    EventKind.ORDER_ACCEPTED: ORDER_ACCEPTED,
+    EventKind.ORDER_REJECTED: ORDER_REJECTED,
+    EventKind.TRADE_EXECUTED: TRADE_EXECUTED,
+    EventKind.ORDER_CANCELLED: ORDER_CANCELLED,
+    EventKind.ORDER_EDITED: ORDER_EDITED,
+    EventKind.MARKS_UPDATED: MARKS,
+    EventKind.MARKS_REJECTED: MARKS,
+    EventKind.COMMAND_REJECTED: COMMAND,
+    EventKind.COMMAND_DONE: COMMAND,
+    EventKind.ACCOUNT_CREATED: ACCOUNT_CREATED,
+    EventKind.BALANCE_CHANGED: BALANCE_CHANGED,
+    EventKind.INSTRUMENT_LISTED: INSTRUMENT,
+    EventKind.INSTRUMENT_STATE_CHANGED: INSTRUMENT,
+    EventKind.INSTRUMENT_SETTLED: INSTRUMENT,
+    EventKind.POSITION_SETTLED: POSITION_SETTLED,
+    EventKind.LEVEL_CHANGED: LEVEL_CHANGED,
+    EventKind.LIQUIDATION_STARTED: AUCTION,
+    EventKind.AUCTION_OPENED: AUCTION,
+    EventKind.BID_ACCEPTED: BID,
+    EventKind.BID_REJECTED: BID,
+    EventKind.AUCTION_LOT_SOLD: AUCTION_LOT_SOLD,
+    EventKind.AUCTION_PHASE_CHANGED: AUCTION,
+    EventKind.AUCTION_CLOSED: AUCTION,
+    EventKind.LIQUIDATION_ENDED: AUCTION,
+    EventKind.FUND_LEASE_REQUESTED: FUND,
+    EventKind.FUND_LEASE_GRANTED: FUND,
+    EventKind.FUND_DRAWN: FUND,
+    EventKind.FUND_LEASE_SETTLED: FUND,
+    EventKind.POSITION_TRANSFERRED: POSITION_TRANSFERRED,
+}
+
+
+def records(buffer: bytes | bytearray | memoryview) -> Iterator[tuple[EventKind, Any, memoryview]]:
+    """(kind, fields, tail) of each event; fields is a numpy record, tail what follows the fixed layout."""
+    view = memoryview(buffer)
+    offset = 0
+    while offset < len(view):
+        kind = EventKind(int.from_bytes(view[offset : offset + 2], "little"))
+        size = int.from_bytes(view[offset + 2 : offset + 4], "little") * SLOT_BYTES
+        layout = LAYOUTS[kind]
+        fields = np.frombuffer(view, dtype=layout, count=1, offset=offset)[0]
+        yield kind, fields, view[offset + layout.itemsize : offset + size]
+        offset += size
