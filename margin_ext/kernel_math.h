@@ -1,0 +1,110 @@
+/* Template, included once per instruction set: vectors and the elementary functions of the pricing kernels.
+ *
+ * Only + - * /, comparisons and bit operations, each correctly rounded by IEEE 754 and in one fixed order per
+ * lane, so every vector width gives the same bits. Expects NAME(x) and VECTOR_BYTES.
+ */
+typedef double NAME(vd) __attribute__((vector_size(VECTOR_BYTES)));
+typedef int64_t NAME(vl) __attribute__((vector_size(VECTOR_BYTES)));
+typedef uint64_t NAME(vu) __attribute__((vector_size(VECTOR_BYTES)));
+typedef double NAME(vd_memory) __attribute__((vector_size(VECTOR_BYTES), aligned(8), may_alias));
+
+#define VD NAME(vd)
+#define VL NAME(vl)
+#define VU NAME(vu)
+#define LANES (VECTOR_BYTES / 8)
+
+KERNEL_INLINE VD NAME(load)(const double *p) { return *(const NAME(vd_memory) *)p; }
+KERNEL_INLINE void NAME(store)(double *p, VD x) { *(NAME(vd_memory) *)p = x; }
+KERNEL_INLINE VD NAME(splat)(double x) { return x - (VD){0}; }
+
+/* min and max return the second operand when either is NaN. */
+#if VECTOR_BYTES == 64
+KERNEL_INLINE VD NAME(min)(VD a, VD b) { return (VD)_mm512_min_pd((__m512d)a, (__m512d)b); }
+KERNEL_INLINE VD NAME(max)(VD a, VD b) { return (VD)_mm512_max_pd((__m512d)a, (__m512d)b); }
+KERNEL_INLINE VD NAME(where_negative)(VD x, VD a) {
+    return (VD)_mm512_maskz_mov_pd(_mm512_cmp_pd_mask((__m512d)x, _mm512_setzero_pd(), _CMP_LT_OQ), (__m512d)a);
+}
+#else
+#if VECTOR_BYTES == 32
+KERNEL_INLINE VD NAME(min)(VD a, VD b) { return (VD)_mm256_min_pd((__m256d)a, (__m256d)b); }
+KERNEL_INLINE VD NAME(max)(VD a, VD b) { return (VD)_mm256_max_pd((__m256d)a, (__m256d)b); }
+#elif defined(MARGRAVE_X86)
+KERNEL_INLINE VD NAME(min)(VD a, VD b) { return (VD)_mm_min_pd((__m128d)a, (__m128d)b); }
+KERNEL_INLINE VD NAME(max)(VD a, VD b) { return (VD)_mm_max_pd((__m128d)a, (__m128d)b); }
+#else
+KERNEL_INLINE VD NAME(min)(VD a, VD b) {
+    VL less = (VL)(a < b);
+    return (VD)((less & (VL)a) | (~less & (VL)b));
+}
+KERNEL_INLINE VD NAME(max)(VD a, VD b) {
+    VL more = (VL)(a > b);
+    return (VD)((more & (VL)a) | (~more & (VL)b));
+}
+#endif
+/* a where x < 0, else +0. */
+KERNEL_INLINE VD NAME(where_negative)(VD x, VD a) { return (VD)((VL)(x < 0.0) & (VL)a); }
+#endif
+
+KERNEL_INLINE VD NAME(abs)(VD x) { return (VD)((VL)x & 0x7fffffffffffffffLL); }
+/* Gives non-negative `magnitude` the sign bit of `sign`. */
+KERNEL_INLINE VD NAME(with_sign)(VD magnitude, VD sign) {
+    return (VD)((VU)magnitude | ((VU)sign & 0x8000000000000000ULL));
+}
+/* Nearest integer, ties to even, for |x| < 2^51. */
+KERNEL_INLINE VD NAME(round)(VD x) { return (x + ROUND_SHIFTER) - ROUND_SHIFTER; }
+
+KERNEL_INLINE double NAME(largest_lane)(VD x) {
+    double most = x[0];
+    for (int lane = 1; lane < LANES; lane++) most = x[lane] > most ? x[lane] : most;
+    return most;
+}
+KERNEL_INLINE double NAME(least_lane)(VD x) {
+    double least = x[0];
+    for (int lane = 1; lane < LANES; lane++) least = x[lane] < least ? x[lane] : least;
+    return least;
+}
+
+/* exp(x) for -708 <= x <= 0: 2^k e^r with |r| <= ln 2 / 2, e^r = 1 + r + r^2 p(r), p near-minimax of degree 9
+ * (2e-17 relative before rounding), summed as a tree (Estrin) for short dependency chains. */
+KERNEL_INLINE VD NAME(exp_nonpositive)(VD x) {
+    VD shifted = x * LOG2_E + ROUND_SHIFTER;
+    VD k = shifted - ROUND_SHIFTER;
+    VD r = (x - k * LN2_HIGH) - k * LN2_LOW;
+    VD r2 = r * r, r4 = r2 * r2;
+    VD p03 = (EXP_C0 + EXP_C1 * r) + (EXP_C2 + EXP_C3 * r) * r2;
+    VD p47 = (EXP_C4 + EXP_C5 * r) + (EXP_C6 + EXP_C7 * r) * r2;
+    VD p = p03 + (p47 + (EXP_C8 + EXP_C9 * r) * r4) * r4;
+    VD mantissa = (p * r2 + r) + 1.0;
+    return (VD)((VU)mantissa + ((VU)shifted << 52));
+}
+
+/* ln(x) for normal x > 0: x = 2^k (1 + f) with 1 + f in [sqrt(1/2), sqrt 2); with s = f / (2 + f),
+ * ln(1 + f) = f - s (f - s^2 q(s^2)), q near-minimax of degree 7. */
+KERNEL_INLINE VD NAME(log)(VD x) {
+    VU bits = (VU)x;
+    VL exponent = (VL)(bits - SQRT_HALF_BITS) >> 52;
+    VD f = (VD)(bits - ((VU)exponent << 52)) - 1.0;
+    VD k = (VD)(exponent + ROUND_SHIFTER_BITS) - ROUND_SHIFTER;
+    VD s = f / (2.0 + f), t = s * s;
+    VD q = LOG_C7 * t + LOG_C6;
+    q = q * t + LOG_C5;
+    q = q * t + LOG_C4;
+    q = q * t + LOG_C3;
+    q = q * t + LOG_C2;
+    q = q * t + LOG_C1;
+    q = q * t + LOG_C0;
+    VD low = k * LN2_LOW - s * (f - t * q);
+    return k * LN2_HIGH + (f + low);
+}
+
+/* Mills ratio Y(z) = N(-z) / phi(z) as a quotient on [0, 39]: near-minimax, degree (8, 9), 3e-15 relative,
+ * all coefficients positive, so there is no cancellation. The caller shares the division. */
+KERNEL_INLINE void NAME(mills)(VD z, VD *numerator, VD *denominator) {
+    VD z2 = z * z, z4 = z2 * z2, z8 = z4 * z4;
+    VD n03 = (MILLS_P0 + MILLS_P1 * z) + (MILLS_P2 + MILLS_P3 * z) * z2;
+    VD n47 = (MILLS_P4 + MILLS_P5 * z) + (MILLS_P6 + MILLS_P7 * z) * z2;
+    VD d03 = (1.0 + MILLS_Q1 * z) + (MILLS_Q2 + MILLS_Q3 * z) * z2;
+    VD d47 = (MILLS_Q4 + MILLS_Q5 * z) + (MILLS_Q6 + MILLS_Q7 * z) * z2;
+    *numerator = (n03 + n47 * z4) + MILLS_P8 * z8;
+    *denominator = (d03 + d47 * z4) + (MILLS_Q8 + MILLS_Q9 * z) * z8;
+}

@@ -1,0 +1,106 @@
+/* Template: sums and worst cases of risk rows. Every number is an integer-valued double below 2^53, so each sum is
+ * exact and the order of additions cannot matter. S is a multiple of 8. Expects kernel_math.h.
+ */
+static void NAME(row_axpy)(double *v, const double *row, double lots, int count) {
+    for (int j = 0; j < count; j += LANES) NAME(store)(v + j, NAME(load)(v + j) + lots * NAME(load)(row + j));
+}
+
+static double NAME(row_axpy_min)(double *v, const double *row, double lots, int count) {
+    VD least = NAME(splat)(__builtin_inf());
+    for (int j = 0; j < count; j += LANES) {
+        VD updated = NAME(load)(v + j) + lots * NAME(load)(row + j);
+        NAME(store)(v + j, updated);
+        least = NAME(min)(updated, least);
+    }
+    return NAME(least_lane)(least);
+}
+
+/* Accumulators as named variables: an array of them would be left in memory. */
+#define EACH_1(M) M(0)
+#define EACH_2(M) EACH_1(M) M(1)
+#define EACH_4(M) EACH_2(M) M(2) M(3)
+#define EACH_5(M) EACH_4(M) M(4)
+#define EACH_8(M) EACH_5(M) M(5) M(6) M(7)
+#define EACH_10(M) EACH_8(M) M(8) M(9)
+#if VECTOR_BYTES == 64
+#define EACH_WIDE EACH_5
+#define EACH_NARROW EACH_1
+#define WIDE_COLUMNS 40
+#elif VECTOR_BYTES == 32
+#define EACH_WIDE EACH_10
+#define EACH_NARROW EACH_2
+#define WIDE_COLUMNS 40
+#else
+#define EACH_WIDE EACH_8
+#define EACH_NARROW EACH_4
+#define WIDE_COLUMNS 16
+#endif
+#define DECLARE_SUM(i) VD sum##i = {0};
+#define ADD_ROW(i) sum##i += NAME(load)(row + i * LANES) * amount;
+#define STORE_SUM(i) NAME(store)(v + i * LANES, sum##i);
+
+#define SUM_BLOCK(title, EACH)                                                                              \
+    KERNEL_INLINE void NAME(title)(double *v, const double *rows, const int32_t *row_index, const double *lots, \
+                                   int64_t n, int64_t stride) {                                             \
+        EACH(DECLARE_SUM)                                                                                   \
+        for (int64_t i = 0; i < n; i++) {                                                                   \
+            const double *row = rows + row_index[i] * stride;                                               \
+            VD amount = NAME(splat)(lots[i]);                                                               \
+            EACH(ADD_ROW)                                                                                   \
+        }                                                                                                   \
+        EACH(STORE_SUM)                                                                                     \
+    }
+SUM_BLOCK(sum_wide, EACH_WIDE)
+SUM_BLOCK(sum_narrow, EACH_NARROW)
+
+static void NAME(rows_sum)(double *v, const double *rows, const int32_t *row_index, const double *lots, int64_t n,
+                           int count) {
+    int j = 0;
+    for (; j + WIDE_COLUMNS <= count; j += WIDE_COLUMNS) NAME(sum_wide)(v + j, rows + j, row_index, lots, n, count);
+    for (; j < count; j += 8) NAME(sum_narrow)(v + j, rows + j, row_index, lots, n, count);
+}
+
+static void NAME(open_axpy)(double *o, const double *row, double buy_lots, double sell_lots, int count) {
+    VD zero = NAME(splat)(0.0);
+    for (int j = 0; j < count; j += LANES) {
+        VD r = NAME(load)(row + j);
+        VD hurt = buy_lots * NAME(min)(r, zero) + sell_lots * NAME(min)(zero - r, zero);
+        NAME(store)(o + j, NAME(load)(o + j) + hurt);
+    }
+}
+
+/* loss - min(max(loss, 0), dampener) is loss - dampener where that is positive; the outer max with 0 does the rest. */
+static double NAME(worst_loss)(const double *v, const double *o, const double *dampener, int count) {
+    VD zero = NAME(splat)(0.0), worst = zero;
+    for (int j = 0; j < count; j += LANES) {
+        VD kept = NAME(load)(v + j) + (o ? NAME(load)(o + j) : zero);
+        if (dampener) kept += NAME(load)(dampener + j);
+        worst = NAME(max)(zero - kept, worst);
+    }
+    return NAME(largest_lane)(worst) + 0.0;
+}
+
+static double NAME(worst_loss_with)(const double *v, const double *o, const double *row, double position_lots,
+                                    double buy_lots, double sell_lots, const double *dampener, int count) {
+    VD zero = NAME(splat)(0.0), worst = zero;
+    for (int j = 0; j < count; j += LANES) {
+        VD r = NAME(load)(row + j);
+        VD kept = NAME(load)(v + j) + (o ? NAME(load)(o + j) : zero);
+        kept += position_lots * r;
+        kept += buy_lots * NAME(min)(r, zero) + sell_lots * NAME(min)(zero - r, zero);
+        if (dampener) kept += NAME(load)(dampener + j);
+        worst = NAME(max)(zero - kept, worst);
+    }
+    return NAME(largest_lane)(worst) + 0.0;
+}
+
+/* Worst loss of every account from its positions alone: account a holds positions [start[a], start[a + 1]). */
+static void NAME(accounts_worst_loss)(int64_t accounts, const int64_t *start, const int32_t *row_index,
+                                      const double *lots, const double *rows, const double *dampener, int count,
+                                      double *out) {
+    KERNEL_ALIGNED double v[MARGRAVE_MAX_SCENARIOS];
+    for (int64_t a = 0; a < accounts; a++) {
+        NAME(rows_sum)(v, rows, row_index + start[a], lots + start[a], start[a + 1] - start[a], count);
+        out[a] = NAME(worst_loss)(v, 0, dampener, count);
+    }
+}
