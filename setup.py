@@ -6,6 +6,7 @@ from pathlib import Path
 
 from Cython.Build import cythonize
 from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
 
 ROOT = Path(__file__).parent
 PACKAGES = ("margin_ext", "exchange", "persistence", "gateway", "loadtest")
@@ -28,6 +29,14 @@ DIRECTIVES = {
     "binding": False,
     "embedsignature": True,
 }
+
+
+class BuildVisibly(build_ext):
+    """Names each module as its compilation starts, also under --quiet."""
+
+    def build_extension(self, ext: Extension) -> None:
+        print(f"    {ext.name}", flush=True)
+        super().build_extension(ext)
 
 
 def extensions() -> list[Extension]:
@@ -53,6 +62,7 @@ def extensions() -> list[Extension]:
 
 
 setup(
+    cmdclass={"build_ext": BuildVisibly},
     ext_modules=cythonize(
         extensions(),
         compiler_directives=DIRECTIVES,
