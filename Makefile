@@ -49,11 +49,15 @@ bench: $(STAMPS)/bench $(STAMPS)/compiled ## the benchmarks, with their peers me
 	@for name in $(BENCHES); do $(say) "margrave bench $$name"; $(BIN)/margrave bench $$name; done
 
 lint: $(STAMPS)/lint ## ruff, format, mypy --strict, import contracts, cython-lint
-	@$(say) "ruff check"; $(BIN)/ruff check .
-	@$(say) "ruff format --check"; $(BIN)/ruff format --check --quiet .
-	@$(say) "mypy --strict (exchange)"; $(BIN)/mypy
-	@$(say) "import-linter"; $(BIN)/lint-imports | tail -n 4
-	@$(say) "cython-lint"; PATH="$(CURDIR)/$(BIN):$$PATH" cython-lint $(PACKAGES)
+	@failed=; \
+	step() { printf '\033[1m==> %s\033[0m\n' "$$1"; shift; "$$@" || failed=yes; }; \
+	export PATH="$(CURDIR)/$(BIN):$$PATH"; \
+	step "ruff check" ruff check --output-format=concise .; \
+	step "ruff format --check" ruff format --check --quiet --output-format=concise .; \
+	step "mypy --strict (exchange)" mypy; \
+	step "import-linter" lint-imports; \
+	step "cython-lint" cython-lint $(PACKAGES); \
+	[ -z "$$failed" ]
 
 build: $(STAMPS)/run $(STAMPS)/compiled ## compile in place, then the wheel into dist/
 	@$(say) "Building the wheel into dist/"

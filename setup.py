@@ -35,7 +35,8 @@ class BuildVisibly(build_ext):
     """Names each module as its compilation starts, also under --quiet."""
 
     def build_extension(self, ext: Extension) -> None:
-        print(f"    {ext.name}", flush=True)
+        sys.stdout.write(f"    {ext.name}\n")  # one write: modules compile in parallel
+        sys.stdout.flush()
         super().build_extension(ext)
 
 

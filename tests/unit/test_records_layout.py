@@ -1,4 +1,4 @@
-"""The record layouts: what is on disk must never move. Formats here are written by hand, in `struct` notation."""
+"""The record layouts: what is on disk never moves. Formats here are written by hand, in `struct` notation."""
 
 import re
 import struct
