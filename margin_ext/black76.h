@@ -34,12 +34,6 @@ KERNEL_INLINE NAME(black) NAME(black_otm)(VD lesser, VD distance, VD width, VD i
     return b;
 }
 
-/* ln(F/K), clamped to the range where the ratio is a normal number; 0/0 counts as far out of the money. */
-KERNEL_INLINE VD NAME(log_ratio)(VD forward, VD strike) {
-    VD ratio = NAME(max)(forward / strike, NAME(splat)(1e-300));
-    return NAME(log)(NAME(min)(ratio, NAME(splat)(1e300)));
-}
-
 /* N(d1) of the call: for F <= K it is N(-d-), else 1 - N(-d+) = 1 - G phi(d-) Y(d+) / F. */
 KERNEL_INLINE VD NAME(call_delta)(const NAME(black) *b, VD x, VD lesser, VD forward) {
     VD out = NAME(where_negative)(b->d_minus, NAME(splat)(1.0)) + b->phi * b->mills_m;

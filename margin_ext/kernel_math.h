@@ -78,13 +78,9 @@ KERNEL_INLINE VD NAME(exp_nonpositive)(VD x) {
     return (VD)((VU)mantissa + ((VU)shifted << 52));
 }
 
-/* ln(x) for normal x > 0: x = 2^k (1 + f) with 1 + f in [sqrt(1/2), sqrt 2); with s = f / (2 + f),
- * ln(1 + f) = f - s (f - s^2 q(s^2)), q near-minimax of degree 7. */
-KERNEL_INLINE VD NAME(log)(VD x) {
-    VU bits = (VU)x;
-    VL exponent = (VL)(bits - SQRT_HALF_BITS) >> 52;
-    VD f = (VD)(bits - ((VU)exponent << 52)) - 1.0;
-    VD k = (VD)(exponent + ROUND_SHIFTER_BITS) - ROUND_SHIFTER;
+/* k ln 2 + ln(1 + f) for 1 + f in [sqrt(1/2), sqrt 2): with s = f / (2 + f), ln(1 + f) = f - s (f - s^2 q(s^2)),
+ * q near-minimax of degree 7. */
+KERNEL_INLINE VD NAME(log_parts)(VD k, VD f) {
     VD s = f / (2.0 + f), t = s * s;
     VD q = LOG_C7 * t + LOG_C6;
     q = q * t + LOG_C5;
@@ -95,6 +91,25 @@ KERNEL_INLINE VD NAME(log)(VD x) {
     q = q * t + LOG_C0;
     VD low = k * LN2_LOW - s * (f - t * q);
     return k * LN2_HIGH + (f + low);
+}
+
+/* x = 2^exponent (1 + f), x normal and positive. */
+KERNEL_INLINE VL NAME(exponent)(VD x) { return (VL)((VU)x - SQRT_HALF_BITS) >> 52; }
+KERNEL_INLINE VD NAME(fraction)(VD x, VL exponent) { return (VD)((VU)x - ((VU)exponent << 52)) - 1.0; }
+KERNEL_INLINE VD NAME(from_int)(VL k) { return (VD)(k + ROUND_SHIFTER_BITS) - ROUND_SHIFTER; }
+
+KERNEL_INLINE VD NAME(log)(VD x) {
+    VL exponent = NAME(exponent)(x);
+    return NAME(log_parts)(NAME(from_int)(exponent), NAME(fraction)(x, exponent));
+}
+
+/* ln(a/b), the ratio clamped to normal numbers (0/0 counts as the least). Near a = b the difference a - b is exact
+ * where the rounded ratio is not, and a short-dated option at the money needs every bit of it. */
+KERNEL_INLINE VD NAME(log_ratio)(VD a, VD b) {
+    VD ratio = NAME(min)(NAME(max)(a / b, NAME(splat)(1e-300)), NAME(splat)(1e300));
+    VL exponent = NAME(exponent)(ratio), near = (VL)(exponent == 0);
+    VD f = (VD)((near & (VL)((a - b) / b)) | (~near & (VL)NAME(fraction)(ratio, exponent)));
+    return NAME(log_parts)(NAME(from_int)(exponent), f);
 }
 
 /* Mills ratio Y(z) = N(-z) / phi(z) as a quotient on [0, 39]: near-minimax, degree (8, 9), 3e-15 relative,
