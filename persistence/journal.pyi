@@ -1,5 +1,7 @@
 from os import PathLike
-from typing_extensions import Buffer, Self
+from typing import Self
+
+from typing_extensions import Buffer
 
 from persistence.errors import JournalCorrupt as JournalCorrupt
 from persistence.errors import JournalError as JournalError

@@ -64,7 +64,9 @@ def list_segments(directory: str | PathLike[str]) -> list[Segment]:
         if segment.index != index:
             raise JournalCorrupt(str(path), 0, segment.first_seq, f"header says segment {segment.index}")
         if segments and index != segments[-1].index + 1:
-            raise JournalCorrupt(str(path), 0, segment.first_seq, f"segment {segments[-1].index + 1} is missing")
+            raise JournalCorrupt(
+                str(path), 0, segment.first_seq, f"segment {segments[-1].index + 1} is missing"
+            )
         segments.append(segment)
     return segments
 
@@ -104,7 +106,9 @@ class BatchReader:
                     f"commands up to {segment.first_seq - 1} are missing",
                 )
             if segment.epoch < self.epoch:
-                raise JournalCorrupt(str(segment.path), 0, self.next_seq, f"epoch falls back to {segment.epoch}")
+                raise JournalCorrupt(
+                    str(segment.path), 0, self.next_seq, f"epoch falls back to {segment.epoch}"
+                )
             yield from self._read(segment, last=segment is self._segments[-1])
 
     def _read(self, segment: Segment, last: bool) -> Iterator[tuple[int, int, np.ndarray]]:

@@ -30,7 +30,9 @@ def record(seq: int, slots: int = 1, kind: int = 7, fill: int = 0xA5) -> bytes:
 
 def open_journal(directory: Path, epoch: int = 1, **options: object) -> Journal:
     options.setdefault("segment_bytes", SEGMENT)
-    return Journal(directory, options.pop("record_version", 1), options.pop("logic_version", 1), epoch, **options)
+    return Journal(
+        directory, options.pop("record_version", 1), options.pop("logic_version", 1), epoch, **options
+    )
 
 
 def contents(directory: Path, from_seq: int = 1) -> bytes:
@@ -83,7 +85,7 @@ def test_round_trip_and_layout(tmp_path: Path) -> None:
     assert len(raw) == SEGMENT and raw[:8] == b"MARGRAVE"
     assert struct.unpack_from("<HHIQQQQ", raw, 8) == (1, 0, 1, 1, 1, 9, SEGMENT)
     assert struct.unpack_from("<I", raw, 60)[0] == crc32c(raw[:60])
-    magic, checksum, epoch, first, commands, slot_count = struct.unpack_from("<IIQQII", raw, 64)
+    _magic, checksum, epoch, first, commands, slot_count = struct.unpack_from("<IIQQII", raw, 64)
     assert (epoch, first, commands, slot_count) == (9, 1, 3, 4)
     assert checksum == crc32c(raw[72 : 128 + 4 * 64])
 
@@ -126,7 +128,9 @@ def test_roll_over_small_first_segment(tmp_path: Path) -> None:
     with open_journal(tmp_path, first_segment_bytes=64 * 8) as journal:
         for _ in range(3):
             first = journal.appended_seq + 1
-            journal.append(b"".join(record(first + i) for i in range(20)))  # more than the first segment holds
+            journal.append(
+                b"".join(record(first + i) for i in range(20))
+            )  # more than the first segment holds
             journal.sync()
         assert journal.figures()["batches"] == 3
     sizes = [path.stat().st_size for path in sorted(tmp_path.iterdir())]
@@ -137,7 +141,15 @@ def test_roll_over_small_first_segment(tmp_path: Path) -> None:
 def test_append_checks_and_takes_nothing(tmp_path: Path) -> None:
     with open_journal(tmp_path, first_seq=10) as journal:
         journal.append(record(10))
-        bad = [record(10), record(12), record(11)[:-1], record(11, 2)[:64], b"", record(11) + record(13), bytes(64)]
+        bad = [
+            record(10),
+            record(12),
+            record(11)[:-1],
+            record(11, 2)[:64],
+            b"",
+            record(11) + record(13),
+            bytes(64),
+        ]
         for data in bad:
             with pytest.raises(ValueError):
                 journal.append(data)
@@ -344,7 +356,11 @@ def test_random_histories(tmp_path: Path) -> None:
     seq = 0
     for epoch in range(1, 30):
         with open_journal(
-            tmp_path, epoch, segment_bytes=64 * rng.choice([16, 64, 300]), pending_limit_bytes=64 * 40, durability="os"
+            tmp_path,
+            epoch,
+            segment_bytes=64 * rng.choice([16, 64, 300]),
+            pending_limit_bytes=64 * 40,
+            durability="os",
         ) as journal:
             assert journal.durable_seq == journal.appended_seq == seq
             for _ in range(rng.randrange(60)):
