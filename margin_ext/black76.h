@@ -14,7 +14,8 @@ typedef struct {
 } NAME(black);
 
 /* lesser = min(F, K), distance = |ln(F/K)|, width in [WIDTH_MIN, 1e150], inverse_width = 1 / width. */
-KERNEL_INLINE NAME(black) NAME(black_otm)(VD lesser, VD distance, VD width, VD inverse_width) {
+KERNEL_INLINE NAME(black) NAME(black_otm)(const NAME(fits) *fits, VD lesser, VD distance, VD width,
+                                          VD inverse_width) {
     NAME(black) b;
     VD a = distance * inverse_width, half = 0.5 * width;
     VD d_plus = a + half, d_minus = a - half;
@@ -22,10 +23,10 @@ KERNEL_INLINE NAME(black) NAME(black_otm)(VD lesser, VD distance, VD width, VD i
     VD z_minus = NAME(min)(NAME(abs)(d_minus), NAME(splat)(MILLS_Z_MAX));
     VD z_plus = NAME(min)(d_plus, NAME(splat)(MILLS_Z_MAX));
     VD nm, dm, np, dp;
-    NAME(mills)(z_minus, &nm, &dm);
-    NAME(mills)(z_plus, &np, &dp);
+    NAME(mills)(fits, z_minus, &nm, &dm);
+    NAME(mills)(fits, z_plus, &np, &dp);
     VD shared = 1.0 / (dm * dp);
-    b.phi = INV_SQRT_2PI * NAME(exp_nonpositive)((-0.5 * z_minus) * z_minus);
+    b.phi = INV_SQRT_2PI * NAME(exp_nonpositive)(fits, (-0.5 * z_minus) * z_minus);
     b.mills_m = NAME(with_sign)(nm * (dp * shared), d_minus);
     b.mills_p = np * (dm * shared);
     b.d_minus = d_minus;
@@ -52,7 +53,7 @@ KERNEL_INLINE void NAME(black76_lanes)(VD forward, VD strike, VD vol, VD years, 
     VD width = NAME(min)(NAME(max)(exact_width, NAME(splat)(WIDTH_MIN)), NAME(splat)(1e150));
     VD inverse_width = 1.0 / width;
     VD lesser = NAME(min)(forward, strike);
-    NAME(black) b = NAME(black_otm)(lesser, NAME(abs)(x), width, inverse_width);
+    NAME(black) b = NAME(black_otm)(NAME(opaque_fits)(), lesser, NAME(abs)(x), width, inverse_width);
     VD zero = NAME(splat)(0.0), intrinsic = forward - strike;
     VL is_call = (VL)(call > 0.5), is_far = (VL)(x > 0.0);
     VD side = (VD)((is_call & (VL)intrinsic) | (~is_call & (VL)-intrinsic));

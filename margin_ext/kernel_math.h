@@ -53,27 +53,67 @@ KERNEL_INLINE VD NAME(with_sign)(VD magnitude, VD sign) {
 /* Nearest integer, ties to even, for |x| < 2^51. */
 KERNEL_INLINE VD NAME(round)(VD x) { return (x + ROUND_SHIFTER) - ROUND_SHIFTER; }
 
+/* Horizontal extremes by halving: a loop over lanes would branch on the data. */
+#if VECTOR_BYTES == 64
+KERNEL_INLINE double NAME(largest_lane)(VD x) { return _mm512_reduce_max_pd((__m512d)x); }
+KERNEL_INLINE double NAME(least_lane)(VD x) { return _mm512_reduce_min_pd((__m512d)x); }
+#else
+#if VECTOR_BYTES == 32
+KERNEL_INLINE VD NAME(swap_halves)(VD x) { return (VD)_mm256_permute2f128_pd((__m256d)x, (__m256d)x, 1); }
+#else
+KERNEL_INLINE VD NAME(swap_halves)(VD x) { return x; }
+#endif
 KERNEL_INLINE double NAME(largest_lane)(VD x) {
-    double most = x[0];
-    for (int lane = 1; lane < LANES; lane++) most = x[lane] > most ? x[lane] : most;
-    return most;
+    x = NAME(max)(x, NAME(swap_halves)(x));
+    return x[0] > x[1] ? x[0] : x[1];
 }
 KERNEL_INLINE double NAME(least_lane)(VD x) {
-    double least = x[0];
-    for (int lane = 1; lane < LANES; lane++) least = x[lane] < least ? x[lane] : least;
-    return least;
+    x = NAME(min)(x, NAME(swap_halves)(x));
+    return x[0] < x[1] ? x[0] : x[1];
+}
+#endif
+
+/* The coefficients of the inner loop, one whole vector each, behind a pointer the compiler cannot see through: it
+ * would otherwise load and spill them all again for every pair. */
+#if VECTOR_BYTES == 64
+#define LANES_OF(c) {c, c, c, c, c, c, c, c}
+#elif VECTOR_BYTES == 32
+#define LANES_OF(c) {c, c, c, c}
+#else
+#define LANES_OF(c) {c, c}
+#endif
+typedef struct {
+    VD e[10], p[9], q[10];
+    VD log2_e, ln2_high, ln2_low;
+} NAME(fits);
+static const NAME(fits) NAME(fit_table) = {
+    {LANES_OF(EXP_C0), LANES_OF(EXP_C1), LANES_OF(EXP_C2), LANES_OF(EXP_C3), LANES_OF(EXP_C4), LANES_OF(EXP_C5),
+     LANES_OF(EXP_C6), LANES_OF(EXP_C7), LANES_OF(EXP_C8), LANES_OF(EXP_C9)},
+    {LANES_OF(MILLS_P0), LANES_OF(MILLS_P1), LANES_OF(MILLS_P2), LANES_OF(MILLS_P3), LANES_OF(MILLS_P4),
+     LANES_OF(MILLS_P5), LANES_OF(MILLS_P6), LANES_OF(MILLS_P7), LANES_OF(MILLS_P8)},
+    {LANES_OF(1.0), LANES_OF(MILLS_Q1), LANES_OF(MILLS_Q2), LANES_OF(MILLS_Q3), LANES_OF(MILLS_Q4),
+     LANES_OF(MILLS_Q5), LANES_OF(MILLS_Q6), LANES_OF(MILLS_Q7), LANES_OF(MILLS_Q8), LANES_OF(MILLS_Q9)},
+    LANES_OF(LOG2_E),
+    LANES_OF(LN2_HIGH),
+    LANES_OF(LN2_LOW),
+};
+KERNEL_INLINE const NAME(fits) *NAME(opaque_fits)(void) {
+    const NAME(fits) *fits = &NAME(fit_table);
+    __asm__("" : "+r"(fits));
+    return fits;
 }
 
 /* exp(x) for -708 <= x <= 0: 2^k e^r with |r| <= ln 2 / 2, e^r = 1 + r + r^2 p(r), p near-minimax of degree 9
  * (2e-17 relative before rounding), summed as a tree (Estrin) for short dependency chains. */
-KERNEL_INLINE VD NAME(exp_nonpositive)(VD x) {
-    VD shifted = x * LOG2_E + ROUND_SHIFTER;
+KERNEL_INLINE VD NAME(exp_nonpositive)(const NAME(fits) *fits, VD x) {
+    const VD *c = fits->e;
+    VD shifted = x * fits->log2_e + ROUND_SHIFTER;
     VD k = shifted - ROUND_SHIFTER;
-    VD r = (x - k * LN2_HIGH) - k * LN2_LOW;
+    VD r = (x - k * fits->ln2_high) - k * fits->ln2_low;
     VD r2 = r * r, r4 = r2 * r2;
-    VD p03 = (EXP_C0 + EXP_C1 * r) + (EXP_C2 + EXP_C3 * r) * r2;
-    VD p47 = (EXP_C4 + EXP_C5 * r) + (EXP_C6 + EXP_C7 * r) * r2;
-    VD p = p03 + (p47 + (EXP_C8 + EXP_C9 * r) * r4) * r4;
+    VD p03 = (c[0] + c[1] * r) + (c[2] + c[3] * r) * r2;
+    VD p47 = (c[4] + c[5] * r) + (c[6] + c[7] * r) * r2;
+    VD p = p03 + (p47 + (c[8] + c[9] * r) * r4) * r4;
     VD mantissa = (p * r2 + r) + 1.0;
     return (VD)((VU)mantissa + ((VU)shifted << 52));
 }
@@ -114,12 +154,13 @@ KERNEL_INLINE VD NAME(log_ratio)(VD a, VD b) {
 
 /* Mills ratio Y(z) = N(-z) / phi(z) as a quotient on [0, 39]: near-minimax, degree (8, 9), 3e-15 relative,
  * all coefficients positive, so there is no cancellation. The caller shares the division. */
-KERNEL_INLINE void NAME(mills)(VD z, VD *numerator, VD *denominator) {
+KERNEL_INLINE void NAME(mills)(const NAME(fits) *fits, VD z, VD *numerator, VD *denominator) {
+    const VD *p = fits->p, *q = fits->q;
     VD z2 = z * z, z4 = z2 * z2, z8 = z4 * z4;
-    VD n03 = (MILLS_P0 + MILLS_P1 * z) + (MILLS_P2 + MILLS_P3 * z) * z2;
-    VD n47 = (MILLS_P4 + MILLS_P5 * z) + (MILLS_P6 + MILLS_P7 * z) * z2;
-    VD d03 = (1.0 + MILLS_Q1 * z) + (MILLS_Q2 + MILLS_Q3 * z) * z2;
-    VD d47 = (MILLS_Q4 + MILLS_Q5 * z) + (MILLS_Q6 + MILLS_Q7 * z) * z2;
-    *numerator = (n03 + n47 * z4) + MILLS_P8 * z8;
-    *denominator = (d03 + d47 * z4) + (MILLS_Q8 + MILLS_Q9 * z) * z8;
+    VD n03 = (p[0] + p[1] * z) + (p[2] + p[3] * z) * z2;
+    VD n47 = (p[4] + p[5] * z) + (p[6] + p[7] * z) * z2;
+    VD d03 = (q[0] + q[1] * z) + (q[2] + q[3] * z) * z2;
+    VD d47 = (q[4] + q[5] * z) + (q[6] + q[7] * z) * z2;
+    *numerator = (n03 + n47 * z4) + p[8] * z8;
+    *denominator = (d03 + d47 * z4) + (q[8] + q[9] * z) * z8;
 }

@@ -26,6 +26,7 @@ static const KernelTable NAME(table) = {
 #undef VL
 #undef VU
 #undef LANES
+#undef LANES_OF
 #undef EACH_1
 #undef EACH_2
 #undef EACH_4

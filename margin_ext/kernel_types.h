@@ -37,6 +37,7 @@ typedef struct {
     const double *vol_multiplier;     /* [E * S] */
     const double *vol_floor;          /* [S] least shocked vol, 0 for none; NULL: none at all */
     const double *weight;             /* [S] scales the P&L of a column; NULL: all 1 */
+    const double *coin_factor;        /* [S] further weight of coin rows alone; NULL: all 1 */
     double index_price;               /* USD per coin now */
     double lot_coin;                  /* coins per lot */
     const int32_t *call_row;          /* [P] destination row, -1 where the call is not listed */
@@ -63,6 +64,7 @@ typedef struct {
     double lot_coin;                  /* coins per lot (linear) */
     const double *spot_multiplier;    /* [S] 1 + m_j */
     const double *weight;             /* [S]; NULL: all 1 */
+    const double *coin_factor;        /* [S] further weight of the coin row alone; NULL: all 1 */
     const double *future_move_clamp;  /* [S] largest |m_j| of an extended column, 0 for none; NULL: none */
 } FutureInput;
 

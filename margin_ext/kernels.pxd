@@ -31,6 +31,7 @@ cdef extern from "margin_ext/kernel_types.h" nogil:
         const double* vol_multiplier
         const double* vol_floor
         const double* weight
+        const double* coin_factor
         double index_price
         double lot_coin
         const int32_t* call_row
@@ -53,6 +54,7 @@ cdef extern from "margin_ext/kernel_types.h" nogil:
         double lot_coin
         const double* spot_multiplier
         const double* weight
+        const double* coin_factor
         const double* future_move_clamp
 
     ctypedef struct FutureOutput:

@@ -120,6 +120,7 @@ def reprice(strike, expiry, vol, forward, years, spot_multiplier, vol_multiplier
     chain.expiry_of_pair, chain.strike, chain.vol = &e[0], &k[0], &s[0]
     chain.forward, chain.years = &f[0], &t[0]
     chain.spot_multiplier, chain.vol_multiplier, chain.vol_floor, chain.weight = &m[0], &u[0], &g[0], &w[0]
+    chain.coin_factor = NULL
     chain.call_row, chain.put_row = &c[0], &p[0]
     result.rows_usd, result.rows_coin = &usd[0, 0], &coin[0, 0]
     result.mark, result.delta, result.row_max = &mark[0], &delta[0], &row_max[0]
@@ -152,6 +153,7 @@ def reprice_future(forward, spot_multiplier, *, index_price, inverse, lot_usd=0.
     future.forward, future.index_price = forward, index_price
     future.lot_usd, future.lot_coin = lot_usd, lot_coin
     future.spot_multiplier, future.weight, future.future_move_clamp = &m[0], &w[0], &limit[0]
+    future.coin_factor = NULL
     result.row_coin, result.row_usd = &written[0, 0], &written[1, 0]
     fault = future_row(&future, &result)
     _raise_fault(fault, result.row_max if not fault else 0.0)

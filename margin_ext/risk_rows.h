@@ -28,7 +28,8 @@ static void NAME(fill_columns)(const ChainInput *in, NAME(columns) *c) {
         VD multiplier = NAME(load)(in->spot_multiplier + j);
         VD weight = in->weight ? NAME(load)(in->weight + j) : NAME(splat)(1.0);
         NAME(store)(c->log_multiplier + j, NAME(log)(multiplier));
-        NAME(store)(c->coin_scale + j, weight * (in->lot_coin * COIN_ROW_SCALE));
+        VD coin = weight * (in->lot_coin * COIN_ROW_SCALE);
+        NAME(store)(c->coin_scale + j, in->coin_factor ? coin * NAME(load)(in->coin_factor + j) : coin);
         VD usd = weight * (in->lot_coin * USD_ROW_SCALE);
         NAME(store)(c->usd_scale + j, in->inverse ? usd * (in->index_price * multiplier) : usd);
     }
@@ -72,7 +73,7 @@ static void NAME(fill_base)(const ChainInput *in, int32_t start, NAME(base_point
     NAME(store)(base->strike_ratio, strike_ratio);
     VD unit = in->inverse ? NAME(splat)(1.0) : forward, paid = in->inverse ? strike_ratio : strike;
     VD lesser = NAME(min)(unit, paid), zero = NAME(splat)(0.0);
-    NAME(black) b = NAME(black_otm)(lesser, NAME(abs)(x), NAME(max)(width, NAME(splat)(WIDTH_MIN)),
+    NAME(black) b = NAME(black_otm)(NAME(opaque_fits)(), lesser, NAME(abs)(x), NAME(max)(width, NAME(splat)(WIDTH_MIN)),
                                     NAME(min)(inverse_width, NAME(splat)(1.0 / WIDTH_MIN)));
     NAME(store)(base->value, b.otm + NAME(max)(unit - paid, zero));
     NAME(store)(base->put_value, b.otm + NAME(max)(paid - unit, zero));
@@ -86,6 +87,7 @@ KERNEL_INLINE void NAME(reprice_pair)(const int inverse, int count, const NAME(c
     VD width0 = NAME(splat)(base->width[lane]), inverse_width0 = NAME(splat)(base->inverse_width[lane]);
     VD value0 = NAME(splat)(base->value[lane]), forward0 = NAME(splat)(base->forward[lane]);
     VD strike_ratio0 = NAME(splat)(base->strike_ratio[lane]), zero = NAME(splat)(0.0);
+    const NAME(fits) *fits = NAME(opaque_fits)();
     VD call_max = zero, put_max = zero;
     for (int j = 0; j < count; j += LANES) {
         VD unit = inverse ? NAME(splat)(1.0) : NAME(load)(c->forward + j);
@@ -94,7 +96,7 @@ KERNEL_INLINE void NAME(reprice_pair)(const int inverse, int count, const NAME(c
         VD width = NAME(max)(width0 * NAME(load)(c->vol_multiplier + j), NAME(load)(c->width_floor + j));
         VD inverse_width = NAME(min)(inverse_width0 * NAME(load)(c->inverse_vol_multiplier + j),
                                      NAME(load)(c->inverse_width_floor + j));
-        NAME(black) b = NAME(black_otm)(NAME(min)(unit, paid), distance, width, inverse_width);
+        NAME(black) b = NAME(black_otm)(fits, NAME(min)(unit, paid), distance, width, inverse_width);
         VD change = (b.otm + NAME(max)(unit - paid, zero)) - value0;
         VD parity = inverse ? strike_ratio0 - paid : unit - forward0;
         VD scale = NAME(load)(c->usd_scale + j);
@@ -167,7 +169,9 @@ static void NAME(future_row)(const FutureInput *in, FutureOutput *out) {
         VD usd;
         if (in->inverse) {
             VD change = (in->lot_usd / in->forward) * (1.0 - 1.0 / multiplier);
-            VD coin = NAME(round)(change * (weight * COIN_ROW_SCALE));
+            VD scale = weight * COIN_ROW_SCALE;
+            if (in->coin_factor) scale *= NAME(load)(in->coin_factor + j);
+            VD coin = NAME(round)(change * scale);
             usd = NAME(round)(change * ((weight * USD_ROW_SCALE) * (in->index_price * spot)));
             NAME(store)(out->row_coin + j, coin);
             largest = NAME(max)(NAME(abs)(coin), largest);
