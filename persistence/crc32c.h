@@ -1,7 +1,7 @@
 /* CRC-32C (Castagnoli, reflected polynomial 0x82F63B78, RFC 3720 appendix B.4).
  *
- * crc32c(crc, p, n) continues a checksum: start with crc = 0. The SSE4.2 or ARMv8 instruction is used where the
- * processor has it; the table form (slicing by 8) gives the same figure everywhere else.
+ * crc32c(crc, p, n) continues a checksum: start with crc = 0. The SSE4.2 or ARMv8 instruction is used where
+ * the processor has it; the table form (slicing by 8) gives the same figure everywhere else.
  */
 #ifndef MARGRAVE_CRC32C_H
 #define MARGRAVE_CRC32C_H
@@ -23,8 +23,10 @@ static inline void crc32c_fill_table(void) {
         crc32c_table[0][i] = c;
     }
     for (uint32_t i = 0; i < 256; i++)
-        for (int k = 1; k < 8; k++)
-            crc32c_table[k][i] = (crc32c_table[k - 1][i] >> 8) ^ crc32c_table[0][crc32c_table[k - 1][i] & 255u];
+        for (int k = 1; k < 8; k++) {
+            uint32_t before = crc32c_table[k - 1][i];
+            crc32c_table[k][i] = (before >> 8) ^ crc32c_table[0][before & 255u];
+        }
 }
 
 static inline uint32_t crc32c_software(uint32_t crc, const uint8_t *p, size_t n) {
@@ -43,7 +45,8 @@ static inline uint32_t crc32c_software(uint32_t crc, const uint8_t *p, size_t n)
 #if defined(__x86_64__)
 #include <nmmintrin.h>
 
-__attribute__((target("sse4.2"))) static inline uint32_t crc32c_hardware(uint32_t crc, const uint8_t *p, size_t n) {
+__attribute__((target("sse4.2")))
+static inline uint32_t crc32c_hardware(uint32_t crc, const uint8_t *p, size_t n) {
     uint64_t c = (uint32_t)~crc;
     for (; n >= 8; p += 8, n -= 8) {
         uint64_t word;
@@ -85,7 +88,9 @@ static inline int crc32c_has_hardware(void) {
 }
 
 #else
-static inline uint32_t crc32c_hardware(uint32_t crc, const uint8_t *p, size_t n) { return crc32c_software(crc, p, n); }
+static inline uint32_t crc32c_hardware(uint32_t crc, const uint8_t *p, size_t n) {
+    return crc32c_software(crc, p, n);
+}
 static inline int crc32c_has_hardware(void) { return 0; }
 #endif
 

@@ -23,8 +23,8 @@ class DataDirectory:
         history/     the projection of events
         redis/       the embedded server's append-only files
 
-    Everything is private to the user (0700). Use open() and close(), or a with statement; the lock goes with the
-    process, however it ends. DataDirectoryError says "held by pid N" when another process has it.
+    Everything is private to the user (0700). Use open() and close(), or a with statement; the lock goes with
+    the process, however it ends. DataDirectoryError says "held by pid N" when another process has it.
     """
 
     def __init__(self, path: Path, lock_fd: int, epoch: int) -> None:

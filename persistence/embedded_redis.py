@@ -1,7 +1,7 @@
-"""The embedded Redis-compatible server: a Valkey child process on a unix socket, and connections to any server.
+"""The embedded Redis-compatible server, a Valkey child process on a unix socket; connections to any server.
 
-Every write is synced before it is answered (appendfsync always). The child dies with its parent on Linux; a server
-left over from a killed parent (other systems) is shut down at the next start.
+Every write is synced before it is answered (appendfsync always). The child dies with its parent on Linux; a
+server left over from a killed parent (other systems) is shut down at the next start.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def server_binary() -> Path:
 
 
 class EmbeddedRedis:
-    """A running embedded server. `url` connects to it, `pid` is its process; stop() or a with statement ends it."""
+    """A running embedded server. `url` connects to it; stop() or a with block ends it."""
 
     def __init__(self, directory: Path, socket_path: Path, process: subprocess.Popen[bytes]) -> None:
         self.directory = directory
@@ -83,8 +83,9 @@ class EmbeddedRedis:
     def start(cls, directory: str | PathLike[str], *, timeout_seconds: float = 20.0) -> Self:
         """Start the server on `directory` (made 0700) and wait until it answers; about 30 ms on an empty one.
 
-        Blocks. Call it from a thread that lives as long as the process, best the main one: Linux ends the child
-        with the thread that started it. EmbeddedRedisError carries the end of the server's log when it fails.
+        Blocks. Call it from a thread that lives as long as the process, best the main one: Linux ends the
+        child with the thread that started it. EmbeddedRedisError carries the end of the server's log when it
+        fails.
         """
         binary = server_binary()
         root = Path(directory).absolute()
@@ -135,7 +136,7 @@ class EmbeddedRedis:
             client.close()
 
     def stop(self, timeout_seconds: float = 10.0) -> None:
-        """End the server in good order, by force after the timeout. What it answered is on disk either way."""
+        """End the server, by force after the timeout. What it answered is on disk either way."""
         if self._process.poll() is None:
             self._process.terminate()
             try:
@@ -172,7 +173,7 @@ def _arguments(root: Path, socket_path: Path) -> list[str]:
 
 
 def _socket_path(root: Path) -> Path:
-    """In the data directory where the path fits into a socket address, else in a private short-named directory."""
+    """In the data directory where the path fits into a socket address, else in a private short-named one."""
     path = root / _SOCKET_NAME
     if len(os.fsencode(path)) <= _SOCKET_PATH_LIMIT_BYTES:
         return path
@@ -199,10 +200,10 @@ def _die_with_parent():
 
 
 def _take_server_lock(root: Path, timeout_seconds: float) -> int:
-    """A descriptor with the lock that the child will hold for as long as it lives; its text is the socket's path.
+    """A descriptor with the lock that the child holds as long as it lives; the text is its socket's path.
 
-    The caller holds the data directory, so a server that still has the lock has lost its parent: it is ending, or
-    (where the system does not end it) it is told to.
+    The caller holds the data directory, so a server that still has the lock has lost its parent: it is
+    ending, or (where the system does not end it) it is told to.
     """
     fd = os.open(root / "server.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     deadline = time.monotonic() + timeout_seconds
@@ -241,8 +242,9 @@ def connect(
 ) -> redis.asyncio.Redis:
     """An asyncio client for unix://PATH, redis://HOST:PORT/DB or rediss://..., answers as str.
 
-    At most max_connections are open; calls beyond them wait up to the timeout. A lost connection is made anew and
-    the command sent again, so only commands that may be repeated belong on it: all of the fund's functions may.
+    At most max_connections are open; calls beyond them wait up to the timeout. A lost connection is made anew
+    and the command sent again, so only commands that may be repeated belong on it: all of the fund's
+    functions may.
     """
     pool = redis.asyncio.BlockingConnectionPool.from_url(
         url,

@@ -24,7 +24,7 @@ class JournalFull(JournalError):
 
 
 class JournalCorrupt(JournalError):
-    """Confirmed bytes are damaged or missing: `segment` (path), `offset` (bytes) and the `seq` expected there."""
+    """Confirmed bytes are damaged or missing; `segment` is a path, `seq` was expected at byte `offset`."""
 
     def __init__(self, segment: str, offset: int, seq: int, reason: str) -> None:
         super().__init__(f"{segment}: offset {offset}, seq {seq}: {reason}")

@@ -2,15 +2,17 @@
 
 -- The shared insurance fund: balances, leases and history on a Redis-compatible server (7.0 or later).
 --
--- Every call is one function: checked, applied and recorded as a whole. Amounts are whole minor units and stay
--- decimal strings here; sums are made by HINCRBY on 64-bit integers, because Lua's numbers are doubles and lose
--- units from 2^53 on. Every write is idempotent by its id, fenced by (venue, epoch) and appended to the history.
+-- Every call is one function: checked, applied and recorded as a whole. Amounts are whole minor units and
+-- stay decimal strings here; sums are made by HINCRBY on 64-bit integers, because Lua's numbers are doubles
+-- and lose units from 2^53 on. Every write is idempotent by its id, fenced by (venue, epoch) and appended to
+-- the history.
 --
--- KEYS[1] is the fund's name in braces, e.g. {margrave-fund}; all keys begin with it and so share a cluster slot:
+-- KEYS[1] is the fund's name in braces, e.g. {margrave-fund}; all keys begin with it and so share a cluster
+-- slot:
 --   <fund>:epochs                  hash    venue -> highest epoch seen
 --   <fund>:currency:<currency>     hash    balance = free + leased
---   <fund>:claims:<currency>       hash    venue -> its part of the balance (negative if it drew more than it paid)
---   <fund>:lease:<venue>:<lease>   hash    currency, asked, first_granted, granted, state, used, released, ...
+--   <fund>:claims:<currency>       hash    venue -> its part of the balance, negative if it drew more
+--   <fund>:lease:<venue>:<lease>   hash    currency, asked, first_granted, granted, state, used, released
 --   <fund>:leases                  hash    "<venue> <lease>" -> currency, for the open leases
 --   <fund>:operation:<venue>:<op>  hash    kind, arguments and answer of a finished operation
 --   <fund>:history                 stream  every operation, in order
@@ -59,7 +61,7 @@ local function fence(call)
   if known then
     local order = compare(call.epoch, known)
     if order < 0 then
-      return refuse('FENCED', 'epoch ' .. call.epoch .. ' of venue ' .. call.venue .. ' is over, ' .. known .. ' has begun')
+      return refuse('FENCED', 'epoch ' .. call.epoch .. ' is over for ' .. call.venue .. ', now ' .. known)
     end
     if order == 0 then return nil end
   end
@@ -89,10 +91,10 @@ local function add_all(changes)
 end
 
 local function record(call, kind, id, currency, amount, granted)
-  redis.call('XADD', call.fund .. ':history', '*', 'kind', kind, 'venue', call.venue, 'epoch', call.epoch, 'id', id,
-    'currency', currency, 'amount', amount, 'result', granted,
-    'balance', get(call.fund .. ':currency:' .. currency, 'balance'),
-    'free', get(call.fund .. ':currency:' .. currency, 'free'))
+  local purse = call.fund .. ':currency:' .. currency
+  redis.call('XADD', call.fund .. ':history', '*', 'kind', kind, 'venue', call.venue, 'epoch', call.epoch,
+    'id', id, 'currency', currency, 'amount', amount, 'result', granted,
+    'balance', get(purse, 'balance'), 'free', get(purse, 'free'))
 end
 
 -- What an operation id answered before. Returns nothing where it is new, else the answer or a refusal.
@@ -106,7 +108,8 @@ local function repeated(key, kind, subject, amount)
 end
 
 local function keep(key, kind, subject, amount, first, second)
-  redis.call('HSET', key, 'kind', kind, 'subject', subject, 'amount', amount, 'first', first, 'second', second)
+  redis.call('HSET', key, 'kind', kind, 'subject', subject, 'amount', amount, 'first', first,
+    'second', second)
 end
 
 -- Credits and debits. args: venue, epoch, op_id, currency, amount. Answer: {balance, free} after it.
@@ -141,7 +144,8 @@ local function transfer(kind, sign)
   end
 end
 
--- Moves what is wanted, or what is left, from free to leased. Both lie within the balance, so no sum can overflow.
+-- Moves what is wanted, or what is left, from free to leased. Both lie within the balance, so no sum can
+-- overflow.
 local function grant(call, lease_key, currency, wanted)
   local purse = call.fund .. ':currency:' .. currency
   local free = get(purse, 'free')
@@ -171,8 +175,8 @@ local function reserve(keys, args)
     return { known[3], known[3] }
   end
   local granted = grant(call, lease_key, currency, amount)
-  redis.call('HSET', lease_key, 'currency', currency, 'asked', amount, 'first_granted', granted, 'state', 'open',
-    'epoch', call.epoch)
+  redis.call('HSET', lease_key, 'currency', currency, 'asked', amount, 'first_granted', granted,
+    'state', 'open', 'epoch', call.epoch)
   redis.call('HSET', call.fund .. ':leases', call.venue .. ' ' .. lease_id, currency)
   record(call, 'reserve', lease_id, currency, amount, granted)
   return { granted, granted }
@@ -207,18 +211,24 @@ local function settle(keys, args)
   local call, bad = open_call(keys, args, 2)
   if bad then return bad end
   local lease_id, used = args[3], args[4]
-  if not is_name(lease_id) or not is_amount(used) then return refuse('BADCALL', 'lease or amount is malformed') end
+  if not is_name(lease_id) or not is_amount(used) then
+    return refuse('BADCALL', 'lease or amount is malformed')
+  end
   local refused = fence(call)
   if refused then return refused end
   local lease_key = call.fund .. ':lease:' .. call.venue .. ':' .. lease_id
   local lease = redis.call('HMGET', lease_key, 'state', 'currency', 'granted', 'used', 'released')
   if not lease[1] then return refuse('NOLEASE', 'there is no lease ' .. lease_id) end
   if lease[1] ~= 'open' then
-    if lease[4] ~= used then return refuse('CONFLICT', 'lease ' .. lease_id .. ' was settled with ' .. lease[4]) end
+    if lease[4] ~= used then
+      return refuse('CONFLICT', 'lease ' .. lease_id .. ' was settled with ' .. lease[4])
+    end
     return { lease[4], lease[5] }
   end
   local currency, granted = lease[2], lease[3]
-  if compare(used, granted) > 0 then return refuse('EXCEEDED', 'lease ' .. lease_id .. ' holds ' .. granted) end
+  if compare(used, granted) > 0 then
+    return refuse('EXCEEDED', 'lease ' .. lease_id .. ' holds ' .. granted)
+  end
   local purse = call.fund .. ':currency:' .. currency
   refused = add_all({
     { call.fund .. ':claims:' .. currency, call.venue, negate(used) },
@@ -236,7 +246,8 @@ local function settle(keys, args)
   return { used, released }
 end
 
--- args: venue, epoch. Makes this epoch the venue's current one, so that an older process is refused from now on.
+-- args: venue, epoch. Makes this epoch the venue's current one, so that an older process is refused from now
+-- on.
 local function attach(keys, args)
   local call, bad = open_call(keys, args, 0)
   if bad then return bad end
@@ -245,21 +256,28 @@ end
 
 -- args: currency. Answer: {balance, free, leased, venue, claim, venue, claim, ...}.
 local function state(keys, args)
-  if #keys ~= 1 or #args ~= 1 or not is_name(args[1]) then return refuse('BADCALL', 'one currency is expected') end
+  if #keys ~= 1 or #args ~= 1 or not is_name(args[1]) then
+    return refuse('BADCALL', 'one currency is expected')
+  end
   local purse = keys[1] .. ':currency:' .. args[1]
   local answer = { get(purse, 'balance'), get(purse, 'free'), get(purse, 'leased') }
-  for _, word in ipairs(redis.call('HGETALL', keys[1] .. ':claims:' .. args[1])) do answer[#answer + 1] = word end
+  for _, word in ipairs(redis.call('HGETALL', keys[1] .. ':claims:' .. args[1])) do
+    answer[#answer + 1] = word
+  end
   return answer
 end
 
 -- args: venue. Answer: {lease_id, currency, granted, epoch, ...} for its open leases.
 local function leases(keys, args)
-  if #keys ~= 1 or #args ~= 1 or not is_name(args[1]) then return refuse('BADCALL', 'one venue is expected') end
+  if #keys ~= 1 or #args ~= 1 or not is_name(args[1]) then
+    return refuse('BADCALL', 'one venue is expected')
+  end
   local answer, head = {}, args[1] .. ' '
   for _, name in ipairs(redis.call('HKEYS', keys[1] .. ':leases')) do
     if string.sub(name, 1, #head) == head then
       local lease_id = string.sub(name, #head + 1)
-      local lease = redis.call('HMGET', keys[1] .. ':lease:' .. args[1] .. ':' .. lease_id, 'currency', 'granted', 'epoch')
+      local lease_key = keys[1] .. ':lease:' .. args[1] .. ':' .. lease_id
+      local lease = redis.call('HMGET', lease_key, 'currency', 'granted', 'epoch')
       for _, word in ipairs({ lease_id, lease[1], lease[2], lease[3] }) do answer[#answer + 1] = word end
     end
   end

@@ -1,8 +1,8 @@
 """Client of the shared insurance fund: one server-side function per operation, atomic, idempotent and fenced.
 
-Amounts are whole minor units of a currency, 0 to 2^63 - 1, and exact over that range. Operation and lease ids belong
-to the venue; repeating a call with the same id and arguments returns the first answer, so every call may be sent
-again after a lost connection. The functions are in insurance_fund.lua.
+Amounts are whole minor units of a currency, 0 to 2^63 - 1, and exact over that range. Operation and lease ids
+belong to the venue; repeating a call with the same id and arguments returns the first answer, so every call
+may be sent again after a lost connection. The functions are in insurance_fund.lua.
 """
 
 from __future__ import annotations
@@ -35,8 +35,9 @@ class FundError(PersistenceError):
     CONFLICT      the id was used before with other arguments
     OVERFLOW      a sum would leave 64 bits
     BADCALL       an id, currency or amount is malformed
-    UNAVAILABLE   no answer in time: the call may have been done, repeat it with its id (raised as FundUnavailable)
-    SERVER        any other error of the server; VERSION: its function library is newer than this client
+    UNAVAILABLE   no answer in time: it may have been done, repeat it with its id (raised as FundUnavailable)
+    SERVER        any other error of the server
+    VERSION       the server's function library is newer than this client
     """
 
     def __init__(self, code: str, message: str) -> None:
@@ -67,7 +68,7 @@ class Balance:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What a reserve or top-up added to the lease (0 when the fund is exhausted), and the lease's total then."""
+    """What a reserve or top-up added to the lease (0: the fund is exhausted), and the lease's total."""
 
     granted_minor: int
     total_minor: int
@@ -104,7 +105,7 @@ class OpenLease:
 
 @dataclass(frozen=True, slots=True)
 class HistoryEntry:
-    """One operation. result_minor is what was granted, released, credited or debited; balances are after it."""
+    """One operation. result_minor was granted, released, credited or debited; balances are after it."""
 
     entry_id: str
     kind: str
@@ -119,7 +120,7 @@ class HistoryEntry:
 
 
 class InsuranceFund:
-    """The fund as one venue's process, known by (venue_id, epoch), sees it. open() and close(), or async with."""
+    """The fund for one venue's process, known by (venue_id, epoch). open() and close(), or async with."""
 
     def __init__(
         self,
@@ -147,9 +148,9 @@ class InsuranceFund:
         name: str = "margrave-fund",
         call_timeout_seconds: float = 5.0,
     ) -> Self:
-        """Connect, load the function library where it is missing or older, and fence earlier epochs of the venue.
+        """Connect, load the function library where missing or older, fence the venue's earlier epochs.
 
-        Afterwards `durable` says whether the server syncs each write before it answers (None: it does not tell).
+        Afterwards `durable` says whether the server syncs each write before it answers; None: it does not say.
         """
         fund = cls(connect(url), venue_id, epoch, name=name, call_timeout_seconds=call_timeout_seconds)
         try:
@@ -214,7 +215,7 @@ class InsuranceFund:
         )
 
     async def history(self, after: str = "-") -> AsyncIterator[HistoryEntry]:
-        """All operations on the fund in order, of every venue; `after` an entry_id leaves out what came up to it."""
+        """All operations in order, of every venue; `after` an entry_id begins behind that entry."""
         start = after if after == "-" else f"({after}"
         while True:
             page = await self._guarded(

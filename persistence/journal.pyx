@@ -36,9 +36,11 @@ cdef class Journal:
     """An open journal; one owner thread.
 
     directory           where the segments are; made (0700) if it is missing
-    record_version, logic_version   stand in each segment header; other versions than the last segment's start a new one
+    record_version,
+    logic_version       stand in each segment header; other ones than the last segment's start a new segment
     epoch               of this opening; must not be less than the last one in the journal
-    durability          "fsync": durable_seq counts synced commands; "os": written ones (survive the process only)
+    durability          "fsync": durable_seq counts synced commands; "os": written ones (they survive the
+                        process, not the machine)
     segment_bytes       length of new segments; first_segment_bytes of the very first
     pending_limit_bytes bound on appended bytes that are not yet durable
     first_seq           sequence number of the first command, for an empty directory only
@@ -52,14 +54,17 @@ cdef class Journal:
         self.writer.kick.read_fd = self.writer.kick.write_fd = -1
         self.writer.done.read_fd = self.writer.done.write_fd = -1
 
-    def __init__(self, directory, int record_version, int logic_version, uint64_t epoch, str durability="fsync",
-                 uint64_t segment_bytes=DEFAULT_SEGMENT_BYTES, *, first_segment_bytes=None,
-                 uint64_t pending_limit_bytes=PENDING_LIMIT_BYTES, uint64_t first_seq=1):
+    def __init__(self, directory, uint16_t record_version, uint32_t logic_version, uint64_t epoch,
+                 str durability="fsync", uint64_t segment_bytes=DEFAULT_SEGMENT_BYTES, *,
+                 first_segment_bytes=None, uint64_t pending_limit_bytes=PENDING_LIMIT_BYTES,
+                 uint64_t first_seq=1):
         if self.writer.directory_fd >= 0:
             raise JournalError("this journal is open already")
         if durability not in ("fsync", "os"):
             raise ValueError(f"durability is 'fsync' or 'os', not {durability!r}")
-        first_bytes = min(FIRST_SEGMENT_BYTES, segment_bytes) if first_segment_bytes is None else first_segment_bytes
+        first_bytes = first_segment_bytes
+        if first_bytes is None:
+            first_bytes = min(FIRST_SEGMENT_BYTES, segment_bytes)
         if segment_bytes % JOURNAL_SLOT or first_bytes % JOURNAL_SLOT or first_bytes < 2 * JOURNAL_SLOT:
             raise ValueError("segment lengths are multiples of 64 bytes, two slots at least")
         if pending_limit_bytes < JOURNAL_SLOT or segment_bytes < 3 * JOURNAL_SLOT or first_seq < 1:
@@ -118,7 +123,7 @@ cdef class Journal:
             raise JournalError(f"the writer thread did not start: {strerror(status)}", status)
 
     def _resume(self, segments):
-        """Find the end in the last segment, zero what an unfinished batch left behind it. Returns its versions."""
+        """Find the end in the last segment, zero what a torn batch left there. Returns its versions."""
         last = segments[len(segments) - 1]
         reader = BatchReader(segments, last.first_seq)
         for _ in reader:
@@ -133,7 +138,8 @@ cdef class Journal:
             size = min(_SCAN_BYTES, max(last.segment_bytes, length) - offset)
             found = os.pread(fd, size, offset)
             if len(found) < size or np.frombuffer(found, np.uint8).any():
-                os.pwrite(fd, bytes(size), offset)
+                if os.pwrite(fd, bytes(size), offset) != size:
+                    raise JournalError(f"{last.path}: the tail could not be zeroed")
                 changed = True
         if changed and self.writer.sync:
             os.fsync(fd)
@@ -145,12 +151,13 @@ cdef class Journal:
 
     def _check(self, int status):
         if status:
-            raise JournalError(f"{self.writer.error_step.decode()}: {strerror(self.writer.error)}", self.writer.error)
+            step = self.writer.error_step.decode()
+            raise JournalError(f"{step}: {strerror(self.writer.error)}", self.writer.error)
 
     # --- appending ---
 
     cdef int append_slots(self, const void* records, uint32_t slot_count) noexcept nogil:
-        """Copy whole records into the active buffer; APPENDED or an APPEND_ code, and then nothing was taken."""
+        """Copy whole records into the active buffer. APPENDED, or an APPEND_ code and nothing was taken."""
         cdef int i = self.active
         cdef int64_t count
         if not self.usable:
@@ -160,7 +167,8 @@ cdef class Journal:
         count = journal_count_records(<const uint8_t*>records, slot_count, self.appended_seq + 1)
         if count <= 0:
             return APPEND_DISORDER
-        memcpy(self.buffers[i] + (1 + self.used_slots[i]) * JOURNAL_SLOT, records, <size_t>slot_count * JOURNAL_SLOT)
+        memcpy(self.buffers[i] + (1 + self.used_slots[i]) * JOURNAL_SLOT, records,
+               <size_t>slot_count * JOURNAL_SLOT)
         self.used_slots[i] += slot_count
         self.used_commands[i] += <uint32_t>count
         self.appended_seq += count
@@ -173,17 +181,19 @@ cdef class Journal:
         journal, JournalError when it is closed or has failed. Nothing is taken in any of these cases.
         """
         cdef int status
-        if records.shape[0] == 0 or records.shape[0] % JOURNAL_SLOT or records.shape[0] // JOURNAL_SLOT > 0xFFFFFFFF:
-            raise ValueError(f"{records.shape[0]} bytes are not whole 64-byte slots")
-        status = self.append_slots(&records[0], <uint32_t>(records.shape[0] // JOURNAL_SLOT))
+        cdef Py_ssize_t length = records.shape[0]
+        if length == 0 or length % JOURNAL_SLOT or length // JOURNAL_SLOT > 0xFFFFFFFF:
+            raise ValueError(f"{length} bytes are not whole 64-byte slots")
+        status = self.append_slots(&records[0], <uint32_t>(length // JOURNAL_SLOT))
         if status == APPENDED:
             return self.appended_seq
         if status == APPEND_FULL:
-            raise JournalFull(f"{self.pending_bytes} bytes wait to be durable, the limit is {self.pending_limit_bytes}")
+            raise JournalFull(
+                f"{self.pending_bytes} bytes wait to be durable, the limit is {self.pending_limit_bytes}")
         if status == APPEND_DISORDER:
             head = <const journal_record*>&records[0]
-            raise ValueError(f"records do not continue the journal at seq {self.appended_seq + 1}: the first has seq "
-                             f"{head.seq} and {head.slots} slots")
+            raise ValueError(f"records do not continue the journal at seq {self.appended_seq + 1}: "
+                             f"the first has seq {head.seq} and {head.slots} slots")
         self._refuse()
 
     def _refuse(self):
@@ -192,7 +202,7 @@ cdef class Journal:
         raise JournalError("the journal is closed")
 
     cpdef bint kick(self) except -1:
-        """Hand the active buffer to the writer if it is idle and there is anything. True if a batch was handed over."""
+        """Hand the active buffer to the writer if it is idle and there is anything. True if it was done."""
         cdef int i = self.active
         if self.in_flight or self.used_slots[i] == 0 or not self.usable:
             return False
@@ -245,7 +255,7 @@ cdef class Journal:
         return self.durable_seq
 
     def fileno(self):
-        """Descriptor that becomes readable when a batch is finished: loop.add_reader(journal.fileno(), ...)."""
+        """Descriptor that becomes readable when a batch is finished, for loop.add_reader."""
         if not self.usable:
             self._refuse()
         return self.writer.done.read_fd
@@ -266,8 +276,8 @@ cdef class Journal:
         return self.writer.epoch
 
     def figures(self):
-        """Totals since opening: batches, commands, written_bytes, segments_created, and nanoseconds in writes and
-        syncs (sum, and the longest sync). Exact between batches; one may be under way."""
+        """Totals since opening: batches, commands, written_bytes, segments_created, and nanoseconds in writes
+        and syncs (sum, and the longest sync). Exact between batches; one may be under way."""
         return {
             "batches": self.writer.figures.batches,
             "commands": self.writer.figures.commands,
@@ -316,7 +326,7 @@ cdef class Journal:
 
     def __dealloc__(self):
         cdef int i
-        # Without close() what was not handed over is lost, as it would be in a crash; the thread must end first.
+        # Without close() what was not handed over is lost, as in a crash; the thread must end first.
         with nogil:
             journal_thread_stop(&self.writer)
         for i in range(2):

@@ -1,8 +1,8 @@
 /* The journal on disk: layouts and the one routine that decides whether a batch is whole.
  *
- * A segment is a zero-filled file of 64-byte slots. Slot 0 is the segment header; batches follow without gaps: a
- * batch header, then slot_count slots holding command_count command records with contiguous sequence numbers. A
- * batch never crosses segments. All integers are little endian.
+ * A segment is a zero-filled file of 64-byte slots. Slot 0 is the segment header; batches follow without
+ * gaps: a batch header, then slot_count slots holding command_count command records with contiguous sequence
+ * numbers. A batch never crosses segments. All integers are little endian.
  */
 #ifndef MARGRAVE_JOURNAL_FORMAT_H
 #define MARGRAVE_JOURNAL_FORMAT_H
@@ -55,10 +55,10 @@ enum {
     BATCH_WHOLE = 0,
     BATCH_NONE = 1,    /* a zero slot, or the end of the file: nothing was written here */
     BATCH_TORN = 2,    /* checksum, magic or length is wrong */
-    BATCH_DISORDER = 3 /* checksums hold, but sequence, epoch, segment or records contradict what came before */
+    BATCH_DISORDER = 3 /* checksums hold; sequence, epoch, segment or records contradict what came before */
 };
 
-/* Walk slot_count slots of records. Returns how many there are, or -1 where lengths or sequence do not fit. */
+/* Walk slot_count slots. Returns how many records they are, or -1 where lengths or sequence do not fit. */
 static inline int64_t journal_count_records(const uint8_t *slots, uint64_t slot_count, uint64_t first_seq) {
     uint64_t at = 0, seq = first_seq;
     while (at < slot_count) {
@@ -81,8 +81,8 @@ static inline uint64_t journal_slots_before(const uint8_t *slots, uint64_t slot_
     return at;
 }
 
-static inline void journal_seal_batch(uint8_t *batch, uint64_t epoch, uint64_t segment_index, uint64_t first_seq,
-                               uint32_t command_count, uint32_t slot_count) {
+static inline void journal_seal_batch(uint8_t *batch, uint64_t epoch, uint64_t segment_index,
+                                      uint64_t first_seq, uint32_t command_count, uint32_t slot_count) {
     journal_batch_header *header = (journal_batch_header *)batch;
     memset(header, 0, sizeof *header);
     header->magic = JOURNAL_BATCH_MAGIC;
@@ -100,42 +100,40 @@ static inline int journal_header_is_whole(const uint8_t *at) {
     return header->magic == JOURNAL_BATCH_MAGIC && header->header_crc32c == crc32c(0, at + 8, 52);
 }
 
-/* Judge what stands at `offset` of a segment of `length` bytes, given the sequence number, segment and least epoch
- * that a batch there must carry. */
-static inline int journal_check_batch(const uint8_t *segment, uint64_t length, uint64_t offset, uint64_t segment_index,
-                               uint64_t expected_seq, uint64_t least_epoch) {
-    static const uint8_t zero[JOURNAL_SLOT];
-    if (offset >= length) return BATCH_NONE;
-    if (length - offset < JOURNAL_SLOT) return memcmp(segment + offset, zero, length - offset) ? BATCH_TORN : BATCH_NONE;
-    const uint8_t *at = segment + offset;
+/* Both checksums of a batch that may occupy up to `room` bytes. */
+static inline int journal_batch_is_whole(const uint8_t *at, uint64_t room) {
     const journal_batch_header *header = (const journal_batch_header *)at;
-    if (memcmp(at, zero, JOURNAL_SLOT) == 0) return BATCH_NONE;
-    if (!journal_header_is_whole(at)) return BATCH_TORN;
-    uint64_t room = (length - offset) / JOURNAL_SLOT - 1;
-    if (header->slot_count > room) return BATCH_TORN;
-    if (header->crc32c != crc32c(0, at + 8, 56 + (size_t)header->slot_count * JOURNAL_SLOT)) return BATCH_TORN;
-    if (header->segment_index != segment_index || header->first_seq != expected_seq || header->epoch < least_epoch ||
-        header->slot_count == 0)
-        return BATCH_DISORDER;
-    if (journal_count_records(at + JOURNAL_SLOT, header->slot_count, expected_seq) != (int64_t)header->command_count)
-        return BATCH_DISORDER;
-    return BATCH_WHOLE;
+    return room >= JOURNAL_SLOT && journal_header_is_whole(at) &&
+           header->slot_count <= room / JOURNAL_SLOT - 1 &&
+           header->crc32c == crc32c(0, at + 8, 56 + (size_t)header->slot_count * JOURNAL_SLOT);
 }
 
-/* Offset of the first whole batch at or after `from`, or 0. One batch at a time is in flight, so a whole batch
- * behind a broken one means that confirmed bytes were damaged; a torn write alone cannot leave one. */
+/* Judge what stands at `offset` of a segment of `length` bytes, given the sequence number, segment and least
+ * epoch that a batch there must carry. */
+static inline int journal_check_batch(const uint8_t *segment, uint64_t length, uint64_t offset,
+                                      uint64_t segment_index, uint64_t expected_seq, uint64_t least_epoch) {
+    static const uint8_t zero[JOURNAL_SLOT];
+    if (offset >= length) return BATCH_NONE;
+    uint64_t room = length - offset;
+    const uint8_t *at = segment + offset;
+    const journal_batch_header *header = (const journal_batch_header *)at;
+    if (memcmp(at, zero, room < JOURNAL_SLOT ? room : JOURNAL_SLOT) == 0) return BATCH_NONE;
+    if (!journal_batch_is_whole(at, room)) return BATCH_TORN;
+    if (header->segment_index != segment_index || header->first_seq != expected_seq) return BATCH_DISORDER;
+    if (header->epoch < least_epoch || header->slot_count == 0) return BATCH_DISORDER;
+    int64_t records = journal_count_records(at + JOURNAL_SLOT, header->slot_count, expected_seq);
+    return records == (int64_t)header->command_count ? BATCH_WHOLE : BATCH_DISORDER;
+}
+
+/* Offset of the first whole batch at or after `from`, or 0. One batch at a time is in flight, so a whole
+ * batch behind a broken one means that confirmed bytes were damaged; a torn write alone cannot leave one. */
 static inline uint64_t journal_find_batch(const uint8_t *segment, uint64_t length, uint64_t from) {
-    for (uint64_t offset = from; length >= JOURNAL_SLOT && offset <= length - JOURNAL_SLOT; offset += JOURNAL_SLOT) {
-        const journal_batch_header *header = (const journal_batch_header *)(segment + offset);
-        if (header->magic != JOURNAL_BATCH_MAGIC || !journal_header_is_whole(segment + offset)) continue;
-        if (header->slot_count > (length - offset) / JOURNAL_SLOT - 1) continue;
-        if (header->crc32c == crc32c(0, segment + offset + 8, 56 + (size_t)header->slot_count * JOURNAL_SLOT))
-            return offset;
-    }
+    for (uint64_t offset = from; offset + JOURNAL_SLOT <= length; offset += JOURNAL_SLOT)
+        if (journal_batch_is_whole(segment + offset, length - offset)) return offset;
     return 0;
 }
 
-/* Where a search for later batches starts after a torn one: behind its payload if its header can be trusted. */
+/* Where the search for later batches starts: behind the torn one's payload if its header can be trusted. */
 static inline uint64_t journal_after_torn(const uint8_t *segment, uint64_t length, uint64_t offset) {
     if (length - offset < JOURNAL_SLOT) return length;
     const journal_batch_header *header = (const journal_batch_header *)(segment + offset);
@@ -143,8 +141,9 @@ static inline uint64_t journal_after_torn(const uint8_t *segment, uint64_t lengt
     return offset + ((uint64_t)header->slot_count + 1) * JOURNAL_SLOT;
 }
 
-static inline void journal_seal_segment(journal_segment_header *header, uint16_t record_version, uint32_t logic_version,
-                                 uint64_t segment_index, uint64_t first_seq, uint64_t epoch, uint64_t bytes) {
+static inline void journal_seal_segment(journal_segment_header *header, uint16_t record_version,
+                                        uint32_t logic_version, uint64_t segment_index, uint64_t first_seq,
+                                        uint64_t epoch, uint64_t bytes) {
     memset(header, 0, sizeof *header);
     memcpy(header->magic, JOURNAL_SEGMENT_MAGIC, 8);
     header->record_version = record_version;

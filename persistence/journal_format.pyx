@@ -10,10 +10,11 @@ from libc.string cimport memcmp
 
 SLOT_BYTES = 64
 
-# The head common to all command records, as a numpy dtype: np.frombuffer(slots, RECORD_DTYPE) views each slot.
-RECORD_DTYPE = np.dtype(
-    [("kind", "<u2"), ("slots", "<u2"), ("account_id", "<u4"), ("seq", "<u8"), ("time_ns", "<i8"), ("body", "V40")]
-)
+# The head common to all command records, as a numpy dtype: slots.view(RECORD_DTYPE) shows every slot.
+RECORD_DTYPE = np.dtype([
+    ("kind", "<u2"), ("slots", "<u2"), ("account_id", "<u4"), ("seq", "<u8"), ("time_ns", "<i8"),
+    ("body", "V40"),
+])
 
 WHOLE = BATCH_WHOLE
 NONE = BATCH_NONE
@@ -34,7 +35,7 @@ def crc32c_software(const uint8_t[::1] data, uint32_t initial=0):
 
 
 def parse_segment_header(const uint8_t[::1] data):
-    """(record_version, logic_version, segment_index, first_seq, epoch, segment_bytes), or None if it is damaged."""
+    """(record_version, logic_version, segment_index, first_seq, epoch, segment_bytes), or None if damaged."""
     if data.shape[0] < JOURNAL_SLOT:
         return None
     cdef const journal_segment_header* header = <const journal_segment_header*>&data[0]
@@ -47,8 +48,8 @@ def parse_segment_header(const uint8_t[::1] data):
 cdef class SegmentCursor:
     """Walks the batches of one segment given as bytes.
 
-    next() gives (first_seq, epoch, start, stop) with the payload at data[start:stop], or None; then `verdict` says
-    why (NONE, TORN, DISORDER) and `offset` where. `next_seq` is the sequence number expected there.
+    next() gives (first_seq, epoch, start, stop) with the payload at data[start:stop], or None; then `verdict`
+    says why (NONE, TORN, DISORDER) and `offset` where. `next_seq` is the sequence number expected there.
     """
 
     cdef const uint8_t[::1] data

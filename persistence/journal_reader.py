@@ -1,7 +1,7 @@
 """Reading a journal directory: which segments there are, and every whole batch in order.
 
-A torn write can only be the last thing in the last segment. Anything else that does not check out is damage to
-confirmed commands and raises JournalCorrupt: the reader never skips.
+A torn write can only be the last thing in the last segment. Anything else that does not check out is damage
+to confirmed commands and raises JournalCorrupt: the reader never skips.
 """
 
 from __future__ import annotations
@@ -72,10 +72,11 @@ def list_segments(directory: str | PathLike[str]) -> list[Segment]:
 
 
 class BatchReader:
-    """Iterates (first_seq, epoch, slots): slots is a read-only uint8 array of whole records, a view of the file.
+    """Iterates (first_seq, epoch, slots); slots is a read-only uint8 array of whole records, a file view.
 
-    Afterwards, or at any time between batches: `next_seq` (the seq that would come next), `epoch` (of the last
-    batch), `segment` and `offset` (where reading stands), `batches`, `commands`, and `torn` (a TornTail or None).
+    Afterwards, or at any time between batches: `next_seq` (the seq that would come next), `epoch` (of the
+    last batch), `segment` and `offset` (where reading stands), `batches`, `commands`, and `torn` (a TornTail
+    or None).
     """
 
     def __init__(self, segments: list[Segment], from_seq: int = 1) -> None:
@@ -148,7 +149,7 @@ class BatchReader:
 def read_batches(directory: str | PathLike[str], from_seq: int = 1) -> BatchReader:
     """Iterate the whole batches holding from_seq and later, the first one trimmed to start there.
 
-    Raises JournalCorrupt (segment, offset, seq) on damage anywhere but in an unfinished last batch, and JournalError
-    where the journal starts later than from_seq.
+    Raises JournalCorrupt (segment, offset, seq) on damage anywhere but in an unfinished last batch, and
+    JournalError where the journal starts later than from_seq.
     """
     return BatchReader(list_segments(directory), from_seq)

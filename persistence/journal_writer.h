@@ -1,7 +1,8 @@
 /* The journal's writer thread: seals, writes and syncs one batch at a time, and never needs the interpreter.
  *
- * The owner thread fills `batch` and its description, signals `kick`, and touches none of them until the thread has
- * signalled `done`. The signals are system calls on one descriptor, which order memory between the two threads.
+ * The owner thread fills `batch` and its description, signals `kick`, and touches none of them until the
+ * thread has signalled `done`. The signals are system calls on one descriptor, which order memory between the
+ * two threads.
  */
 #ifndef MARGRAVE_JOURNAL_WRITER_H
 #define MARGRAVE_JOURNAL_WRITER_H
@@ -116,7 +117,7 @@ static inline int journal_signal_take(journal_signal *s) {
     }
 }
 
-/* 1 when a signal stands within timeout_ms (-1: wait for ever), 0 when not, -1 on an error (EINTR included). */
+/* 1 when a signal stands within timeout_ms, 0 when not, -1 on an error (EINTR included). */
 static inline int journal_signal_wait(journal_signal *s, int timeout_ms) {
     struct pollfd watched = {s->read_fd, POLLIN, 0};
     return poll(&watched, 1, timeout_ms);
@@ -172,15 +173,15 @@ static inline int journal_begin_next(journal_writer *w, uint64_t first_seq) {
     journal_segment_header header;
     while (w->next_fd < 0 || w->next_filled < w->next_bytes)
         if (journal_prepare_step(w) != 0) return journal_fail(w, "preparing a segment");
-    journal_seal_segment(&header, w->record_version, w->logic_version, w->segment_index + 1, first_seq, w->epoch,
-                         w->next_bytes);
+    journal_seal_segment(&header, w->record_version, w->logic_version, w->segment_index + 1, first_seq,
+                         w->epoch, w->next_bytes);
     if (journal_write_at(w->next_fd, (const uint8_t *)&header, sizeof header, 0) != 0)
         return journal_fail(w, "writing a segment header");
     return 0;
 }
 
-/* Give the prepared file, synced by now with its header and first batch, its name. A crash before this leaves only
- * a temporary file in which nothing was confirmed. */
+/* Give the prepared file, synced by now with its header and first batch, its name. A crash before this leaves
+ * only a temporary file in which nothing was confirmed. */
 static inline int journal_adopt_next(journal_writer *w) {
     char name[32];
     if (journal_segment_name(name, sizeof name, w->segment_index + 1) != 0 ||
@@ -197,7 +198,7 @@ static inline int journal_adopt_next(journal_writer *w) {
     return 0;
 }
 
-/* Create an empty segment behind the current one: a new journal, or other versions than the last segment's. */
+/* Create an empty segment behind the current one: for a new journal or for other versions. */
 static inline int journal_start_segment(journal_writer *w, uint64_t first_seq) {
     if (journal_begin_next(w, first_seq) != 0) return -1;
     if (w->sync && journal_data_sync(w->next_fd) != 0) return journal_fail(w, "syncing a segment header");
@@ -212,12 +213,12 @@ static inline int journal_write_batch(journal_writer *w) {
     if (roll && journal_begin_next(w, w->batch_first_seq) != 0) return -1;
     int fd = roll ? w->next_fd : w->segment_fd;
     uint64_t offset = roll ? JOURNAL_SLOT : w->offset;
-    journal_seal_batch(w->batch, w->epoch, w->segment_index + (roll ? 1 : 0), w->batch_first_seq, w->batch_commands,
-                       (uint32_t)w->batch_slots);
+    journal_seal_batch(w->batch, w->epoch, w->segment_index + (roll ? 1 : 0), w->batch_first_seq,
+                       w->batch_commands, (uint32_t)w->batch_slots);
     uint64_t start_ns = journal_clock_ns();
     if (journal_write_at(fd, w->batch, bytes, offset) != 0) return journal_fail(w, "writing a batch");
     uint64_t written_ns = journal_clock_ns();
-    /* A failed sync is final: the kernel may have dropped the pages, so asking again would confirm nothing. */
+    /* A failed sync is final: the kernel may have dropped the pages, asking again would confirm nothing. */
     if (w->sync && journal_data_sync(fd) != 0) return journal_fail(w, "syncing a batch");
     uint64_t sync_ns = journal_clock_ns() - written_ns;
     if (roll && journal_adopt_next(w) != 0) return -1;

@@ -1,4 +1,4 @@
-"""Replaying a journal into whatever applies commands. Knows the head common to all records and nothing else."""
+"""Replaying a journal into whatever applies commands. Knows the head common to all records, nothing else."""
 
 from __future__ import annotations
 
@@ -39,9 +39,10 @@ def replay(
 ) -> ReplayReport:
     """Feed every whole batch holding from_seq and later to `apply`, in order.
 
-    Where a version is given, JournalError is raised before anything is applied if a segment that would be read was
-    written with another one: it has to be replayed by the build that wrote it. JournalCorrupt as in read_batches.
-    What `apply` raises passes through with the batch it was given added as a note; nothing after it is applied.
+    Where a version is given, JournalError is raised before anything is applied if a segment that would be
+    read was written with another one: it has to be replayed by the build that wrote it. JournalCorrupt as in
+    read_batches. What `apply` raises passes through with the batch it was given added as a note; nothing
+    after it is applied.
     """
     segments = list_segments(directory)
     for i, segment in enumerate(segments):

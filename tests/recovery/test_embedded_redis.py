@@ -1,4 +1,5 @@
-"""The embedded server as a child process: start, death of the parent, torn files, long paths, the data directory."""
+"""The embedded server as a child process: start, death of the parent, torn files, long paths, the data
+directory."""
 
 from __future__ import annotations
 
@@ -114,7 +115,8 @@ def test_an_orphan_that_stayed_is_shut_down(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_killed_server_keeps_what_it_answered(tmp_path: Path) -> None:
-    """SIGKILL in the middle of transactions: answered ones are there, and each is there whole or not at all."""
+    """SIGKILL in the middle of transactions: answered ones are there, and each is there whole or not at
+    all."""
     answered = 0
     for cycle in range(4):
         server = EmbeddedRedis.start(tmp_path)

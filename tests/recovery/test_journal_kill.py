@@ -1,4 +1,5 @@
-"""A writer killed at any moment: every sequence number it confirmed is in the journal, with the right bytes."""
+"""A writer killed at any moment: every sequence number it confirmed is in the journal, with the right
+bytes."""
 
 from __future__ import annotations
 
@@ -97,7 +98,10 @@ def test_every_confirmed_seq_survives_kills(tmp_path: Path, durability: str) -> 
 
 def test_kill_during_the_first_opening_leaves_a_usable_directory(tmp_path: Path) -> None:
     """The first segment gets its name only when it is whole, so any moment is a good one."""
-    code = "import sys; from persistence.journal import Journal; print(flush=True); Journal(sys.argv[1], 1, 1, 1)"
+    code = (
+        "import sys; from persistence.journal import Journal; "
+        "print(flush=True); Journal(sys.argv[1], 1, 1, 1)"
+    )
     for i in range(12):
         directory = tmp_path / str(i)
         with subprocess.Popen(

@@ -1,4 +1,5 @@
-"""The insurance fund on the real embedded server: exact integers, idempotence, fencing, leases, conservation."""
+"""The insurance fund on the real embedded server: exact integers, idempotence, fencing, leases,
+conservation."""
 
 from __future__ import annotations
 

@@ -217,7 +217,8 @@ def test_nothing_is_durable_before_the_completion(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("damage", ["cut", "zero", "garbage"])
 def test_torn_tail_at_every_byte(tmp_path: Path, damage: str) -> None:
-    """Whatever part of the last batch reached the disk: the earlier ones stand, and writing goes on behind them."""
+    """Whatever part of the last batch reached the disk: the earlier ones stand, and writing goes on behind
+    them."""
     directory = tmp_path / "j"
     payloads = write_batches(directory, [[1, 1], [2], [1, 2, 1]])
     (path,) = directory.iterdir()
