@@ -8,9 +8,9 @@
 typedef struct {
     VD otm;      /* value of the out-of-the-money side, >= 0 */
     VD phi;      /* phi(d-) */
-    VD mills_m;  /* sign(d-) Y(|d-|) */
-    VD mills_p;  /* Y(d+) */
     VD d_minus;
+    VD signed_numerator_m, denominator_m; /* sign(d-) Y(|d-|) */
+    VD numerator_p, denominator_p;        /* Y(d+) */
 } NAME(black);
 
 /* lesser = min(F, K), distance = |ln(F/K)|, width in [WIDTH_MIN, 1e150], inverse_width = 1 / width. */
@@ -22,23 +22,30 @@ KERNEL_INLINE NAME(black) NAME(black_otm)(const NAME(fits) *fits, VD lesser, VD 
     /* Beyond 37 the density is below 1e-297: clamped, the exponential needs no other guard. */
     VD z_minus = NAME(min)(NAME(abs)(d_minus), NAME(splat)(MILLS_Z_MAX));
     VD z_plus = NAME(min)(d_plus, NAME(splat)(MILLS_Z_MAX));
-    VD nm, dm, np, dp;
-    NAME(mills)(fits, z_minus, &nm, &dm);
-    NAME(mills)(fits, z_plus, &np, &dp);
-    VD shared = 1.0 / (dm * dp);
-    b.phi = INV_SQRT_2PI * NAME(exp_nonpositive)(fits, (-0.5 * z_minus) * z_minus);
-    b.mills_m = NAME(with_sign)(nm * (dp * shared), d_minus);
-    b.mills_p = np * (dm * shared);
+    VD square_minus = z_minus * z_minus, square_plus = z_plus * z_plus, numerator_m;
+    NAME(mills)(fits, z_minus, square_minus, &numerator_m, &b.denominator_m);
+    NAME(mills)(fits, z_plus, square_plus, &b.numerator_p, &b.denominator_p);
+    b.phi = NAME(density)(fits, square_minus);
     b.d_minus = d_minus;
-    VD otm = (lesser * b.phi) * (b.mills_m - b.mills_p) + NAME(where_negative)(d_minus, lesser);
+    b.signed_numerator_m = NAME(with_sign)(numerator_m, d_minus);
+    /* the difference of the two Mills ratios over one common denominator */
+    VD difference = b.signed_numerator_m * b.denominator_p - b.numerator_p * b.denominator_m;
+    VD scaled = (lesser * b.phi) / (b.denominator_m * b.denominator_p);
+    VD otm = scaled * difference + NAME(where_negative)(d_minus, lesser);
     b.otm = NAME(max)(otm, NAME(splat)(0.0));
     return b;
 }
 
+/* N(-d-) */
+KERNEL_INLINE VD NAME(tail_of_d_minus)(const NAME(black) *b) {
+    VD far = b->phi * (b->signed_numerator_m / b->denominator_m);
+    return NAME(where_negative)(b->d_minus, NAME(splat)(1.0)) + far;
+}
+
 /* N(d1) of the call: for F <= K it is N(-d-), else 1 - N(-d+) = 1 - G phi(d-) Y(d+) / F. */
 KERNEL_INLINE VD NAME(call_delta)(const NAME(black) *b, VD x, VD lesser, VD forward) {
-    VD out = NAME(where_negative)(b->d_minus, NAME(splat)(1.0)) + b->phi * b->mills_m;
-    VD in = 1.0 - (lesser * b->phi) * b->mills_p / NAME(max)(forward, NAME(splat)(1e-300));
+    VD out = NAME(tail_of_d_minus)(b), mills_plus = b->numerator_p / b->denominator_p;
+    VD in = 1.0 - (lesser * b->phi) * mills_plus / NAME(max)(forward, NAME(splat)(1e-300));
     VL in_the_money = (VL)(x > 0.0);
     return (VD)((in_the_money & (VL)in) | (~in_the_money & (VL)out));
 }
@@ -59,8 +66,8 @@ KERNEL_INLINE void NAME(black76_lanes)(VD forward, VD strike, VD vol, VD years, 
     VD side = (VD)((is_call & (VL)intrinsic) | (~is_call & (VL)-intrinsic));
     VD density = lesser * b.phi;
     VD delta = NAME(call_delta)(&b, x, lesser, forward);
-    VD itm_leg = strike * (1.0 - (NAME(where_negative)(b.d_minus, NAME(splat)(1.0)) + b.phi * b.mills_m));
-    VD otm_leg = density * b.mills_p;
+    VD itm_leg = strike * (1.0 - NAME(tail_of_d_minus)(&b));
+    VD otm_leg = density * (b.numerator_p / b.denominator_p);
     VD strike_leg = (VD)((is_far & (VL)itm_leg) | (~is_far & (VL)otm_leg)); /* K N(d2) */
     VL has_width = (VL)(exact_width > 0.0) & (VL)(forward > 0.0), has_years = (VL)(years > 0.0);
     VD gamma = (density / NAME(max)(forward, NAME(splat)(1e-300))) * inverse_width

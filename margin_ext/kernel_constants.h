@@ -8,7 +8,6 @@
 #define LOG2_E 0x1.71547652b82fep+0
 #define LN2_HIGH 0x1.62e42fefa3800p-1             /* k * LN2_HIGH is exact for |k| < 2^11 */
 #define LN2_LOW 0x1.ef35793c76730p-45
-#define INV_SQRT_2PI 0x1.9884533d43651p-2
 
 #define COIN_ROW_SCALE 1e10                       /* coin rows: 1e-10 coin */
 #define USD_ROW_SCALE 1e4                         /* USD rows: 1e-4 USD */
@@ -26,6 +25,20 @@
 #define EXP_C7 0x1.71de58a35bdbfp-19
 #define EXP_C8 0x1.2891844e5afd4p-22
 #define EXP_C9 0x1.aeae17620d3d2p-26
+
+/* 2^r / sqrt(2 pi) on |r| <= 1/2, degree 10: the normal density is phi(z) = 2^(DENSITY_RATE z^2) / sqrt(2 pi) */
+#define DENSITY_RATE -0x1.71547652b82fep-1
+#define DENSITY_C0 0x1.9884533d43651p-2
+#define DENSITY_C1 0x1.1b298eb9c6d8ep-2
+#define DENSITY_C2 0x1.888bdd65b4664p-4
+#define DENSITY_C3 0x1.6aca3425ee463p-6
+#define DENSITY_C4 0x1.f6eefc21a9327p-9
+#define DENSITY_C5 0x1.16e2b4c880948p-11
+#define DENSITY_C6 0x1.01beb8070d40cp-14
+#define DENSITY_C7 0x1.985a4c9549cabp-18
+#define DENSITY_C8 0x1.1b0c8c7082186p-21
+#define DENSITY_C9 0x1.5dd723f69dbc1p-25
+#define DENSITY_C10 0x1.83ca972f71558p-29
 
 /* (2 atanh(s) / s - 2) / s^2 in s^2, s = f / (2 + f), degree 7 */
 #define LOG_C0 0x1.5555555555555p-1

@@ -83,19 +83,17 @@ KERNEL_INLINE double NAME(least_lane)(VD x) {
 #define LANES_OF(c) {c, c}
 #endif
 typedef struct {
-    VD e[10], p[9], q[10];
-    VD log2_e, ln2_high, ln2_low;
+    VD c[11], p[9], q[10], density_rate;
 } NAME(fits);
 static const NAME(fits) NAME(fit_table) = {
-    {LANES_OF(EXP_C0), LANES_OF(EXP_C1), LANES_OF(EXP_C2), LANES_OF(EXP_C3), LANES_OF(EXP_C4), LANES_OF(EXP_C5),
-     LANES_OF(EXP_C6), LANES_OF(EXP_C7), LANES_OF(EXP_C8), LANES_OF(EXP_C9)},
+    {LANES_OF(DENSITY_C0), LANES_OF(DENSITY_C1), LANES_OF(DENSITY_C2), LANES_OF(DENSITY_C3), LANES_OF(DENSITY_C4),
+     LANES_OF(DENSITY_C5), LANES_OF(DENSITY_C6), LANES_OF(DENSITY_C7), LANES_OF(DENSITY_C8), LANES_OF(DENSITY_C9),
+     LANES_OF(DENSITY_C10)},
     {LANES_OF(MILLS_P0), LANES_OF(MILLS_P1), LANES_OF(MILLS_P2), LANES_OF(MILLS_P3), LANES_OF(MILLS_P4),
      LANES_OF(MILLS_P5), LANES_OF(MILLS_P6), LANES_OF(MILLS_P7), LANES_OF(MILLS_P8)},
     {LANES_OF(1.0), LANES_OF(MILLS_Q1), LANES_OF(MILLS_Q2), LANES_OF(MILLS_Q3), LANES_OF(MILLS_Q4),
      LANES_OF(MILLS_Q5), LANES_OF(MILLS_Q6), LANES_OF(MILLS_Q7), LANES_OF(MILLS_Q8), LANES_OF(MILLS_Q9)},
-    LANES_OF(LOG2_E),
-    LANES_OF(LN2_HIGH),
-    LANES_OF(LN2_LOW),
+    LANES_OF(DENSITY_RATE),
 };
 KERNEL_INLINE const NAME(fits) *NAME(opaque_fits)(void) {
     const NAME(fits) *fits = &NAME(fit_table);
@@ -103,18 +101,17 @@ KERNEL_INLINE const NAME(fits) *NAME(opaque_fits)(void) {
     return fits;
 }
 
-/* exp(x) for -708 <= x <= 0: 2^k e^r with |r| <= ln 2 / 2, e^r = 1 + r + r^2 p(r), p near-minimax of degree 9
- * (2e-17 relative before rounding), summed as a tree (Estrin) for short dependency chains. */
-KERNEL_INLINE VD NAME(exp_nonpositive)(const NAME(fits) *fits, VD x) {
-    const VD *c = fits->e;
-    VD shifted = x * fits->log2_e + ROUND_SHIFTER;
-    VD k = shifted - ROUND_SHIFTER;
-    VD r = (x - k * fits->ln2_high) - k * fits->ln2_low;
+/* phi(z) from z^2, |z| <= MILLS_Z_MAX: 2^(k + r) with r in [-1/2, 1/2] exact, one near-minimax polynomial of degree
+ * 10 (2e-16 relative before rounding), summed as a tree (Estrin) for short dependency chains. */
+KERNEL_INLINE VD NAME(density)(const NAME(fits) *fits, VD z_squared) {
+    const VD *c = fits->c;
+    VD t = z_squared * fits->density_rate, shifted = t + ROUND_SHIFTER;
+    VD r = t - (shifted - ROUND_SHIFTER);
     VD r2 = r * r, r4 = r2 * r2;
     VD p03 = (c[0] + c[1] * r) + (c[2] + c[3] * r) * r2;
     VD p47 = (c[4] + c[5] * r) + (c[6] + c[7] * r) * r2;
-    VD p = p03 + (p47 + (c[8] + c[9] * r) * r4) * r4;
-    VD mantissa = (p * r2 + r) + 1.0;
+    VD p8 = (c[8] + c[9] * r) + c[10] * r2;
+    VD mantissa = p03 + (p47 + p8 * r4) * r4;
     return (VD)((VU)mantissa + ((VU)shifted << 52));
 }
 
@@ -154,9 +151,9 @@ KERNEL_INLINE VD NAME(log_ratio)(VD a, VD b) {
 
 /* Mills ratio Y(z) = N(-z) / phi(z) as a quotient on [0, 39]: near-minimax, degree (8, 9), 3e-15 relative,
  * all coefficients positive, so there is no cancellation. The caller shares the division. */
-KERNEL_INLINE void NAME(mills)(const NAME(fits) *fits, VD z, VD *numerator, VD *denominator) {
+KERNEL_INLINE void NAME(mills)(const NAME(fits) *fits, VD z, VD z2, VD *numerator, VD *denominator) {
     const VD *p = fits->p, *q = fits->q;
-    VD z2 = z * z, z4 = z2 * z2, z8 = z4 * z4;
+    VD z4 = z2 * z2, z8 = z4 * z4;
     VD n03 = (p[0] + p[1] * z) + (p[2] + p[3] * z) * z2;
     VD n47 = (p[4] + p[5] * z) + (p[6] + p[7] * z) * z2;
     VD d03 = (q[0] + q[1] * z) + (q[2] + q[3] * z) * z2;
