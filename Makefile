@@ -61,6 +61,7 @@ lint: $(STAMPS)/lint ## ruff, format, mypy --strict, import contracts, cython-li
 
 build: $(STAMPS)/run $(STAMPS)/compiled ## compile in place, then the wheel into dist/
 	@$(say) "Building the wheel into dist/"
+	@rm -rf build/lib* build/bdist*
 	@$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation -w dist .
 	@ls -1 dist/*.whl
 
