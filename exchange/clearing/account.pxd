@@ -1,0 +1,31 @@
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+
+cdef enum MarginModelCode:
+    MODEL_SEGREGATED = 0     # one margin account per settlement currency, coin numeraire
+    MODEL_CROSS = 1          # the whole account in USD
+
+cdef enum LevelCode:
+    LEVEL_HEALTHY = 0
+    LEVEL_WARNING = 1
+    LEVEL_BREACHED = 2
+
+ctypedef struct Account:
+    uint8_t exists
+    uint8_t model
+    uint8_t level
+    uint8_t in_liquidation
+    uint16_t liquidation_reason
+    uint8_t queued           # stands in the liquidation work queue
+    uint32_t owner_id
+    uint32_t generation      # bumps on every change of cash, positions or orders
+    uint16_t breached_currency
+
+
+cdef class Accounts:
+    cdef Account* at
+    cdef readonly uint32_t capacity
+    cdef readonly uint32_t high      # ids 1 .. high - 1 exist
+    cdef uint32_t limit
+    cdef dict by_name
+    cdef list names
+    cdef bint exists(self, uint32_t account_id) noexcept

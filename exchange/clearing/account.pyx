@@ -1,0 +1,71 @@
+"""Accounts: each is one margin entity (a subaccount); `owner_id` ties those of one person together."""
+
+from libc.stdlib cimport calloc, free, realloc
+from libc.string cimport memset
+
+MODELS = ("segregated_pm", "cross_pm")
+
+
+cdef class Accounts:
+    """Ids are given in order from 1 and never reused."""
+
+    def __cinit__(self, uint32_t limit):
+        self.limit = limit
+        self.capacity = 256
+        self.high = 1
+        self.at = <Account*>calloc(self.capacity, sizeof(Account))
+        if self.at == NULL:
+            raise MemoryError()
+        self.by_name = {}
+        self.names = [None]
+
+    def __dealloc__(self):
+        free(self.at)
+
+    cdef bint exists(self, uint32_t account_id) noexcept:
+        return 0 < account_id < self.high
+
+    def create(self, str name, uint32_t owner_id, str model):
+        """The new account's id; 0 when the venue's limit is reached. The name is free (the caller checked)."""
+        cdef uint32_t size = self.capacity
+        cdef Account* grown
+        cdef uint32_t account_id = self.high
+        if account_id > self.limit:
+            return 0
+        if account_id == self.capacity:
+            grown = <Account*>realloc(self.at, 2 * size * sizeof(Account))
+            if grown == NULL:
+                raise MemoryError()
+            memset(grown + size, 0, size * sizeof(Account))
+            self.at = grown
+            self.capacity = 2 * size
+        self.high += 1
+        self.at[account_id].exists = 1
+        self.at[account_id].owner_id = owner_id if owner_id else account_id
+        self.at[account_id].model = MODELS.index(model)
+        self.by_name[name] = account_id
+        self.names.append(name)
+        return account_id
+
+    def id_of(self, str name):
+        """Account id of a name, 0 when unknown."""
+        return self.by_name.get(name, 0)
+
+    def name(self, uint32_t account_id):
+        return self.names[account_id]
+
+    def owner(self, uint32_t account_id):
+        return self.at[account_id].owner_id
+
+    def model(self, uint32_t account_id):
+        return MODELS[self.at[account_id].model]
+
+    def export(self):
+        """Canonical state, ascending id."""
+        cdef uint32_t i
+        cdef Account* a
+        out = []
+        for i in range(1, self.high):
+            a = &self.at[i]
+            out.append([i, self.names[i], a.owner_id, a.model, a.level, a.in_liquidation, a.liquidation_reason])
+        return out

@@ -1,0 +1,24 @@
+"""Trading and delivery fees, rounded up to the minor unit."""
+
+from exchange.market.instrument cimport KIND_OPTION, Instrument
+from exchange.wide cimport wide_mul, wide_mul_div_ceil
+
+
+cdef int64_t trade_fee(Instrument* row, int64_t cost, int64_t lots, int64_t rate_ppm, int64_t index_price_e8,
+                       int* bad) noexcept:
+    """Fee in minor units on `lots` (> 0) that cost `cost` (sign ignored).
+
+    Futures: rate x value. Options: rate x one coin (linear: x the index), at most `option_cap_ppm` of the premium.
+    """
+    cdef int64_t premium = -cost if cost < 0 else cost
+    cdef int64_t base, cap
+    if rate_ppm == 0:
+        return 0
+    if row.kind != KIND_OPTION:
+        return wide_mul_div_ceil(premium, rate_ppm, 1_000_000, bad)
+    base = wide_mul(row.lot_scale_minor, lots, bad)
+    if not row.inverse:
+        base = wide_mul_div_ceil(base, index_price_e8, 100_000_000, bad)
+    base = wide_mul_div_ceil(base, rate_ppm, 1_000_000, bad)
+    cap = wide_mul_div_ceil(premium, row.option_cap_ppm, 1_000_000, bad)
+    return base if base < cap else cap

@@ -1,0 +1,123 @@
+"""Double-entry integer ledger in several currencies.
+
+Every transfer is two posts. A running total per currency stands at zero whenever no transfer is half done; the
+engine checks it after every command, and `audit` recomputes it from the balances.
+"""
+
+from libc.stdlib cimport calloc, free, realloc
+from libc.string cimport memset
+
+SYSTEM_NAMES = ("outside", "fees", "funding", "rounding", "fund")
+
+
+cdef class Ledger:
+    """Cash of accounts, the clearing accounts of the venue, and one clearing account per instrument."""
+
+    def __cinit__(self, int currencies, uint32_t instruments, int64_t limit_minor):
+        self.currencies = currencies
+        self.instruments = instruments
+        self.limit_minor = limit_minor
+        self.accounts = 256
+        self.cash = <int64_t*>calloc(self.accounts * currencies, sizeof(int64_t))
+        self.system = <int64_t*>calloc(SYS_COUNT * currencies, sizeof(int64_t))
+        self.clearing = <int64_t*>calloc(instruments, sizeof(int64_t))
+        self.total = <int64_t*>calloc(currencies, sizeof(int64_t))
+        if self.cash == NULL or self.system == NULL or self.clearing == NULL or self.total == NULL:
+            raise MemoryError()
+
+    def __dealloc__(self):
+        free(self.cash)
+        free(self.system)
+        free(self.clearing)
+        free(self.total)
+
+    cdef int grow(self, uint32_t account_id) except -1:
+        """Room for an account's balances."""
+        cdef uint32_t size = self.accounts
+        cdef int64_t* grown
+        while size <= account_id:
+            size *= 2
+        if size == self.accounts:
+            return 0
+        grown = <int64_t*>realloc(self.cash, <size_t>size * self.currencies * sizeof(int64_t))
+        if grown == NULL:
+            raise MemoryError()
+        memset(grown + <size_t>self.accounts * self.currencies, 0,
+               <size_t>(size - self.accounts) * self.currencies * sizeof(int64_t))
+        self.cash = grown
+        self.accounts = size
+        return 0
+
+    cdef int64_t balance(self, uint32_t account_id, int currency) noexcept:
+        return self.cash[<size_t>account_id * self.currencies + currency]
+
+    cdef void post(self, uint32_t account_id, int currency, int64_t amount) noexcept:
+        """One leg on an account's cash."""
+        cdef int64_t* balance = &self.cash[<size_t>account_id * self.currencies + currency]
+        balance[0] += amount
+        self.total[currency] += amount
+        if balance[0] > self.limit_minor or balance[0] < -self.limit_minor:
+            self.failed = 1
+
+    cdef void post_system(self, int which, int currency, int64_t amount) noexcept:
+        """One leg on a clearing account of the venue."""
+        self.system[which * self.currencies + currency] += amount
+        self.total[currency] += amount
+
+    cdef void post_clearing(self, uint32_t instrument, int currency, int64_t amount) noexcept:
+        """One leg on an instrument's clearing account."""
+        self.clearing[instrument] += amount
+        self.total[currency] += amount
+
+    cdef bint balanced(self) noexcept:
+        """Every transfer has both legs, and no balance left its bounds."""
+        cdef int c
+        for c in range(self.currencies):
+            if self.total[c] != 0:
+                return False
+        return self.failed == 0
+
+    def cash_of(self, uint32_t account_id, int currency):
+        return self.balance(account_id, currency)
+
+    def system_of(self, int which, int currency):
+        return self.system[which * self.currencies + currency]
+
+    def transfer(self, uint32_t from_account, uint32_t to_account, int currency, int64_t amount):
+        """Move cash between two accounts."""
+        self.post(from_account, currency, -amount)
+        self.post(to_account, currency, amount)
+
+    def transfer_system(self, int which, uint32_t account_id, int currency, int64_t amount):
+        """Move cash from a clearing account of the venue to an account (negative: back)."""
+        self.post_system(which, currency, -amount)
+        self.post(account_id, currency, amount)
+
+    def move_system(self, int source, int target, int currency, int64_t amount):
+        """Move between two clearing accounts of the venue."""
+        self.post_system(source, currency, -amount)
+        self.post_system(target, currency, amount)
+
+    def sums(self, int currency, clearing_slots):
+        """Balances by clearing account, with the sums over instruments (given slots) and customers."""
+        cdef uint32_t a
+        total_cash = 0
+        total_clearing = 0
+        for a in range(1, self.accounts):
+            total_cash += self.balance(a, currency)
+        for slot in clearing_slots:
+            total_clearing += self.clearing[<uint32_t>slot]
+        out = {name: self.system[i * self.currencies + currency] for i, name in enumerate(SYSTEM_NAMES)}
+        out["clearing"] = total_clearing
+        out["accounts"] = total_cash
+        return out
+
+    def export(self, uint32_t accounts, clearing_slots):
+        """Canonical state."""
+        cdef uint32_t a
+        cdef int c
+        return [
+            [[self.balance(a, c) for c in range(self.currencies)] for a in range(1, accounts)],
+            [self.system[i] for i in range(SYS_COUNT * self.currencies)],
+            [[slot, self.clearing[<uint32_t>slot]] for slot in clearing_slots],
+        ]

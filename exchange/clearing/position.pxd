@@ -1,0 +1,40 @@
+from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
+
+from exchange.clearing.ledger cimport Ledger
+from exchange.market.instrument cimport Instrument, Instruments
+from exchange.wide cimport int128
+
+ctypedef struct Position:
+    uint32_t instrument
+    uint16_t chain
+    uint16_t expiry_bucket
+    int64_t quantity_lots
+    int64_t cost_minor
+    int64_t realised_minor
+    int64_t funding_realised_minor
+    int128 funding_entry
+    int64_t open_buy_lots
+    int64_t open_sell_lots
+    uint32_t open_orders
+
+ctypedef struct PositionList:
+    Position* at             # ascending instrument slot
+    uint32_t count
+    uint32_t capacity
+
+
+cdef class Positions:
+    cdef Instruments instruments
+    cdef Ledger ledger
+    cdef PositionList* of
+    cdef uint32_t accounts
+    cdef int128* funding_index       # [instrument slot] minor units owed per long lot, 2**-64
+    cdef int failed
+    cdef int grow(self, uint32_t account_id) except -1
+    cdef Position* find(self, uint32_t account_id, uint32_t instrument) noexcept
+    cdef Position* ensure(self, uint32_t account_id, uint32_t instrument) except NULL
+    cdef void drop_if_empty(self, uint32_t account_id, uint32_t instrument) noexcept
+    cdef int64_t accrued(self, Position* position) noexcept
+    cdef int64_t settle_funding(self, uint32_t account_id, Position* position) noexcept
+    cdef int64_t trade(self, uint32_t account_id, Position* position, int64_t lots, int64_t cost) noexcept
+    cdef int64_t value_minor(self, Position* position) noexcept

@@ -1,0 +1,86 @@
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+
+cdef enum InstrumentKindCode:
+    KIND_PERPETUAL = 0
+    KIND_FUTURE = 1
+    KIND_OPTION = 2
+
+cdef enum OptionTypeCode:
+    OPTION_NONE = 0
+    OPTION_CALL = 1
+    OPTION_PUT = 2
+
+cdef enum InstrumentStateCode:
+    STATE_FREE = 0
+    STATE_OPEN = 1
+    STATE_HALTED = 2
+    STATE_CLOSE_ONLY = 3
+    STATE_SETTLING = 4
+    STATE_SETTLED = 5
+
+cdef enum:
+    MAX_TICK_STEPS = 6
+    NO_SLOT = 0xFFFFFFFF
+
+ctypedef struct Instrument:
+    uint64_t instrument_id
+    uint8_t state
+    uint8_t kind
+    uint8_t option_type
+    uint8_t inverse
+    uint16_t underlying
+    uint16_t currency
+    uint16_t chain           # (underlying, settlement currency) pair
+    uint16_t expiry_bucket   # bucket of the chain's expiries; 0 perpetual
+    int64_t expiry_ns
+    int64_t strike_e8
+    int64_t created_ns
+    int64_t price_unit_e8
+    int64_t lot_size_e8
+    int64_t unit_minor       # linear, options: minor units per price unit and lot
+    int64_t inverse_k        # inverse futures: minor units x price units per lot
+    int64_t lot_scale_minor  # one coin's worth of a lot in minor units: lot x 10**exponent
+    double lot_size          # coins per lot; USD per lot for inverse futures
+    int64_t min_quantity_lots
+    int64_t max_quantity_lots
+    int64_t max_price_units
+    int64_t max_position_lots
+    int64_t maker_ppm
+    int64_t taker_ppm
+    int64_t delivery_ppm
+    int64_t option_cap_ppm
+    int tick_count
+    int64_t tick_above[MAX_TICK_STEPS]
+    int64_t tick_units[MAX_TICK_STEPS]
+    # the moving part
+    uint8_t marked
+    int64_t mark_price_e8
+    int64_t mark_minor       # value of one long lot at the mark, in minor units
+    int64_t last_price_units
+    int64_t open_interest_lots
+    int64_t volume_lots
+    int64_t turnover_minor
+    int64_t settlement_price_e8
+    uint32_t trade_seq
+    uint8_t tick_direction
+    uint32_t holders
+    uint32_t twin            # the other option of the pair, NO_SLOT where not listed
+    int32_t pair             # row of the chain's pricing input, -1 for futures
+
+
+cdef class Instruments:
+    cdef Instrument* at
+    cdef readonly uint32_t capacity
+    cdef readonly uint32_t high          # slots ever used
+    cdef readonly uint32_t live
+    cdef uint64_t next_id
+    cdef readonly uint64_t revision      # of the listing
+    cdef dict by_name
+    cdef list names
+    cdef list specs
+    cdef list free_slots                 # heap: the smallest is reused first
+    cdef bint is_live(self, uint32_t slot) noexcept
+    cdef bint on_tick(self, Instrument* row, int64_t price_units) noexcept
+    cdef int64_t tick_at(self, Instrument* row, int64_t price_units) noexcept
+    cdef int64_t trade_cost(self, Instrument* row, int64_t price_units, int64_t lots, int* bad) noexcept
+    cdef int64_t price_e8(self, Instrument* row, int64_t price_units) noexcept

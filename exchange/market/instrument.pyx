@@ -1,0 +1,186 @@
+"""Listed instruments: one C row each, prices in price units, sizes in lots.
+
+Trade cost (signed like a long position's): linear futures and all options `price x lots x unit_minor`; inverse
+futures `-lots x K / price`, so that in both cases P&L = value at the new price - cost.
+"""
+
+import heapq
+
+from libc.stdlib cimport calloc, free
+from libc.string cimport memset
+
+from exchange.wide cimport wide_mul, wide_mul_div_near
+
+KINDS = ("perpetual", "future", "option")
+STATES = ("free", "open", "halted", "close_only", "settling", "settled")
+_OPTION_TYPES = {None: OPTION_NONE, "call": OPTION_CALL, "put": OPTION_PUT}
+
+
+class BadInstrument(ValueError):
+    """A definition that cannot be listed; the message says which field and why."""
+
+
+cdef class Instruments:
+    """The listing. Slots are recycled, smallest first; `instrument_id` never is."""
+
+    def __cinit__(self, uint32_t capacity):
+        self.capacity = capacity
+        self.at = <Instrument*>calloc(capacity, sizeof(Instrument))
+        if self.at == NULL:
+            raise MemoryError()
+        self.next_id = 1
+        self.by_name = {}
+        self.names = []
+        self.specs = []
+        self.free_slots = []
+
+    def __dealloc__(self):
+        free(self.at)
+
+    cdef bint is_live(self, uint32_t slot) noexcept:
+        return slot < self.high and self.at[slot].state != STATE_FREE
+
+    cdef int64_t tick_at(self, Instrument* row, int64_t price_units) noexcept:
+        """Tick size in force at a price."""
+        cdef int i = row.tick_count - 1
+        while i > 0 and price_units < row.tick_above[i]:
+            i -= 1
+        return row.tick_units[i]
+
+    cdef bint on_tick(self, Instrument* row, int64_t price_units) noexcept:
+        return price_units % self.tick_at(row, price_units) == 0
+
+    cdef int64_t trade_cost(self, Instrument* row, int64_t price_units, int64_t lots, int* bad) noexcept:
+        """Signed cost in minor units of buying `lots` (> 0) at a price; sets *bad where it leaves int64."""
+        if row.inverse and row.kind != KIND_OPTION:
+            return -wide_mul_div_near(lots, row.inverse_k, price_units, bad)
+        return wide_mul(price_units * row.unit_minor, lots, bad)
+
+    cdef int64_t price_e8(self, Instrument* row, int64_t price_units) noexcept:
+        return price_units * row.price_unit_e8
+
+    def check(self, spec, int exponent):
+        """Integers that the definition implies; raises BadInstrument."""
+        if spec.name in self.by_name:
+            raise BadInstrument(f"{spec.name}: name is listed already")
+        if spec.price_unit_e8 <= 0 or spec.lot_size_e8 <= 0:
+            raise BadInstrument(f"{spec.name}: price unit and lot size must be positive")
+        if (spec.kind == "option") != (spec.option_type is not None):
+            raise BadInstrument(f"{spec.name}: options, and only options, have an option_type")
+        if spec.kind == "option" and spec.strike_e8 <= 0:
+            raise BadInstrument(f"{spec.name}: an option's strike must be positive")
+        if (spec.kind == "perpetual") != (spec.expiry_ns == 0):
+            raise BadInstrument(f"{spec.name}: perpetuals, and only perpetuals, have no expiry")
+        if not 1 <= len(spec.tick_steps) <= MAX_TICK_STEPS or spec.tick_steps[0].above_units != 0:
+            raise BadInstrument(f"{spec.name}: 1 to {MAX_TICK_STEPS} tick steps, the first from 0")
+        scale = 10**exponent
+        unit_minor = inverse_k = 0
+        if spec.inverse and spec.kind != "option":
+            inverse_k, rest = divmod(spec.lot_size_e8 * scale, spec.price_unit_e8)
+        else:
+            unit_minor, rest = divmod(spec.price_unit_e8 * spec.lot_size_e8 * scale, 10**16)
+        if rest or (unit_minor == 0 and inverse_k == 0):
+            raise BadInstrument(f"{spec.name}: price unit x lot is not a whole number of minor units")
+        largest = spec.max_price_units * max(unit_minor, 1) * spec.max_quantity_lots
+        if max(largest, inverse_k * spec.max_quantity_lots) >= 1 << 100:
+            raise BadInstrument(f"{spec.name}: price x quantity bounds are too wide")
+        if spec.max_price_units * max(unit_minor, 1) >= 1 << 62 or inverse_k >= 1 << 62:
+            raise BadInstrument(f"{spec.name}: one lot at the largest price leaves 64 bits")
+        return unit_minor, inverse_k
+
+    def list_instrument(self, spec, int underlying, int currency, int chain, int bucket, int exponent, int64_t now_ns):
+        """Give the definition a slot; the caller has resolved its names. Returns the slot."""
+        unit_minor, inverse_k = self.check(spec, exponent)
+        cdef uint32_t slot
+        if self.free_slots:
+            slot = heapq.heappop(self.free_slots)
+        elif self.high < self.capacity:
+            slot = self.high
+            self.high += 1
+            self.names.append(None)
+            self.specs.append(None)
+        else:
+            raise BadInstrument(f"{spec.name}: no more than {self.capacity} instruments")
+        cdef Instrument* row = &self.at[slot]
+        cdef int i
+        memset(row, 0, sizeof(Instrument))
+        row.instrument_id = self.next_id
+        self.next_id += 1
+        row.state = STATE_OPEN
+        row.kind = KINDS.index(spec.kind)
+        row.option_type = _OPTION_TYPES[spec.option_type]
+        row.inverse = spec.inverse
+        row.underlying = underlying
+        row.currency = currency
+        row.chain = chain
+        row.expiry_bucket = bucket
+        row.expiry_ns = spec.expiry_ns
+        row.strike_e8 = spec.strike_e8
+        row.created_ns = now_ns
+        row.price_unit_e8 = spec.price_unit_e8
+        row.lot_size_e8 = spec.lot_size_e8
+        row.unit_minor = unit_minor
+        row.inverse_k = inverse_k
+        row.lot_scale_minor = spec.lot_size_e8 * 10**exponent // 10**8
+        row.lot_size = spec.lot_size_e8 / 1e8
+        row.min_quantity_lots = spec.min_quantity_lots
+        row.max_quantity_lots = spec.max_quantity_lots
+        row.max_price_units = spec.max_price_units
+        row.max_position_lots = spec.max_position_lots
+        row.maker_ppm = spec.fees.maker_ppm
+        row.taker_ppm = spec.fees.taker_ppm
+        row.delivery_ppm = spec.fees.delivery_ppm
+        row.option_cap_ppm = spec.fees.option_cap_ppm
+        row.tick_count = len(spec.tick_steps)
+        for i in range(row.tick_count):
+            row.tick_above[i] = spec.tick_steps[i].above_units
+            row.tick_units[i] = spec.tick_steps[i].tick_units
+        row.twin = NO_SLOT
+        row.pair = -1
+        self.by_name[spec.name] = slot
+        self.names[slot] = spec.name
+        self.specs[slot] = spec
+        self.live += 1
+        self.revision += 1
+        return slot
+
+    def free_slot(self, uint32_t slot):
+        """Archive: the slot may be given out again."""
+        del self.by_name[self.names[slot]]
+        self.names[slot] = None
+        self.specs[slot] = None
+        self.at[slot].state = STATE_FREE
+        heapq.heappush(self.free_slots, slot)
+        self.live -= 1
+        self.revision += 1
+
+    def slot(self, str name):
+        """Slot of a name, -1 when unknown."""
+        return self.by_name.get(name, -1)
+
+    def name(self, uint32_t slot):
+        return self.names[slot]
+
+    def spec(self, uint32_t slot):
+        return self.specs[slot]
+
+    def slots(self):
+        """Live slots by ascending instrument_id."""
+        return sorted(self.by_name.values(), key=self.instrument_id)
+
+    def instrument_id(self, uint32_t slot):
+        return self.at[slot].instrument_id
+
+    def export(self):
+        """Canonical state: by ascending instrument_id, every moving figure."""
+        cdef Instrument* row
+        out = []
+        for slot in self.slots():
+            row = &self.at[slot]
+            out.append([
+                slot, row.instrument_id, self.names[slot], row.state, row.created_ns, row.expiry_bucket,
+                row.marked, row.mark_price_e8, row.mark_minor, row.last_price_units, row.open_interest_lots,
+                row.volume_lots, row.turnover_minor, row.settlement_price_e8, row.trade_seq, row.tick_direction,
+                row.holders,
+            ])
+        return [self.next_id, self.high, sorted(self.free_slots), out]

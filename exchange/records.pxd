@@ -1,0 +1,392 @@
+"""C mirrors of the record layouts in commands.py and events.py (offsets compared by a test)."""
+
+from libc.stdint cimport int8_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+
+
+cdef packed struct Header:
+    uint16_t kind
+    uint16_t slots
+    uint32_t account_id
+    uint64_t seq
+    int64_t time_ns
+
+cdef packed struct PlaceOrder:
+    Header header
+    uint32_t instrument
+    uint8_t side
+    uint8_t order_type
+    uint8_t time_in_force
+    uint8_t flags
+    int64_t price_units
+    int64_t quantity_lots
+    uint32_t key_id
+    uint16_t label_bytes
+    uint16_t reserved
+    int64_t valid_until_ns
+
+cdef packed struct CancelOrder:
+    Header header
+    uint64_t order_id
+    uint32_t key_id
+    uint16_t reason
+    uint8_t reserved[26]
+
+cdef packed struct CancelAll:
+    Header header
+    uint32_t instrument
+    uint16_t currency
+    uint8_t instrument_kind
+    uint8_t order_type
+    uint32_t key_id
+    uint16_t reason
+    uint16_t label_bytes
+    uint8_t reserved[24]
+
+cdef packed struct EditOrder:
+    Header header
+    uint64_t order_id
+    int64_t price_units
+    int64_t quantity_lots
+    uint8_t flags
+    uint8_t reserved0[3]
+    uint32_t key_id
+    uint8_t reserved1[8]
+
+cdef packed struct UpdateMarks:
+    Header header
+    uint16_t underlying
+    uint16_t forward_count
+    uint32_t vol_count
+    int64_t index_price_e8
+    int64_t source_time_ns
+    uint8_t reserved[16]
+
+cdef packed struct ForwardEntry:
+    int64_t expiry_ns
+    int64_t forward_e8
+
+cdef packed struct VolEntry:
+    uint32_t instrument
+    uint32_t vol_e6
+
+cdef packed struct PlaceBid:
+    Header header
+    uint64_t auction_id
+    uint8_t phase
+    uint8_t reserved0[3]
+    uint32_t share_ppm
+    int64_t limit_minor
+    uint32_t key_id
+    uint8_t reserved1[12]
+
+cdef packed struct GrantFundLease:
+    Header header
+    uint64_t lease_id
+    int64_t amount_minor
+    uint16_t currency
+    uint8_t exhausted
+    uint8_t reserved[21]
+
+cdef packed struct SettleFundLease:
+    Header header
+    uint64_t lease_id
+    int64_t used_minor
+    uint16_t currency
+    uint8_t reserved[22]
+
+cdef packed struct Checkpoint:
+    Header header
+    uint8_t chain_sha256[32]
+    uint64_t event_count
+
+cdef packed struct Payload:
+    Header header
+    uint64_t payload_bytes
+
+cdef packed struct OrderAccepted:
+    Header header
+    uint64_t order_id
+    uint32_t instrument
+    uint8_t side
+    uint8_t order_type
+    uint8_t time_in_force
+    uint8_t flags
+    int64_t price_units
+    int64_t quantity_lots
+    uint32_t key_id
+    uint16_t label_bytes
+    uint16_t reserved
+
+cdef packed struct OrderRejected:
+    Header header
+    uint32_t instrument
+    uint16_t reason
+    uint8_t side
+    uint8_t flags
+    int64_t price_units
+    int64_t quantity_lots
+    uint64_t order_id
+    int64_t detail
+
+cdef packed struct TradeExecuted:
+    Header header
+    uint64_t trade_id
+    uint32_t instrument
+    uint32_t maker_account_id
+    uint64_t taker_order_id
+    uint64_t maker_order_id
+    int64_t price_units
+    int64_t quantity_lots
+    int64_t taker_fee_minor
+    int64_t maker_fee_minor
+    int64_t taker_realised_minor
+    int64_t maker_realised_minor
+    int64_t mark_price_e8
+    int64_t index_price_e8
+    uint32_t trade_seq
+    uint8_t side
+    uint8_t tick_direction
+    uint8_t taker_flags
+    uint8_t maker_flags
+
+cdef packed struct OrderCancelled:
+    Header header
+    uint64_t order_id
+    uint32_t instrument
+    uint16_t reason
+    uint8_t side
+    uint8_t flags
+    int64_t price_units
+    int64_t remaining_lots
+    int64_t quantity_lots
+
+cdef packed struct OrderEdited:
+    Header header
+    uint64_t order_id
+    uint32_t instrument
+    uint8_t side
+    uint8_t flags
+    uint8_t kept_priority
+    uint8_t reserved
+    int64_t price_units
+    int64_t quantity_lots
+    int64_t remaining_lots
+
+cdef packed struct MarksEvent:
+    Header header
+    uint16_t underlying
+    uint16_t reason
+    uint32_t repriced
+    int64_t index_price_e8
+    uint64_t revision
+    int64_t detail
+    uint8_t reserved[8]
+
+cdef packed struct CommandEvent:
+    Header header
+    uint16_t command_kind
+    uint16_t reason
+    uint32_t count
+    uint64_t order_id
+    int64_t detail
+    uint8_t reserved[16]
+
+cdef packed struct AccountCreated:
+    Header header
+    uint32_t owner_id
+    uint8_t margin_model
+    uint8_t reserved[35]
+
+cdef packed struct BalanceChanged:
+    Header header
+    uint16_t currency
+    uint16_t cause
+    uint32_t instrument
+    int64_t amount_minor
+    int64_t balance_minor
+    uint64_t reference
+    uint8_t reserved[8]
+
+cdef packed struct InstrumentEvent:
+    Header header
+    uint32_t instrument
+    uint8_t state
+    uint8_t previous_state
+    uint16_t reason
+    uint64_t instrument_id
+    int64_t settlement_price_e8
+    uint8_t reserved[16]
+
+cdef packed struct PositionSettled:
+    Header header
+    uint32_t instrument
+    uint32_t reserved0
+    int64_t quantity_lots
+    int64_t payout_minor
+    int64_t realised_minor
+    int64_t settlement_price_e8
+
+cdef packed struct LevelChanged:
+    Header header
+    uint8_t level
+    uint8_t previous_level
+    uint16_t currency
+    uint32_t reserved0
+    int64_t equity_minor
+    int64_t requirement_minor
+    uint8_t reserved[16]
+
+cdef packed struct AuctionEvent:
+    Header header
+    uint64_t auction_id
+    uint8_t phase
+    uint8_t reserved0
+    uint16_t reason
+    uint16_t currency
+    uint16_t reserved1
+    int64_t value_minor
+    int64_t requirement_minor
+    int64_t price_minor
+
+cdef packed struct BidEvent:
+    Header header
+    uint64_t auction_id
+    uint64_t bid_id
+    int64_t limit_minor
+    uint32_t share_ppm
+    uint16_t reason
+    uint8_t phase
+    uint8_t reserved0
+    uint8_t reserved[8]
+
+cdef packed struct AuctionLotSold:
+    Header header
+    uint64_t auction_id
+    uint64_t bid_id
+    uint32_t buyer_account_id
+    uint32_t share_ppm
+    int64_t price_minor
+    int64_t fee_minor
+    int64_t compensation_minor
+    uint16_t currency
+    uint8_t phase
+    uint8_t reserved[53]
+
+cdef packed struct PositionTransferred:
+    Header header
+    uint32_t instrument
+    uint32_t to_account_id
+    int64_t quantity_lots
+    int64_t cost_minor
+    uint64_t auction_id
+    uint8_t reserved[8]
+
+cdef packed struct FundEvent:
+    Header header
+    uint64_t lease_id
+    int64_t amount_minor
+    uint16_t currency
+    uint16_t reason
+    uint32_t reserved0
+    uint64_t auction_id
+    int64_t remaining_minor
+
+cdef enum:
+    SLOT_BYTES = 64
+
+# the numbers of exchange/events.py EventKind and exchange/commands.py CommandKind
+cdef enum EventCode:
+    EV_ORDER_ACCEPTED = 1
+    EV_ORDER_REJECTED = 2
+    EV_TRADE_EXECUTED = 3
+    EV_ORDER_CANCELLED = 4
+    EV_ORDER_EDITED = 5
+    EV_MARKS_UPDATED = 6
+    EV_MARKS_REJECTED = 7
+    EV_COMMAND_REJECTED = 8
+    EV_COMMAND_DONE = 9
+    EV_ACCOUNT_CREATED = 10
+    EV_BALANCE_CHANGED = 11
+    EV_INSTRUMENT_LISTED = 12
+    EV_INSTRUMENT_STATE_CHANGED = 13
+    EV_INSTRUMENT_SETTLED = 14
+    EV_POSITION_SETTLED = 15
+    EV_LEVEL_CHANGED = 16
+
+cdef enum CommandCode:
+    CMD_PLACE_ORDER = 1
+    CMD_CANCEL_ORDER = 2
+    CMD_CANCEL_ALL = 3
+    CMD_EDIT_ORDER = 4
+    CMD_UPDATE_MARKS = 5
+    CMD_TICK = 6
+    CMD_PLACE_BID = 7
+    CMD_GRANT_FUND_LEASE = 8
+    CMD_SETTLE_FUND_LEASE = 9
+    CMD_CHECKPOINT = 10
+    CMD_FIRST_COLD = 32
+
+cdef enum FlagBit:
+    FLAG_POST_ONLY = 1
+    FLAG_REJECT_POST_ONLY = 2
+    FLAG_REDUCE_ONLY = 4
+    FLAG_UNIQUE_LABEL = 8
+    FLAG_PRICE_ADJUSTED = 16
+    FLAG_RISK_REDUCING = 32
+
+cdef enum TimeInForceCode:
+    TIF_GTC = 0
+    TIF_IOC = 1
+    TIF_FOK = 2
+
+cdef enum OrderTypeCode:
+    TYPE_LIMIT = 0
+    TYPE_MARKET = 1
+
+# the numbers of exchange/reasons.py that compiled code uses
+cdef enum ReasonCode:
+    R_NONE = 0
+    R_UNKNOWN_ACCOUNT = 1
+    R_UNKNOWN_INSTRUMENT = 2
+    R_UNKNOWN_ORDER = 3
+    R_NOT_OWNER_OF_ORDER = 4
+    R_ORDER_CLOSED = 5
+    R_UNKNOWN_CURRENCY = 6
+    R_UNKNOWN_UNDERLYING = 10
+    R_INSTRUMENT_NOT_OPEN = 20
+    R_INSTRUMENT_EXPIRED = 21
+    R_PRICE_OFF_TICK = 22
+    R_PRICE_TOO_LOW = 23
+    R_PRICE_TOO_HIGH = 24
+    R_QUANTITY_TOO_SMALL = 25
+    R_QUANTITY_TOO_LARGE = 26
+    R_QUANTITY_NOT_POSITIVE = 27
+    R_POST_ONLY_WOULD_CROSS = 28
+    R_REDUCE_ONLY_WOULD_INCREASE = 29
+    R_FILL_OR_KILL_UNFILLABLE = 30
+    R_NOT_ENOUGH_FUNDS = 31
+    R_OPEN_ORDER_LIMIT = 32
+    R_POSITION_LIMIT = 33
+    R_ROW_LIMIT = 34
+    R_DUPLICATE_LABEL = 35
+    R_NO_MARK = 36
+    R_BAD_ORDER_TYPE = 37
+    R_BAD_TIME_IN_FORCE = 38
+    R_POST_ONLY_NOT_ALLOWED = 39
+    R_LABEL_TOO_LONG = 40
+    R_VALID_UNTIL_PASSED = 41
+    R_BOOK_FULL = 42
+    R_EDIT_BELOW_FILLED = 44
+    R_USER_REQUEST = 60
+    R_IMMEDIATE_OR_CANCEL = 61
+    R_MARKET_REMAINDER = 62
+    R_SELF_TRADE = 63
+    R_REDUCE_ONLY_POSITION_GONE = 64
+    R_MAINTENANCE_WOULD_BREACH = 65
+    R_AUTO_LIQUIDATION = 66
+    R_INSTRUMENT_SETTLED = 67
+    R_ACCOUNT_IN_LIQUIDATION = 80
+    R_MARK_STALE = 100
+    R_MARK_JUMP = 101
+    R_MARK_OUT_OF_RANGE = 102
+    R_BAD_PAYLOAD = 150

@@ -1,0 +1,634 @@
+"""Accounts' risk, kept incrementally: scenario totals per (account, chain), open orders included.
+
+Everything here is an integer (scenario vectors are integer-valued doubles below 2**53), so an incremental update
+equals a full recomputation bit for bit. Definitions: docs/margin.md. Row units are 1e-10 coin in a segregated
+coin account and 1e-4 USD otherwise.
+"""
+
+from libc.stdint cimport INT64_MIN
+from libc.stdlib cimport calloc, free, realloc
+from libc.string cimport memcpy, memset
+
+from exchange.clearing.account cimport MODEL_CROSS
+from exchange.clearing.fees cimport trade_fee
+from exchange.clearing.ledger cimport SYS_FEES
+from exchange.clearing.position cimport PositionList
+from exchange.market.instrument cimport KIND_OPTION
+from exchange.records cimport FLAG_RISK_REDUCING
+from exchange.risk.risk_rows cimport Grid
+from exchange.wide cimport wide_mul, wide_mul_div_ceil, wide_mul_shift
+from margin_ext.kernels cimport open_axpy, row_axpy, rows_sum, worst_loss
+
+cdef extern from *:
+    """
+    #include <stdlib.h>
+    static void *exposure_aligned(size_t bytes) {
+        void *p = NULL;
+        if (posix_memalign(&p, 64, bytes)) return NULL;
+        return p;
+    }
+    """
+    void* aligned "exposure_aligned"(size_t size) noexcept nogil
+
+cdef int64_t EXACT = 1 << 53
+
+
+cdef inline int64_t _abs(int64_t x) noexcept:
+    return -x if x < 0 else x
+
+
+cdef inline int64_t ceil_ppm(int64_t amount, int64_t ppm, int* bad) noexcept:
+    return amount if ppm == 1_000_000 else wide_mul_div_ceil(amount, ppm, 1_000_000, bad)
+
+
+cdef class Exposure:
+    """Scenario books of all accounts and the requirements that follow from them."""
+
+    def __cinit__(self, Accounts accounts, Ledger ledger, Instruments instruments, Orders orders,
+                  Positions positions, RiskRows rows, config):
+        cdef int c, u
+        self.accounts = accounts
+        self.ledger = ledger
+        self.instruments = instruments
+        self.orders = orders
+        self.positions = positions
+        self.rows = rows
+        self.currencies = len(config.currencies)
+        self.max_chains = len(config.underlyings) * self.currencies
+        self.currency_underlying = <int*>calloc(self.currencies, sizeof(int))
+        self.minor_per_unit = <int64_t*>calloc(self.currencies, sizeof(int64_t))
+        self.haircut_ppm = <int64_t*>calloc(self.currencies, sizeof(int64_t))
+        self.debt_ppm = <int64_t*>calloc(self.currencies, sizeof(int64_t))
+        self.book_accounts = 256
+        self.books = <ScenarioBook**>calloc(self.book_accounts * self.max_chains, sizeof(ScenarioBook*))
+        if (self.currency_underlying == NULL or self.minor_per_unit == NULL or self.haircut_ppm == NULL
+                or self.debt_ppm == NULL or self.books == NULL):
+            raise MemoryError()
+        for c, currency in enumerate(config.currencies):
+            self.currency_underlying[c] = -1
+            for u in range(len(config.underlyings)):
+                if config.underlyings[u].name == currency.underlying:
+                    self.currency_underlying[c] = u
+            self.minor_per_unit[c] = 1 if self.currency_underlying[c] >= 0 else 10 ** (currency.exponent - 4)
+            self.haircut_ppm[c] = currency.haircut_ppm
+            self.debt_ppm[c] = currency.debt_ppm
+
+    def __dealloc__(self):
+        cdef size_t i
+        if self.books != NULL:
+            for i in range(<size_t>self.book_accounts * self.max_chains):
+                if self.books[i] != NULL:
+                    free(self.books[i].position_pnl)
+                    free(self.books[i])
+        free(self.books)
+        free(self.currency_underlying)
+        free(self.minor_per_unit)
+        free(self.haircut_ppm)
+        free(self.debt_ppm)
+        free(self.gather_row)
+        free(self.gather_lots)
+
+    # ------------------------------------------------------------------ books
+
+    cdef int grow(self, uint32_t account_id) except -1:
+        """Room for an account's books."""
+        cdef uint32_t size = self.book_accounts
+        cdef ScenarioBook** grown
+        while size <= account_id:
+            size *= 2
+        if size == self.book_accounts:
+            return 0
+        grown = <ScenarioBook**>realloc(self.books, <size_t>size * self.max_chains * sizeof(ScenarioBook*))
+        if grown == NULL:
+            raise MemoryError()
+        memset(grown + <size_t>self.book_accounts * self.max_chains, 0,
+               <size_t>(size - self.book_accounts) * self.max_chains * sizeof(ScenarioBook*))
+        self.books = grown
+        self.book_accounts = size
+        return 0
+
+    cdef ScenarioBook* book(self, uint32_t account_id, int chain) noexcept:
+        """NULL where the account never had anything in the chain."""
+        return self.books[<size_t>account_id * self.max_chains + chain]
+
+    cdef ScenarioBook* ensure_book(self, uint32_t account_id, int chain) except NULL:
+        cdef ScenarioBook* book = self.book(account_id, chain)
+        cdef int S = self.rows.scenario_count
+        if book != NULL:
+            return book
+        book = <ScenarioBook*>calloc(1, sizeof(ScenarioBook))
+        if book == NULL:
+            raise MemoryError()
+        book.position_pnl = <double*>aligned(2 * S * sizeof(double))
+        if book.position_pnl == NULL:
+            free(book)
+            raise MemoryError()
+        memset(book.position_pnl, 0, 2 * S * sizeof(double))
+        book.order_pnl = book.position_pnl + S
+        book.orders_revision = self.rows.revision[self.rows.chain[chain].underlying]
+        self.books[<size_t>account_id * self.max_chains + chain] = book
+        return book
+
+    cdef double* rows_for(self, uint32_t account_id, int currency) noexcept:
+        """The row array in the account's numeraire for instruments settled in a currency."""
+        if self.accounts.at[account_id].model != MODEL_CROSS and self.currency_underlying[currency] >= 0:
+            return self.rows.rows_coin
+        return self.rows.rows_usd
+
+    cdef double* row_of(self, uint32_t account_id, uint32_t instrument) noexcept:
+        """The instrument's risk row in the account's numeraire."""
+        return (self.rows_for(account_id, self.instruments.at[instrument].currency)
+                + <size_t>instrument * self.rows.scenario_count)
+
+    cdef int _gather(self, uint32_t count) except -1:
+        if count <= self.gather_capacity:
+            return 0
+        free(self.gather_row)
+        free(self.gather_lots)
+        self.gather_capacity = count * 2
+        self.gather_row = <int32_t*>calloc(self.gather_capacity, sizeof(int32_t))
+        self.gather_lots = <double*>calloc(self.gather_capacity, sizeof(double))
+        if self.gather_row == NULL or self.gather_lots == NULL:
+            raise MemoryError()
+        return 0
+
+    cdef int rebuild(self, uint32_t account_id, int chain) except -1:
+        """The reference: everything about positions from the positions, after a mark."""
+        cdef ScenarioBook* book = self.book(account_id, chain)
+        cdef PositionList* held = &self.positions.of[account_id]
+        cdef Position* p
+        cdef uint32_t i, n = 0
+        cdef int64_t gross
+        if book == NULL:
+            return 0
+        self._gather(held.count)
+        memset(book.delta, 0, sizeof(book.delta))
+        book.value_minor = 0
+        book.held_lots = 0
+        book.open_lots = 0
+        book.gross_row = 0
+        for i in range(held.count):
+            p = &held.at[i]
+            if p.chain != chain:
+                continue
+            gross = _abs(p.quantity_lots) + p.open_buy_lots + p.open_sell_lots
+            book.gross_row += wide_mul(gross, self.rows.row_cap[p.instrument], &self.failed)
+            book.open_lots += p.open_buy_lots + p.open_sell_lots
+            if p.quantity_lots:
+                book.value_minor += self.positions.value_minor(p)
+                book.held_lots += _abs(p.quantity_lots)
+                book.delta[p.expiry_bucket] += p.quantity_lots * self.rows.delta_e10[p.instrument]
+                self.gather_row[n] = <int32_t>p.instrument
+                self.gather_lots[n] = <double>p.quantity_lots
+                n += 1
+        if book.gross_row >= EXACT:
+            self.failed = 1
+        rows_sum(book.position_pnl, self.rows_for(account_id, self.rows.chain[chain].currency), self.gather_row,
+                 self.gather_lots, n, self.rows.scenario_count)
+        return 0
+
+    # ------------------------------------------------------------------ open orders
+
+    cdef int64_t order_cost(self, Order* order, int64_t lots) noexcept:
+        """max(0, what filling at the limit loses against the mark, plus the taker fee), in minor units."""
+        cdef Instrument* row = &self.instruments.at[order.instrument]
+        cdef int64_t cost = self.instruments.trade_cost(row, order.price_units, lots, &self.failed)
+        cdef int64_t marked = wide_mul(lots, row.mark_minor, &self.failed)
+        cdef int64_t adverse = cost - marked if order.side == 0 else marked - cost
+        adverse += trade_fee(row, cost, lots, row.taker_ppm, self.rows.index_e8[row.underlying], &self.failed)
+        return adverse if adverse > 0 else 0
+
+    cdef void _order_terms(self, ScenarioBook* book, Order* order, int64_t lots, int sign) noexcept:
+        """Add (sign 1) or take away (sign -1) an order's share of the mark-dependent order figures."""
+        cdef Instrument* row = &self.instruments.at[order.instrument]
+        cdef double amount = <double>(lots * sign)
+        cdef double* risk = self.row_of(order.account_id, order.instrument)
+        cdef int64_t delta = self.rows.delta_e10[order.instrument] * lots
+        if order.side == 0:
+            open_axpy(book.order_pnl, risk, amount, 0.0, self.rows.scenario_count)
+        else:
+            open_axpy(book.order_pnl, risk, 0.0, amount, self.rows.scenario_count)
+            delta = -delta
+        if delta > 0:
+            book.delta_up[row.expiry_bucket] += delta * sign
+        else:
+            book.delta_down[row.expiry_bucket] -= delta * sign
+        book.order_cost_minor += sign * self.order_cost(order, lots)
+
+    cdef int refresh_orders(self, uint32_t account_id, int chain) except -1:
+        """Order figures at the current marks; lazily, when they are next needed."""
+        cdef ScenarioBook* book = self.book(account_id, chain)
+        cdef uint64_t revision = self.rows.revision[self.rows.chain[chain].underlying]
+        cdef uint32_t slot
+        cdef Order* order
+        if book == NULL or book.orders_revision == revision:
+            return 0
+        book.orders_revision = revision
+        memset(book.order_pnl, 0, self.rows.scenario_count * sizeof(double))
+        memset(book.delta_up, 0, sizeof(book.delta_up))
+        memset(book.delta_down, 0, sizeof(book.delta_down))
+        book.order_cost_minor = 0
+        if book.open_lots == 0:
+            return 0
+        slot = self.orders.account_head[account_id]
+        while slot:
+            order = &self.orders.at[slot]
+            if order.remaining_lots and self.instruments.at[order.instrument].chain == chain:
+                self._order_terms(book, order, order.remaining_lots, 1)
+            slot = order.account_next
+        return 0
+
+    cdef int order_added(self, Order* order) except -1:
+        """Count an order (its whole remaining quantity) as open."""
+        cdef int chain = self.instruments.at[order.instrument].chain
+        cdef ScenarioBook* book = self.ensure_book(order.account_id, chain)
+        cdef Position* position = self.positions.ensure(order.account_id, order.instrument)
+        cdef int64_t lots = order.remaining_lots
+        cdef uint64_t revision = self.rows.revision[self.rows.chain[chain].underlying]
+        if order.side == 0:
+            position.open_buy_lots += lots
+        else:
+            position.open_sell_lots += lots
+        position.open_orders += 1
+        book.open_lots += lots
+        book.gross_row += wide_mul(lots, self.rows.row_cap[order.instrument], &self.failed)
+        if book.orders_revision == revision:
+            self._order_terms(book, order, lots, 1)
+        else:
+            self.refresh_orders(order.account_id, chain)
+        book.open_orders += 1
+        return 0
+
+    cdef void order_reduced(self, Order* order, int64_t lots, bint ends) noexcept:
+        """`lots` of an order are no longer open (call before its remaining_lots changes)."""
+        cdef int chain = self.instruments.at[order.instrument].chain
+        cdef ScenarioBook* book = self.book(order.account_id, chain)
+        cdef Position* position = self.positions.find(order.account_id, order.instrument)
+        if order.side == 0:
+            position.open_buy_lots -= lots
+        else:
+            position.open_sell_lots -= lots
+        book.open_lots -= lots
+        book.gross_row -= wide_mul(lots, self.rows.row_cap[order.instrument], &self.failed)
+        if book.orders_revision == self.rows.revision[self.rows.chain[chain].underlying]:
+            self._order_terms(book, order, order.remaining_lots, -1)
+            if order.remaining_lots > lots:
+                self._order_terms(book, order, order.remaining_lots - lots, 1)
+        if ends:
+            position.open_orders -= 1
+            book.open_orders -= 1
+            if position.open_orders == 0 and position.quantity_lots == 0:
+                self.positions.drop_if_empty(order.account_id, order.instrument)
+
+    # ------------------------------------------------------------------ fills
+
+    cdef void shift(self, uint32_t account_id, uint32_t instrument, int64_t held, int64_t lots, int64_t value) noexcept:
+        """Position figures as if `lots` were added to `held`, equity changing by `value`; exactly reversible."""
+        cdef Instrument* row = &self.instruments.at[instrument]
+        cdef ScenarioBook* book = self.book(account_id, row.chain)
+        cdef int64_t grown = _abs(held + lots) - _abs(held)
+        row_axpy(book.position_pnl, self.row_of(account_id, instrument), <double>lots, self.rows.scenario_count)
+        book.delta[row.expiry_bucket] += lots * self.rows.delta_e10[instrument]
+        book.held_lots += grown
+        book.gross_row += wide_mul(grown, self.rows.row_cap[instrument], &self.failed)
+        book.value_minor += value
+
+    cdef int64_t trade(self, uint32_t account_id, uint32_t instrument, int64_t lots, int64_t cost, int64_t fee) except? -1:
+        """Book a fill or a transfer (signed lots and cost, fee >= 0) with all its legs; returns the realised P&L."""
+        cdef Instrument* row = &self.instruments.at[instrument]
+        cdef Position* position = self.positions.ensure(account_id, instrument)
+        cdef int64_t held = position.quantity_lots
+        cdef int64_t before = self.positions.value_minor(position)
+        cdef int64_t realised
+        self.ensure_book(account_id, row.chain)
+        self.positions.settle_funding(account_id, position)
+        realised = self.positions.trade(account_id, position, lots, cost)
+        if fee:
+            self.ledger.post(account_id, row.currency, -fee)
+            self.ledger.post_system(SYS_FEES, row.currency, fee)
+        self.shift(account_id, instrument, held, lots, self.positions.value_minor(position) - before)
+        if position.quantity_lots == 0:
+            self.positions.drop_if_empty(account_id, instrument)
+        return realised
+
+    # ------------------------------------------------------------------ requirements
+
+    cdef int64_t equity(self, uint32_t account_id, int currency) noexcept:
+        """Cash plus the value of everything settled in the currency, at the marks."""
+        cdef int64_t total = self.ledger.balance(account_id, currency)
+        cdef ScenarioBook* book
+        cdef int k
+        for k in range(self.rows.chain_count):
+            if self.rows.chain[k].currency == currency:
+                book = self.book(account_id, k)
+                if book != NULL:
+                    total += book.value_minor
+        return total
+
+    cdef int64_t usd_units(self, int currency, int64_t minor) noexcept:
+        """Minor units at the index in 1e-4 USD, rounded down."""
+        cdef int u = self.currency_underlying[currency]
+        cdef int64_t scale
+        if u >= 0:
+            return wide_mul_shift(minor, self.rows.grid[u].coin_base_q40, 40, &self.failed)
+        scale = self.minor_per_unit[currency]
+        return minor // scale if minor >= 0 else -((-minor + scale - 1) // scale)
+
+    cdef int64_t _haircut(self, int currency, int64_t usd) noexcept:
+        """Value as collateral: haircut on a positive net value, surcharge on a debt."""
+        if usd >= 0:
+            if self.haircut_ppm[currency] == 0:
+                return usd
+            return usd - wide_mul_div_ceil(usd, self.haircut_ppm[currency], 1_000_000, &self.failed)
+        if self.debt_ppm[currency] == 1_000_000:
+            return usd
+        return -wide_mul_div_ceil(-usd, self.debt_ppm[currency], 1_000_000, &self.failed)
+
+    cdef int64_t _roll(self, int underlying, ScenarioBook** books, int count, int ordered) noexcept:
+        """Roll shock plus delta shock over some books of one underlying, in 1e-10 coin, rounded up.
+
+        Bit k of `ordered`: the open orders of books[k] count."""
+        cdef Grid* g = &self.rows.grid[underlying]
+        cdef int b, k
+        cdef int64_t delta, up, down, worst, charge = 0, net = 0, net_up = 0, net_down = 0, excess, move
+        for b in range(MAX_EXPIRIES):
+            delta = up = down = 0
+            for k in range(count):
+                delta += books[k].delta[b]
+                if ordered >> k & 1:
+                    up += books[k].delta_up[b]
+                    down += books[k].delta_down[b]
+            if delta == 0 and up == 0 and down == 0:
+                continue
+            worst = max(_abs(delta + up), _abs(delta - down))
+            charge += wide_mul_div_ceil(worst, g.move_q32[b], 4294967296, &self.failed)
+            net += delta
+            net_up += up
+            net_down += down
+        worst = max(_abs(net + net_up), _abs(net - net_down))
+        excess = worst - g.delta_threshold_e10
+        if excess > 0:
+            move = wide_mul_div_ceil(excess, g.delta_move_per_coin_e9, 10_000_000_000, &self.failed)
+            charge += wide_mul_div_ceil(worst, min(move, g.delta_move_max_e9), 1_000_000_000, &self.failed)
+        return charge
+
+    cdef int margin(self, uint32_t account_id, int currency, int scope, Margin* out) except -1:
+        """Equity and requirements of one margin entity: a currency of a segregated account, or a cross account.
+
+        `scope` says which open orders count towards the initial margin.
+        """
+        if self.accounts.at[account_id].model == MODEL_CROSS:
+            return self._cross(account_id, scope, out)
+        return self._segregated(account_id, currency, scope, out)
+
+    cdef int _segregated(self, uint32_t account_id, int currency, int scope, Margin* out) except -1:
+        cdef int k, S = self.rows.scenario_count
+        cdef bint coin = self.currency_underlying[currency] >= 0
+        cdef bint with_orders
+        cdef int64_t unit = self.minor_per_unit[currency]
+        cdef int64_t alone, whole, roll
+        cdef double* dampener
+        cdef ScenarioBook* book
+        cdef Grid* g
+        out.equity = self.equity(account_id, currency)
+        out.initial = 0
+        out.maintenance = 0
+        for k in range(self.rows.chain_count):
+            if self.rows.chain[k].currency != currency:
+                continue
+            book = self.book(account_id, k)
+            if book == NULL or (book.held_lots == 0 and book.open_lots == 0):
+                continue
+            g = &self.rows.grid[self.rows.chain[k].underlying]
+            dampener = &g.dampener_coin[0] if coin else &g.dampener_usd[0]
+            with_orders = (scope == ALL_ORDERS or scope == k) and book.open_lots
+            roll = self._roll(self.rows.chain[k].underlying, &book, 1, 0)
+            if not coin:
+                roll = wide_mul_div_ceil(roll, self.rows.index_e8[self.rows.chain[k].underlying],
+                                         100_000_000_000_000, &self.failed)
+            alone = <int64_t>worst_loss(book.position_pnl, NULL, dampener, S) + roll
+            out.maintenance += (ceil_ppm(alone, g.maintenance_factor_ppm, &self.failed) + book.held_lots) * unit
+            whole = alone
+            if with_orders:
+                if scope == ALL_ORDERS:
+                    self.refresh_orders(account_id, k)
+                roll = self._roll(self.rows.chain[k].underlying, &book, 1, 1)
+                if not coin:
+                    roll = wide_mul_div_ceil(roll, self.rows.index_e8[self.rows.chain[k].underlying],
+                                             100_000_000_000_000, &self.failed)
+                whole = <int64_t>worst_loss(book.position_pnl, book.order_pnl, dampener, S) + roll
+                out.initial += book.order_cost_minor + book.open_lots * unit
+            out.initial += (ceil_ppm(whole, g.initial_factor_ppm, &self.failed) + book.held_lots) * unit
+        return 0
+
+    cdef int64_t _cross_loss(self, uint32_t account_id, int underlying, int64_t* base, int scope) noexcept:
+        """Worst loss in 1e-4 USD over the underlying's scenarios, haircuts on each currency's net value."""
+        cdef Grid* g = &self.rows.grid[underlying]
+        cdef int64_t worst = 0, loss, net, equity
+        cdef int j, c, k
+        cdef ScenarioBook* books[8]
+        cdef int64_t equities[8]
+        cdef int involved[8]
+        cdef bint counted[8]
+        cdef int n = 0, i
+        cdef ScenarioBook* book
+        for c in range(self.currencies):
+            book = NULL
+            for k in range(self.rows.chain_count):
+                if self.rows.chain[k].currency == c and self.rows.chain[k].underlying == underlying:
+                    book = self.book(account_id, k)
+                    if book != NULL:
+                        counted[n] = (scope == ALL_ORDERS or scope == k) and book.open_lots
+            if book == NULL and self.currency_underlying[c] != underlying:
+                continue
+            books[n] = book
+            involved[n] = c
+            equities[n] = self.equity(account_id, c)
+            if book == NULL:
+                counted[n] = False
+            n += 1
+        for j in range(self.rows.scenario_count):
+            loss = 0
+            for i in range(n):
+                c = involved[i]
+                equity = equities[i]
+                if counted[i]:
+                    equity -= books[i].order_cost_minor
+                if self.currency_underlying[c] == underlying:
+                    net = wide_mul_shift(equity, g.coin_price_q40[j], 40, &self.failed)
+                else:
+                    net = self.usd_units(c, equity)
+                if books[i] != NULL:
+                    net += <int64_t>books[i].position_pnl[j]
+                    if counted[i]:
+                        net += <int64_t>books[i].order_pnl[j]
+                loss += base[c] - self._haircut(c, net)
+            if loss > 0:
+                equity = <int64_t>g.dampener_usd[j]
+                loss -= equity if equity < loss else loss
+            if loss > worst:
+                worst = loss
+        return worst
+
+    cdef int _cross(self, uint32_t account_id, int scope, Margin* out) except -1:
+        cdef int64_t base[16]
+        cdef ScenarioBook* held[8]
+        cdef ScenarioBook* book
+        cdef int c, k, u, n, ordered
+        cdef int64_t alone, whole, roll, lots, open_lots
+        cdef Grid* g
+        out.equity = 0
+        out.initial = 0
+        out.maintenance = 0
+        for c in range(self.currencies):
+            base[c] = self._haircut(c, self.usd_units(c, self.equity(account_id, c)))
+            out.equity += base[c]
+        for u in range(self.rows.underlying_count):
+            g = &self.rows.grid[u]
+            n = ordered = 0
+            lots = open_lots = 0
+            for k in range(self.rows.chain_count):
+                if self.rows.chain[k].underlying != u:
+                    continue
+                book = self.book(account_id, k)
+                if book == NULL:
+                    continue
+                held[n] = book
+                lots += book.held_lots
+                if (scope == ALL_ORDERS or scope == k) and book.open_lots:
+                    if scope == ALL_ORDERS:
+                        self.refresh_orders(account_id, k)
+                    ordered |= 1 << n
+                    open_lots += book.open_lots
+                n += 1
+            alone = self._cross_loss(account_id, u, base, NO_ORDERS)
+            roll = self._roll(u, held, n, 0)
+            alone += wide_mul_div_ceil(roll, self.rows.index_e8[u], 100_000_000_000_000, &self.failed)
+            whole = alone
+            if ordered:
+                roll = self._roll(u, held, n, ordered)
+                whole = self._cross_loss(account_id, u, base, scope)
+                whole += wide_mul_div_ceil(roll, self.rows.index_e8[u], 100_000_000_000_000, &self.failed)
+            out.maintenance += ceil_ppm(alone, g.maintenance_factor_ppm, &self.failed) + lots
+            out.initial += ceil_ppm(whole, g.initial_factor_ppm, &self.failed) + lots + open_lots
+        return 0
+
+    # ------------------------------------------------------------------ the risk-reducing lane
+
+    cdef void _lane_terms(self, ScenarioBook* book, Order* order, double* pnl) noexcept:
+        """Add min(0, value of the order's fill) to every scenario, slippage and fee included."""
+        cdef Instrument* row = &self.instruments.at[order.instrument]
+        cdef Grid* g = &self.rows.grid[row.underlying]
+        cdef double* risk = self.row_of(order.account_id, order.instrument)
+        cdef int64_t lots = order.remaining_lots
+        cdef int64_t signed = lots if order.side == 0 else -lots
+        cdef int64_t delta = signed * self.rows.delta_e10[order.instrument]
+        cdef int64_t cost = self.instruments.trade_cost(row, order.price_units, lots, &self.failed)
+        cdef int64_t marked = wide_mul(lots, row.mark_minor, &self.failed)
+        cdef int64_t adverse = cost - marked if order.side == 0 else marked - cost
+        cdef bint usd = self.accounts.at[order.account_id].model == MODEL_CROSS
+        cdef bint coin = self.currency_underlying[row.currency] >= 0
+        cdef int64_t taken, value
+        cdef int j
+        adverse += trade_fee(row, cost, lots, row.taker_ppm, self.rows.index_e8[row.underlying], &self.failed)
+        for j in range(self.rows.scenario_count):
+            if coin and usd:
+                taken = -wide_mul_shift(-adverse, g.coin_price_q40[j], 40, &self.failed)
+            else:
+                taken = adverse // self.minor_per_unit[row.currency] + 1
+            value = signed * <int64_t>risk[j] - taken
+            if value < 0:
+                pnl[j] += value
+        if delta > 0:
+            book.delta_up[row.expiry_bucket] += delta
+        else:
+            book.delta_down[row.expiry_bucket] -= delta
+
+    cdef bint lane_allows(self, Order* order) except -1:
+        """Whether the order, with the account's other risk-reducing orders filled in any combination, leaves the
+        requirement no larger than that of the positions alone. The order is not yet counted as open."""
+        cdef int chain = self.instruments.at[order.instrument].chain
+        cdef ScenarioBook* book = self.ensure_book(order.account_id, chain)
+        cdef int currency = self.instruments.at[order.instrument].currency
+        cdef ScenarioBook saved
+        cdef Margin alone, lane
+        cdef uint32_t slot
+        cdef Order* other
+        self.margin(order.account_id, currency, NO_ORDERS, &alone)
+        saved = book[0]
+        memset(self.lane_pnl, 0, sizeof(self.lane_pnl))
+        memset(book.delta_up, 0, sizeof(book.delta_up))
+        memset(book.delta_down, 0, sizeof(book.delta_down))
+        self._lane_terms(book, order, self.lane_pnl)
+        slot = self.orders.account_head[order.account_id]
+        while slot:
+            other = &self.orders.at[slot]
+            if (other.flags & FLAG_RISK_REDUCING and other.order_id != order.order_id and other.remaining_lots
+                    and self.instruments.at[other.instrument].chain == chain):
+                self._lane_terms(book, other, self.lane_pnl)
+            slot = other.account_next
+        book.order_pnl = self.lane_pnl
+        book.order_cost_minor = 0
+        book.open_lots = 1
+        self.margin(order.account_id, currency, chain, &lane)
+        book[0] = saved
+        # the one lot that stands for "has orders" costs one rounding unit
+        return lane.initial - alone.initial <= self.minor_per_unit[currency]
+
+    cdef int margin_currency(self, uint32_t account_id, int settlement) noexcept:
+        """Which margin entity a settlement currency belongs to (cross accounts have one, number 0)."""
+        return 0 if self.accounts.at[account_id].model == MODEL_CROSS else settlement
+
+    # ------------------------------------------------------------------ reads
+
+    def margins(self, uint32_t account_id, int currency, bint with_orders=True):
+        """(equity, initial, maintenance) of a margin entity; see Margin for units."""
+        cdef Margin m
+        self.margin(account_id, currency, ALL_ORDERS if with_orders else NO_ORDERS, &m)
+        return (m.equity, m.initial, m.maintenance)
+
+    def is_cross(self, uint32_t account_id):
+        return self.accounts.at[account_id].model == MODEL_CROSS
+
+    def equity_of(self, uint32_t account_id, int currency):
+        return self.equity(account_id, currency)
+
+    def usd_of(self, int currency, int64_t minor):
+        return self.usd_units(currency, minor)
+
+    def scenario_totals(self, uint32_t account_id, int chain, bint with_orders):
+        """(positions, orders, deltas by bucket, value, order cost) of a book as integers; None when there is none."""
+        cdef ScenarioBook* book = self.book(account_id, chain)
+        cdef int j
+        if book == NULL:
+            return None
+        if with_orders:
+            self.refresh_orders(account_id, chain)
+        return (
+            [int(book.position_pnl[j]) for j in range(self.rows.scenario_count)],
+            [int(book.order_pnl[j]) for j in range(self.rows.scenario_count)] if with_orders else [],
+            [book.delta[j] for j in range(MAX_EXPIRIES)],
+            book.value_minor,
+            book.order_cost_minor if with_orders else 0,
+            book.held_lots,
+            book.open_lots,
+            book.gross_row,
+        )
+
+    def check(self, uint32_t account_id, int chain):
+        """Faults between a book and its recomputation; [] when the two are equal to the last unit."""
+        before = self.scenario_totals(account_id, chain, True)
+        if before is None:
+            return []
+        cdef ScenarioBook* book = self.book(account_id, chain)
+        self.rebuild(account_id, chain)
+        if book.open_orders:
+            book.orders_revision = 0
+            self.refresh_orders(account_id, chain)
+        after = self.scenario_totals(account_id, chain, True)
+        names = ("position P&L", "order P&L", "delta", "value", "order cost", "held lots", "open lots", "gross row")
+        return [
+            f"account {account_id} chain {chain}: incremental {name} {a} != recomputed {b}"
+            for name, a, b in zip(names, before, after)
+            if a != b
+        ]

@@ -1,0 +1,77 @@
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+
+from exchange.market.instrument cimport Instrument, Instruments
+
+cdef enum:
+    MAX_SCENARIOS = 64
+    MAX_EXPIRIES = 32        # per underlying; bucket 0 is the perpetual
+
+ctypedef struct Grid:        # one underlying's scenario columns
+    double spot_multiplier[MAX_SCENARIOS]
+    double weight[MAX_SCENARIOS]
+    double coin_factor[MAX_SCENARIOS]
+    double vol_floor[MAX_SCENARIOS]
+    double move_clamp[MAX_SCENARIOS]
+    double dampener_usd[MAX_SCENARIOS]    # 1e-4 USD
+    double dampener_coin[MAX_SCENARIOS]   # 1e-10 coin, follows the index
+    int vol_kind[MAX_SCENARIOS]
+    int64_t coin_price_q40[MAX_SCENARIOS] # 1e-4 USD per minor unit of the coin, 2**-40, weighted
+    int64_t coin_base_q40
+    int64_t move_q32[MAX_EXPIRIES]        # roll move per expiry, 2**-32
+    int64_t initial_factor_ppm
+    int64_t maintenance_factor_ppm
+    int64_t delta_threshold_e10           # 1e-10 coin at the current index
+    int64_t delta_move_per_coin_e9
+    int64_t delta_move_max_e9
+    double vol_up
+    double vol_down
+    double vega_power_short
+    double vega_power_long
+    double boundary_days
+    double vol_multiplier_floor
+    double dampener_usd_amount
+    double dampener_ratio[MAX_SCENARIOS]
+    double annual_risk
+    double minimum_move
+    int64_t delta_threshold_usd
+
+ctypedef struct Chain:
+    uint16_t underlying
+    uint16_t currency
+    uint8_t option_inverse
+    double option_lot
+    int32_t pair_count
+    int32_t pair_capacity
+    uint32_t* pair_call      # instrument slot or NO_SLOT
+    uint32_t* pair_put
+
+
+cdef class RiskRows:
+    cdef Instruments instruments
+    cdef readonly int scenario_count
+    cdef readonly int underlying_count
+    cdef readonly int chain_count
+    cdef Grid* grid
+    cdef Chain* chain
+    cdef double* rows_coin           # [slot][S], 1e-10 coin per lot
+    cdef double* rows_usd            # [slot][S], 1e-4 USD per lot
+    cdef double* mark                # [slot] coin (inverse) or USD per coin of notional
+    cdef double* delta               # [slot]
+    cdef double* row_max
+    cdef int64_t* delta_e10          # [slot] 1e-10 coin per lot
+    cdef int64_t* row_cap            # [slot]
+    cdef uint32_t* vol_e6            # [slot], 0 = none yet
+    cdef int64_t* forward_e8         # [underlying][bucket], 0 = none yet
+    cdef int64_t* bucket_expiry_ns   # [underlying][bucket], 0 = unused
+    cdef uint32_t* bucket_use
+    cdef int64_t* index_e8           # [underlying]
+    cdef int64_t* coin_scale         # [underlying] minor units per coin
+    cdef uint64_t* revision          # [underlying] bumps on every repricing
+    cdef int32_t* scratch_int
+    cdef double* scratch
+    cdef int bucket_of(self, int underlying, int64_t expiry_ns) noexcept
+    cdef int reprice(self, int underlying, int64_t time_ns) except -1
+    cdef int _reprice_options(self, int chain, int64_t time_ns) except -1
+    cdef int _reprice_future(self, uint32_t slot) except -1
+    cdef void _refresh_grid(self, int underlying, int64_t time_ns) noexcept
+    cdef void _guard(self, uint32_t slot, double notional) noexcept

@@ -1,0 +1,491 @@
+"""Marks and risk rows: every instrument of an underlying repriced over the scenario grid.
+
+With `risk/exposure` the only caller of `margin_ext`. Floats live here, inside pricing; what leaves is integer:
+mark prices (1e-8), mark values per lot (minor units), rows (1e-10 coin and 1e-4 USD per lot), deltas (1e-10 coin).
+"""
+
+from libc.stdint cimport INT64_MAX
+from libc.stdlib cimport calloc, free, realloc
+from libc.string cimport memset
+
+from exchange.market.instrument cimport KIND_FUTURE, KIND_OPTION, KIND_PERPETUAL, NO_SLOT, STATE_FREE, OPTION_CALL
+from exchange.risk.scenarios import columns
+from margin_ext.kernels cimport (
+    KERNEL_OK, ChainInput, ChainOutput, FutureInput, FutureOutput, Greeks, black76, future_row, k_exp, k_pow,
+    reprice_chain,
+)
+
+cdef extern from *:
+    """
+    #include <stdlib.h>
+    static void *margrave_aligned(size_t bytes) {
+        void *p = NULL;
+        if (posix_memalign(&p, 64, bytes ? bytes : 64)) return NULL;
+        return p;
+    }
+    """
+    void* aligned "margrave_aligned"(size_t size) noexcept nogil
+
+cdef double YEAR_NS = 365.0 * 86400e9
+cdef double DAY_NS = 86400e9
+cdef double ROUNDER = 6755399441055744.0     # 1.5 * 2**52: adding and subtracting rounds to nearest even
+
+
+cdef inline double nearest(double x) noexcept:
+    return (x + ROUNDER) - ROUNDER
+
+
+cdef class RiskRows:
+    """Rows of all instruments, one grid per underlying."""
+
+    def __cinit__(self, Instruments instruments, config):
+        cdef int i, j
+        self.instruments = instruments
+        self.underlying_count = len(config.underlyings)
+        grids = [columns(u.matrix) for u in config.underlyings]
+        counts = {len(grid) for grid in grids}
+        if len(counts) != 1:
+            raise ValueError("all underlyings must have the same number of scenario columns")
+        self.scenario_count = counts.pop()
+        cdef size_t rows = <size_t>instruments.capacity * self.scenario_count * sizeof(double)
+        cdef size_t slots = instruments.capacity
+        cdef size_t buckets = self.underlying_count * MAX_EXPIRIES
+        self.grid = <Grid*>aligned(self.underlying_count * sizeof(Grid))
+        self.rows_coin = <double*>aligned(rows)
+        self.rows_usd = <double*>aligned(rows)
+        self.mark = <double*>calloc(slots, sizeof(double))
+        self.delta = <double*>calloc(slots, sizeof(double))
+        self.row_max = <double*>calloc(slots, sizeof(double))
+        self.delta_e10 = <int64_t*>calloc(slots, sizeof(int64_t))
+        self.row_cap = <int64_t*>calloc(slots, sizeof(int64_t))
+        self.vol_e6 = <uint32_t*>calloc(slots, sizeof(uint32_t))
+        self.forward_e8 = <int64_t*>calloc(buckets, sizeof(int64_t))
+        self.bucket_expiry_ns = <int64_t*>calloc(buckets, sizeof(int64_t))
+        self.bucket_use = <uint32_t*>calloc(buckets, sizeof(uint32_t))
+        self.index_e8 = <int64_t*>calloc(self.underlying_count, sizeof(int64_t))
+        self.coin_scale = <int64_t*>calloc(self.underlying_count, sizeof(int64_t))
+        self.revision = <uint64_t*>calloc(self.underlying_count, sizeof(uint64_t))
+        self.scratch_int = <int32_t*>calloc(slots * 3, sizeof(int32_t))
+        self.scratch = <double*>aligned((slots * 2 + MAX_EXPIRIES * (2 + MAX_SCENARIOS)) * sizeof(double))
+        if (self.grid == NULL or self.rows_coin == NULL or self.rows_usd == NULL or self.mark == NULL
+                or self.delta == NULL or self.row_max == NULL or self.delta_e10 == NULL or self.row_cap == NULL
+                or self.vol_e6 == NULL or self.forward_e8 == NULL or self.bucket_expiry_ns == NULL
+                or self.bucket_use == NULL or self.index_e8 == NULL or self.coin_scale == NULL
+                or self.revision == NULL or self.scratch_int == NULL or self.scratch == NULL):
+            raise MemoryError()
+        memset(self.rows_coin, 0, rows)
+        memset(self.rows_usd, 0, rows)
+        memset(self.grid, 0, self.underlying_count * sizeof(Grid))
+        for i in range(self.underlying_count):
+            self._fill_grid(i, config.underlyings[i].matrix, grids[i])
+        for currency in config.currencies:
+            if currency.underlying is not None:
+                for i in range(self.underlying_count):
+                    if config.underlyings[i].name == currency.underlying:
+                        self.coin_scale[i] = 10**currency.exponent
+
+    def __dealloc__(self):
+        cdef int i
+        for i in range(self.chain_count):
+            free(self.chain[i].pair_call)
+            free(self.chain[i].pair_put)
+        free(self.chain)
+        free(self.grid)
+        free(self.rows_coin)
+        free(self.rows_usd)
+        free(self.mark)
+        free(self.delta)
+        free(self.row_max)
+        free(self.delta_e10)
+        free(self.row_cap)
+        free(self.vol_e6)
+        free(self.forward_e8)
+        free(self.bucket_expiry_ns)
+        free(self.bucket_use)
+        free(self.index_e8)
+        free(self.coin_scale)
+        free(self.revision)
+        free(self.scratch_int)
+        free(self.scratch)
+
+    def _fill_grid(self, int underlying, parameters, grid):
+        cdef Grid* g = &self.grid[underlying]
+        cdef int j
+        for j, column in enumerate(grid):
+            g.spot_multiplier[j] = (1_000_000 + column.move_ppm) / 1_000_000
+            g.weight[j] = column.weight[0] / column.weight[1]
+            g.coin_factor[j] = column.coin_factor[0] / column.coin_factor[1]
+            g.vol_kind[j] = column.vol
+            g.vol_floor[j] = parameters.vol_up_floor_e6 / 1_000_000 if column.vol == 1 else 0.0
+            g.move_clamp[j] = parameters.price_range_ppm / 1_000_000 if column.extended else 0.0
+            g.dampener_ratio[j] = column.dampener[0] / column.dampener[1]
+            g.dampener_usd[j] = nearest(g.dampener_ratio[j] * parameters.extended_dampener_usd * 1e4)
+        g.initial_factor_ppm = parameters.initial_factor_ppm
+        g.maintenance_factor_ppm = parameters.maintenance_factor_ppm
+        g.vol_up = parameters.vol_up_ppm / 1_000_000
+        g.vol_down = parameters.vol_down_ppm / 1_000_000
+        g.vega_power_short = parameters.vega_power_short_ppm / 1_000_000
+        g.vega_power_long = parameters.vega_power_long_ppm / 1_000_000
+        g.boundary_days = parameters.vega_power_boundary_days
+        g.vol_multiplier_floor = parameters.vol_multiplier_floor_ppm / 1_000_000
+        g.dampener_usd_amount = parameters.extended_dampener_usd * 1e4
+        g.annual_risk = parameters.annualised_move_risk_ppm / 1_000_000
+        g.minimum_move = parameters.minimum_move_ppm / 1_000_000
+        g.delta_threshold_usd = parameters.delta_threshold_usd
+        g.delta_move_per_coin_e9 = parameters.delta_move_per_coin_e9
+        g.delta_move_max_e9 = parameters.delta_move_max_ppm * 1000
+
+    # ------------------------------------------------------------------ listing
+
+    def add_chain(self, int underlying, int currency):
+        """Index of the (underlying, settlement) chain, made when new."""
+        cdef int i
+        cdef Chain* grown
+        for i in range(self.chain_count):
+            if self.chain[i].underlying == underlying and self.chain[i].currency == currency:
+                return i
+        grown = <Chain*>realloc(self.chain, (self.chain_count + 1) * sizeof(Chain))
+        if grown == NULL:
+            raise MemoryError()
+        self.chain = grown
+        memset(&grown[self.chain_count], 0, sizeof(Chain))
+        grown[self.chain_count].underlying = underlying
+        grown[self.chain_count].currency = currency
+        self.chain_count += 1
+        return self.chain_count - 1
+
+    cdef int bucket_of(self, int underlying, int64_t expiry_ns) noexcept:
+        """Bucket of an expiry, -1 when nothing with that expiry is listed."""
+        cdef int b
+        if expiry_ns == 0:
+            return 0
+        for b in range(1, MAX_EXPIRIES):
+            if self.bucket_expiry_ns[underlying * MAX_EXPIRIES + b] == expiry_ns:
+                return b
+        return -1
+
+    def take_bucket(self, int underlying, int64_t expiry_ns):
+        """Bucket for a new listing (smallest free one for a new expiry); -1 when all are in use."""
+        cdef int b = self.bucket_of(underlying, expiry_ns)
+        cdef int base = underlying * MAX_EXPIRIES
+        if b < 0:
+            for b in range(1, MAX_EXPIRIES):
+                if self.bucket_use[base + b] == 0:
+                    break
+            else:
+                return -1
+            self.bucket_expiry_ns[base + b] = expiry_ns
+            self.forward_e8[base + b] = 0
+        self.bucket_use[base + b] += 1
+        return b
+
+    def chain_accepts(self, int chain, spec):
+        """'' when the option fits the chain (one lot size and settlement style each), else why not."""
+        cdef Chain* c = &self.chain[chain]
+        if spec.kind != "option" or c.pair_count == 0:
+            return ""
+        if bool(c.option_inverse) != spec.inverse or c.option_lot != spec.lot_size_e8 / 1e8:
+            return f"{spec.name}: options of one chain share lot size and settlement style"
+        return ""
+
+    def listed(self, uint32_t slot):
+        """Take a newly listed instrument into its chain; the pair order is (expiry, strike)."""
+        cdef Instrument* row = &self.instruments.at[slot]
+        self.vol_e6[slot] = 0
+        self.row_cap[slot] = 0
+        self.delta_e10[slot] = 0
+        memset(&self.rows_coin[<size_t>slot * self.scenario_count], 0, self.scenario_count * sizeof(double))
+        memset(&self.rows_usd[<size_t>slot * self.scenario_count], 0, self.scenario_count * sizeof(double))
+        if row.kind == KIND_OPTION:
+            self.chain[row.chain].option_inverse = row.inverse
+            self.chain[row.chain].option_lot = row.lot_size
+            self.rebuild_pairs(row.chain)
+
+    def delisted(self, uint32_t slot):
+        """Drop an instrument whose slot is being freed."""
+        cdef Instrument* row = &self.instruments.at[slot]
+        cdef int at = row.underlying * MAX_EXPIRIES + row.expiry_bucket
+        self.bucket_use[at] -= 1
+        if self.bucket_use[at] == 0 and row.expiry_bucket:
+            self.bucket_expiry_ns[at] = 0
+            self.forward_e8[at] = 0
+
+    def rebuild_pairs(self, int chain):
+        """Pairs of a chain from the listing; sets `pair` and `twin` of its options."""
+        cdef Chain* c = &self.chain[chain]
+        cdef uint32_t slot
+        cdef Instrument* row
+        cdef int32_t i
+        pairs = {}
+        for slot in range(self.instruments.high):
+            row = &self.instruments.at[slot]
+            if row.state != STATE_FREE and row.chain == chain and row.kind == KIND_OPTION:
+                entry = pairs.setdefault((row.expiry_ns, row.strike_e8), [NO_SLOT, NO_SLOT])
+                entry[0 if row.option_type == OPTION_CALL else 1] = slot
+        if <int32_t>len(pairs) > c.pair_capacity:
+            c.pair_capacity = len(pairs) * 2
+            c.pair_call = <uint32_t*>realloc(c.pair_call, c.pair_capacity * sizeof(uint32_t))
+            c.pair_put = <uint32_t*>realloc(c.pair_put, c.pair_capacity * sizeof(uint32_t))
+            if c.pair_call == NULL or c.pair_put == NULL:
+                raise MemoryError()
+        c.pair_count = len(pairs)
+        for i, key in enumerate(sorted(pairs)):
+            call, put = pairs[key]
+            c.pair_call[i] = call
+            c.pair_put[i] = put
+            if call != NO_SLOT:
+                self.instruments.at[<uint32_t>call].pair = i
+                self.instruments.at[<uint32_t>call].twin = put
+            if put != NO_SLOT:
+                self.instruments.at[<uint32_t>put].pair = i
+                self.instruments.at[<uint32_t>put].twin = call
+
+    # ------------------------------------------------------------------ repricing
+
+    cdef void _refresh_grid(self, int underlying, int64_t time_ns) noexcept:
+        """Index-dependent columns: coin prices, dampener in coin, roll moves, the delta threshold."""
+        cdef Grid* g = &self.grid[underlying]
+        cdef double index = self.index_e8[underlying] / 1e8
+        cdef double unit
+        cdef double years, move
+        cdef int j, b
+        cdef int64_t expiry
+        if self.coin_scale[underlying]:
+            unit = index * 1e4 / self.coin_scale[underlying] * 1099511627776.0
+            g.coin_base_q40 = <int64_t>nearest(unit)
+            for j in range(self.scenario_count):
+                g.coin_price_q40[j] = <int64_t>nearest(unit * (1.0 + g.weight[j] * (g.spot_multiplier[j] - 1.0)))
+        for j in range(self.scenario_count):
+            g.dampener_coin[j] = nearest(g.dampener_ratio[j] * (g.dampener_usd_amount / index) * 1e6)
+        for b in range(MAX_EXPIRIES):
+            expiry = self.bucket_expiry_ns[underlying * MAX_EXPIRIES + b]
+            years = (expiry - time_ns) / YEAR_NS if expiry > time_ns else 0.0
+            move = k_exp(g.annual_risk * years) - 1.0
+            g.move_q32[b] = <int64_t>nearest((move if move > g.minimum_move else g.minimum_move) * 4294967296.0)
+        g.delta_threshold_e10 = <int64_t>nearest(g.delta_threshold_usd / index * 1e10)
+
+    cdef void _guard(self, uint32_t slot, double notional) noexcept:
+        """The bound on row entries that order entry multiplies lots with: 32 x the lot's notional, doubled when passed."""
+        cdef double cap = self.row_cap[slot]
+        if cap == 0.0:
+            cap = 1024.0
+            while cap < 32.0 * notional:
+                cap *= 2.0
+        while cap < self.row_max[slot]:
+            cap *= 2.0
+        self.row_cap[slot] = <int64_t>cap
+
+    cdef int _reprice_options(self, int chain, int64_t time_ns) except -1:
+        cdef Chain* c = &self.chain[chain]
+        cdef Grid* g = &self.grid[c.underlying]
+        cdef int u = c.underlying
+        cdef int S = self.scenario_count
+        cdef int32_t i, n = 0, e
+        cdef uint32_t call, put, slot
+        cdef Instrument* row
+        cdef int32_t* expiry_of = self.scratch_int
+        cdef int32_t* call_row = self.scratch_int + self.instruments.capacity
+        cdef int32_t* put_row = call_row + self.instruments.capacity
+        cdef double* strike = self.scratch
+        cdef double* vol = strike + self.instruments.capacity
+        cdef double* forward = vol + self.instruments.capacity
+        cdef double* years = forward + MAX_EXPIRIES
+        cdef double* multiplier = years + MAX_EXPIRIES
+        cdef int32_t compact[MAX_EXPIRIES]
+        cdef int32_t expiries = 0
+        cdef double days, shock_base, notional
+        cdef ChainInput source
+        cdef ChainOutput target
+        cdef int j, side
+        for i in range(MAX_EXPIRIES):
+            compact[i] = -1
+        for i in range(c.pair_count):
+            call = c.pair_call[i]
+            put = c.pair_put[i]
+            slot = call if call != NO_SLOT else put
+            row = &self.instruments.at[slot]
+            if self.vol_e6[slot] == 0 or self.forward_e8[u * MAX_EXPIRIES + row.expiry_bucket] == 0:
+                continue
+            e = compact[row.expiry_bucket]
+            if e < 0:
+                e = expiries
+                expiries += 1
+                compact[row.expiry_bucket] = e
+                forward[e] = self.forward_e8[u * MAX_EXPIRIES + row.expiry_bucket] / 1e8
+                years[e] = (row.expiry_ns - time_ns) / YEAR_NS if row.expiry_ns > time_ns else 0.0
+                days = (row.expiry_ns - time_ns) / DAY_NS
+                if days < 1.0:
+                    days = 1.0
+                shock_base = k_pow(30.0 / days, g.vega_power_short if days < g.boundary_days else g.vega_power_long)
+                for j in range(S):
+                    if g.vol_kind[j] == 1:
+                        multiplier[e * S + j] = 1.0 + g.vol_up * shock_base
+                    elif g.vol_kind[j] == 2:
+                        multiplier[e * S + j] = max(g.vol_multiplier_floor, 1.0 - g.vol_down * shock_base)
+                    else:
+                        multiplier[e * S + j] = 1.0
+            expiry_of[n] = e
+            strike[n] = row.strike_e8 / 1e8
+            vol[n] = self.vol_e6[slot] / 1e6
+            call_row[n] = <int32_t>call if call != NO_SLOT else -1
+            put_row[n] = <int32_t>put if put != NO_SLOT else -1
+            n += 1
+        if n == 0:
+            return 0
+        source.pair_count = n
+        source.expiry_count = expiries
+        source.scenario_count = S
+        source.inverse = c.option_inverse
+        source.expiry_of_pair = expiry_of
+        source.strike = strike
+        source.vol = vol
+        source.forward = forward
+        source.years = years
+        source.spot_multiplier = g.spot_multiplier
+        source.vol_multiplier = multiplier
+        source.vol_floor = g.vol_floor
+        source.weight = g.weight
+        source.coin_factor = g.coin_factor
+        source.index_price = self.index_e8[u] / 1e8
+        source.lot_coin = c.option_lot
+        source.call_row = call_row
+        source.put_row = put_row
+        target.rows_coin = self.rows_coin
+        target.rows_usd = self.rows_usd
+        target.mark = self.mark
+        target.delta = self.delta
+        target.row_max = self.row_max
+        cdef int fault = reprice_chain(&source, &target)
+        if fault != KERNEL_OK:
+            raise ValueError(f"repricing of chain {chain} refused its input ({fault})")
+        notional = c.option_lot * 1e10
+        if not c.option_inverse or c.option_lot * source.index_price * 1e4 > notional:
+            notional = c.option_lot * source.index_price * 1e4
+        for i in range(n):
+            for side in range(2):
+                if (put_row[i] if side else call_row[i]) < 0:
+                    continue
+                slot = put_row[i] if side else call_row[i]
+                row = &self.instruments.at[slot]
+                row.mark_minor = <int64_t>nearest(self.mark[slot] * row.lot_scale_minor)
+                row.mark_price_e8 = <int64_t>nearest(self.mark[slot] * 1e8)
+                row.marked = 1
+                self.delta_e10[slot] = <int64_t>nearest(self.delta[slot] * c.option_lot * 1e10)
+                self._guard(slot, notional)
+        return n * 2
+
+    cdef int _reprice_future(self, uint32_t slot) except -1:
+        """Rows of a future or perpetual at its mark (set by the caller)."""
+        cdef Instrument* row = &self.instruments.at[slot]
+        cdef Grid* g = &self.grid[row.underlying]
+        cdef FutureInput source
+        cdef FutureOutput target
+        cdef double mark = row.mark_price_e8 / 1e8
+        cdef int fault
+        source.scenario_count = self.scenario_count
+        source.inverse = row.inverse
+        source.clamp_mode = 1
+        source.forward = mark
+        source.index_price = self.index_e8[row.underlying] / 1e8
+        source.lot_usd = row.lot_size
+        source.lot_coin = row.lot_size
+        source.spot_multiplier = g.spot_multiplier
+        source.weight = g.weight
+        source.coin_factor = g.coin_factor
+        source.future_move_clamp = g.move_clamp
+        target.row_coin = &self.rows_coin[<size_t>slot * self.scenario_count]
+        target.row_usd = &self.rows_usd[<size_t>slot * self.scenario_count]
+        fault = future_row(&source, &target)
+        if fault != KERNEL_OK:
+            raise ValueError(f"repricing of {self.instruments.names[slot]} refused its input ({fault})")
+        self.mark[slot] = mark
+        self.delta[slot] = 1.0
+        self.row_max[slot] = target.row_max
+        self.delta_e10[slot] = <int64_t>nearest(target.delta_coin * 1e10)
+        if row.inverse:
+            row.mark_minor = -<int64_t>nearest(row.lot_scale_minor / mark)
+        else:
+            row.mark_minor = <int64_t>nearest(mark * row.lot_scale_minor)
+        row.marked = 1
+        self._guard(slot, target.delta_coin * 1e10)
+        return 0
+
+    cdef int reprice(self, int underlying, int64_t time_ns) except -1:
+        """All rows and marks of an underlying; futures' mark prices are set already. Returns instruments priced."""
+        cdef int c, priced = 0
+        cdef uint32_t slot
+        cdef Instrument* row
+        self._refresh_grid(underlying, time_ns)
+        for c in range(self.chain_count):
+            if self.chain[c].underlying == underlying:
+                priced += self._reprice_options(c, time_ns)
+        for slot in range(self.instruments.high):
+            row = &self.instruments.at[slot]
+            if row.state != STATE_FREE and row.underlying == underlying and row.kind != KIND_OPTION:
+                if row.mark_price_e8 > 0:
+                    self._reprice_future(slot)
+                    priced += 1
+        self.revision[underlying] += 1
+        return priced
+
+    # ------------------------------------------------------------------ reads
+
+    def row(self, uint32_t slot, bint usd):
+        """A copy of an instrument's risk row as integers."""
+        cdef double* rows = self.rows_usd if usd else self.rows_coin
+        return [int(rows[<size_t>slot * self.scenario_count + j]) for j in range(self.scenario_count)]
+
+    def greeks(self, uint32_t slot, int64_t time_ns):
+        """(delta, gamma, vega, theta, rho) per coin at current marks; futures have delta only."""
+        cdef Instrument* row = &self.instruments.at[slot]
+        cdef Greeks out
+        cdef double years
+        cdef int64_t forward
+        if row.kind != KIND_OPTION:
+            return (1.0, 0.0, 0.0, 0.0, 0.0)
+        forward = self.forward_e8[row.underlying * MAX_EXPIRIES + row.expiry_bucket]
+        if forward == 0 or self.vol_e6[slot] == 0:
+            return (0.0, 0.0, 0.0, 0.0, 0.0)
+        years = (row.expiry_ns - time_ns) / YEAR_NS if row.expiry_ns > time_ns else 0.0
+        black76(forward / 1e8, row.strike_e8 / 1e8, self.vol_e6[slot] / 1e6, years,
+                row.option_type == OPTION_CALL, &out)
+        return (out.delta, out.gamma, out.vega, out.theta, out.rho)
+
+    def pairs(self, int underlying):
+        """[(slot of one option of the pair, expiry_ns, strike_e8)] over the underlying's chains."""
+        cdef int c
+        cdef int32_t i
+        cdef uint32_t slot
+        out = []
+        for c in range(self.chain_count):
+            if self.chain[c].underlying == underlying:
+                for i in range(self.chain[c].pair_count):
+                    slot = self.chain[c].pair_call[i]
+                    if slot == NO_SLOT:
+                        slot = self.chain[c].pair_put[i]
+                    out.append((slot, self.instruments.at[slot].expiry_ns, self.instruments.at[slot].strike_e8))
+        return out
+
+    def forwards(self, int underlying):
+        """{expiry_ns: forward_e8} of listed expiries that have one."""
+        cdef int b
+        cdef int base = underlying * MAX_EXPIRIES
+        return {
+            self.bucket_expiry_ns[base + b]: self.forward_e8[base + b]
+            for b in range(1, MAX_EXPIRIES)
+            if self.bucket_expiry_ns[base + b] and self.forward_e8[base + b]
+        }
+
+    def export(self):
+        """Canonical state: prices and vols, not the rows that follow from them."""
+        cdef int u, b
+        cdef uint32_t slot
+        return [
+            [self.index_e8[u] for u in range(self.underlying_count)],
+            [self.revision[u] for u in range(self.underlying_count)],
+            [[u, b, self.bucket_expiry_ns[u * MAX_EXPIRIES + b], self.forward_e8[u * MAX_EXPIRIES + b]]
+             for u in range(self.underlying_count) for b in range(MAX_EXPIRIES)
+             if self.bucket_use[u * MAX_EXPIRIES + b]],
+            [[slot, self.vol_e6[slot], self.row_cap[slot]] for slot in range(self.instruments.high)
+             if self.instruments.at[slot].state != STATE_FREE],
+        ]

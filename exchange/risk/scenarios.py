@@ -1,0 +1,75 @@
+"""The `matrix` scenario grid of the portfolio model as columns, from its integer parameters.
+
+Price buckets (steps each side of zero) x vol {up, same, down}, then the extended moves (vol up only), each with the
+weight `factor x range / |move|`. In the coin numeraire an extended column is also scaled by
+`(1 + move) / (1 + sign(move) x range)`; its futures move no further than the price range. A loss in an extended column
+is reduced by at most `(|move| / range - 1) x dampener`. Source of the form: published portfolio-margin documentation.
+"""
+
+from fractions import Fraction
+
+import msgspec
+
+from exchange.config import MatrixParameters
+
+PPM = 1_000_000
+LANES = 8
+VOL_SAME, VOL_UP, VOL_DOWN = 0, 1, 2
+
+
+class Column(msgspec.Struct, frozen=True):
+    """One scenario. Rational figures as (numerator, denominator)."""
+
+    move_ppm: int
+    vol: int
+    extended: bool
+    weight: tuple[int, int]
+    coin_factor: tuple[int, int]
+    dampener: tuple[int, int]
+    """Multiple of the dampener amount that a loss here is reduced by."""
+
+
+def _pair(value: Fraction) -> tuple[int, int]:
+    return value.numerator, value.denominator
+
+
+def columns(parameters: MatrixParameters) -> list[Column]:
+    """The grid, padded with weightless columns to a multiple of 8; the unshocked column comes first."""
+    one, zero = (1, 1), (0, 1)
+    steps = parameters.price_steps_per_side
+    grid = []
+    moves = sorted(range(-steps, steps + 1), key=lambda step: (abs(step), step))
+    for step in moves:
+        move = parameters.price_range_ppm * step // steps
+        for vol in (VOL_SAME, VOL_UP, VOL_DOWN):
+            grid.append(Column(move, vol, False, one, one, zero))
+    price_range = Fraction(parameters.price_range_ppm, PPM)
+    factor = Fraction(parameters.extended_factor_ppm, PPM)
+    for move_ppm in parameters.extended_moves_ppm:
+        move = Fraction(move_ppm, PPM)
+        edge = 1 + (price_range if move > 0 else -price_range)
+        ratio = max(abs(move) / price_range, Fraction(1)) - 1
+        weight = factor * price_range / abs(move)
+        grid.append(
+            Column(move_ppm, VOL_UP, True, _pair(weight), _pair((1 + move) / edge), _pair(ratio))
+        )
+    while len(grid) % LANES:
+        grid.append(Column(0, VOL_SAME, False, zero, one, zero))
+    return grid
+
+
+def check(parameters: MatrixParameters) -> str:
+    """What is wrong with a parameter set, '' when nothing is."""
+    if not 0 < parameters.price_range_ppm < PPM:
+        return "price_range_ppm must be between 0 and 1,000,000"
+    if not 1 <= parameters.price_steps_per_side <= 8:
+        return "price_steps_per_side must be 1 to 8"
+    if any(move <= -PPM or move == 0 for move in parameters.extended_moves_ppm):
+        return "extended moves must be above -100 % and not zero"
+    if len(columns(parameters)) > 64:
+        return "more than 64 scenarios"
+    if parameters.vol_multiplier_floor_ppm <= 0:
+        return "vol_multiplier_floor_ppm must be positive"
+    if not 0 < parameters.maintenance_factor_ppm <= parameters.initial_factor_ppm:
+        return "factors must satisfy 0 < maintenance <= initial"
+    return ""

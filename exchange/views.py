@@ -1,0 +1,176 @@
+"""What the engine shows: immutable snapshots of its compiled state, in its own integer units."""
+
+import msgspec
+
+
+class View(msgspec.Struct, frozen=True):
+    """Base of all views."""
+
+
+class InstrumentView(View):
+    """A listed contract. `instrument` is its slot (recycled), `instrument_id` its number (never reused)."""
+
+    instrument: int
+    instrument_id: int
+    name: str
+    kind: str
+    underlying: str
+    settlement: str
+    inverse: bool
+    option_type: str | None
+    strike_e8: int
+    expiry_ns: int
+    created_ns: int
+    price_unit_e8: int
+    lot_size_e8: int
+    tick_steps: tuple[tuple[int, int], ...]
+    min_quantity_lots: int
+    max_quantity_lots: int
+    max_price_units: int
+    maker_ppm: int
+    taker_ppm: int
+
+
+class MarketView(View):
+    """The moving part of an instrument. Prices that do not exist are None."""
+
+    state: str
+    change_id: int
+    mark_price_e8: int
+    mark_vol_e6: int
+    index_price_e8: int
+    forward_e8: int
+    best_bid_units: int | None
+    best_bid_lots: int
+    best_ask_units: int | None
+    best_ask_lots: int
+    last_price_units: int | None
+    min_price_units: int
+    max_price_units: int
+    open_interest_lots: int
+    volume_lots: int
+    turnover_minor: int
+    trade_seq: int
+    funding_rate_e12: int
+    """Current funding rate per funding period, 1e-12."""
+    settlement_price_e8: int
+
+
+class OrderView(View):
+    """A live order."""
+
+    order_id: int
+    account_id: int
+    instrument: int
+    side: int
+    order_type: int
+    time_in_force: int
+    flags: int
+    price_units: int
+    quantity_lots: int
+    remaining_lots: int
+    filled_cost_minor: int
+    """Sum of trade costs so far (same sign convention as positions, always of a buy)."""
+    created_ns: int
+    updated_ns: int
+    label: str
+
+
+class PositionView(View):
+    """A position: signed lots and cost; P&L figures in the settlement currency."""
+
+    account_id: int
+    instrument: int
+    quantity_lots: int
+    cost_minor: int
+    mark_value_minor: int
+    realised_minor: int
+    funding_accrued_minor: int
+    funding_realised_minor: int
+    open_buy_lots: int
+    open_sell_lots: int
+
+
+class CurrencyView(View):
+    """One currency of an account at current marks; requirements are in the same currency.
+
+    In a cross account the requirements are those of the whole account, converted at the index.
+    """
+
+    currency: str
+    cash_minor: int
+    equity_minor: int
+    futures_unrealised_minor: int
+    options_value_minor: int
+    initial_margin_minor: int
+    maintenance_margin_minor: int
+    position_initial_margin_minor: int
+    """Initial margin of the positions alone."""
+    available_minor: int
+    withdrawable_minor: int
+
+
+class AccountView(View):
+    """An account as a whole."""
+
+    account_id: int
+    owner_id: int
+    name: str
+    margin_model: str
+    level: int
+    in_liquidation: bool
+    liquidation_reason: int
+    open_orders: int
+    currencies: tuple[CurrencyView, ...]
+    equity_usd_e4: int
+    initial_margin_usd_e4: int
+    maintenance_margin_usd_e4: int
+
+
+class AuctionView(View):
+    """A running auction of an account's portfolio in one margin currency (`currency` "USD" for cross accounts)."""
+
+    auction_id: int
+    account_id: int
+    currency: str
+    phase: int
+    reason: int
+    opened_ns: int
+    phase_ns: int
+    value_minor: int
+    requirement_minor: int
+    price_minor: int
+    remaining_ppm: int
+    bids: int
+    lease_id: int
+    lease_currency: str
+    lease_minor: int
+
+
+class LeaseView(View):
+    """A lease on the insurance fund as the engine sees it."""
+
+    lease_id: int
+    auction_id: int
+    currency: str
+    requested_minor: int
+    granted_minor: int
+    used_minor: int
+    state: str
+    """requested, granted, exhausted, settling or settled"""
+
+
+class Counters(View):
+    """Running totals since genesis and current sizes."""
+
+    commands: int
+    orders: int
+    trades: int
+    events: int
+    accounts: int
+    open_orders: int
+    instruments: int
+    below_maintenance: int
+    auctions_open: int
+    auctions_closed: int
+    liquidations: int
