@@ -30,7 +30,7 @@ KERNEL_INLINE NAME(black) NAME(black_otm)(const NAME(fits) *fits, VD lesser, VD 
     b.signed_numerator_m = NAME(with_sign)(numerator_m, d_minus);
     /* the difference of the two Mills ratios over one common denominator */
     VD difference = b.signed_numerator_m * b.denominator_p - b.numerator_p * b.denominator_m;
-    VD scaled = (lesser * b.phi) / (b.denominator_m * b.denominator_p);
+    VD scaled = (lesser * b.phi) * (1.0 / (b.denominator_m * b.denominator_p));
     VD otm = scaled * difference + NAME(where_negative)(d_minus, lesser);
     b.otm = NAME(max)(otm, NAME(splat)(0.0));
     return b;
