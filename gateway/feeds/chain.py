@@ -140,7 +140,7 @@ def _option(rule: ListingRule, stem: str, option: ListedOption) -> Instrument:
 
 
 _COIN_STEPS = (TickStep(above_units=0, tick_units=1), TickStep(above_units=50, tick_units=5))
-# in 1e-8: inverse future tick and lot, inverse option lot; linear future tick and lot, linear option tick and lot
+# in 1e-8: inverse future tick and lot, inverse option lot; linear future tick and lot, option tick and lot
 _UNITS: dict[str, tuple[int, ...]] = {
     "BTC": (50_000_000, 1_000_000_000, 10_000_000, 50_000_000, 10_000, 500_000_000, 1_000_000),
     "ETH": (5_000_000, 100_000_000, 100_000_000, 5_000_000, 100_000, 20_000_000, 10_000_000),

@@ -57,7 +57,7 @@ def strikes(forward: float, deviation: float, rule: ChainRule) -> list[int]:
     low, high = forward * math.exp(-width), forward * math.exp(width)
     rough = (high - low) / rule.strikes_per_expiry
     power = 10.0 ** math.floor(math.log10(rough))
-    step = next(power * nice for nice in (1, 2, 5, 10) if power * nice >= rough)
+    step = min((power * nice for nice in (1, 2, 5, 10)), key=lambda size: abs(math.log(size / rough)))
     step_e8 = round(step * E8)
     first = math.ceil(low * E8 / step_e8)
     last = math.floor(high * E8 / step_e8)
