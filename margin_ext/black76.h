@@ -6,19 +6,13 @@
  * and the other side follows by parity.
  */
 typedef struct {
-    VD otm;      /* value of the out-of-the-money side, >= 0 */
-    VD phi;      /* phi(d-) */
-    VD d_minus;
+    VD d_minus, phi;                      /* d-, phi(d-) */
     VD signed_numerator_m, denominator_m; /* sign(d-) Y(|d-|) */
     VD numerator_p, denominator_p;        /* Y(d+) */
 } NAME(black);
 
-/* lesser = min(F, K), distance = |ln(F/K)|, width in [WIDTH_MIN, 1e150], inverse_width = 1 / width. */
-KERNEL_INLINE NAME(black) NAME(black_otm)(const NAME(fits) *fits, VD lesser, VD distance, VD width,
-                                          VD inverse_width) {
+KERNEL_INLINE NAME(black) NAME(black_terms)(const NAME(fits) *fits, VD d_minus, VD d_plus) {
     NAME(black) b;
-    VD a = distance * inverse_width, half = 0.5 * width;
-    VD d_plus = a + half, d_minus = a - half;
     /* Beyond 37 the density is below 1e-297: clamped, the exponential needs no other guard. */
     VD z_minus = NAME(min)(NAME(abs)(d_minus), NAME(splat)(MILLS_Z_MAX));
     VD z_plus = NAME(min)(d_plus, NAME(splat)(MILLS_Z_MAX));
@@ -28,12 +22,19 @@ KERNEL_INLINE NAME(black) NAME(black_otm)(const NAME(fits) *fits, VD lesser, VD 
     b.phi = NAME(density)(fits, square_minus);
     b.d_minus = d_minus;
     b.signed_numerator_m = NAME(with_sign)(numerator_m, d_minus);
-    /* the difference of the two Mills ratios over one common denominator */
-    VD difference = b.signed_numerator_m * b.denominator_p - b.numerator_p * b.denominator_m;
-    VD scaled = (lesser * b.phi) * (1.0 / (b.denominator_m * b.denominator_p));
-    VD otm = scaled * difference + NAME(where_negative)(d_minus, lesser);
-    b.otm = NAME(max)(otm, NAME(splat)(0.0));
     return b;
+}
+
+/* phi(d-) (sign(d-) Y(|d-|) - Y(d+)): the two Mills ratios over their common denominator. */
+KERNEL_INLINE VD NAME(black_spread)(const NAME(black) *b) {
+    VD difference = b->signed_numerator_m * b->denominator_p - b->numerator_p * b->denominator_m;
+    return (b->phi * difference) * (1.0 / (b->denominator_m * b->denominator_p));
+}
+
+/* The out-of-the-money side, never negative; lesser = min(F, K). */
+KERNEL_INLINE VD NAME(black_value)(VD lesser, VD d_minus, VD spread) {
+    VD otm = lesser * spread + NAME(where_negative)(d_minus, lesser);
+    return NAME(max)(otm, NAME(splat)(0.0));
 }
 
 /* N(-d-) */
@@ -60,7 +61,9 @@ KERNEL_INLINE void NAME(black76_lanes)(VD forward, VD strike, VD vol, VD years, 
     VD width = NAME(min)(NAME(max)(exact_width, NAME(splat)(WIDTH_MIN)), NAME(splat)(1e150));
     VD inverse_width = 1.0 / width;
     VD lesser = NAME(min)(forward, strike);
-    NAME(black) b = NAME(black_otm)(NAME(opaque_fits)(), lesser, NAME(abs)(x), width, inverse_width);
+    VD a = NAME(abs)(x) * inverse_width, half = 0.5 * width;
+    NAME(black) b = NAME(black_terms)(NAME(opaque_fits)(), a - half, a + half);
+    VD otm = NAME(black_value)(lesser, b.d_minus, NAME(black_spread)(&b));
     VD zero = NAME(splat)(0.0), intrinsic = forward - strike;
     VL is_call = (VL)(call > 0.5), is_far = (VL)(x > 0.0);
     VD side = (VD)((is_call & (VL)intrinsic) | (~is_call & (VL)-intrinsic));
@@ -73,7 +76,7 @@ KERNEL_INLINE void NAME(black76_lanes)(VD forward, VD strike, VD vol, VD years, 
     VD gamma = (density / NAME(max)(forward, NAME(splat)(1e-300))) * inverse_width
                / NAME(max)(forward, NAME(splat)(1e-300));
     VD theta = (-0.5 * density) * vol / NAME(max)(root_years, NAME(splat)(1e-160));
-    out[0] = b.otm + NAME(max)(side, zero);
+    out[0] = otm + NAME(max)(side, zero);
     out[1] = delta - (VD)(~is_call & (VL)NAME(splat)(1.0));
     out[2] = (VD)(has_width & (VL)gamma);
     out[3] = density * root_years;

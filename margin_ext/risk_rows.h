@@ -14,6 +14,10 @@ typedef struct {
     KERNEL_ALIGNED double inverse_vol_multiplier[MARGRAVE_MAX_SCENARIOS];
     KERNEL_ALIGNED double width_floor[MARGRAVE_MAX_SCENARIOS];
     KERNEL_ALIGNED double inverse_width_floor[MARGRAVE_MAX_SCENARIOS];
+    /* of the current pair */
+    KERNEL_ALIGNED double d_minus[MARGRAVE_MAX_SCENARIOS];
+    KERNEL_ALIGNED double d_plus[MARGRAVE_MAX_SCENARIOS];
+    KERNEL_ALIGNED double spread[MARGRAVE_MAX_SCENARIOS];
     KERNEL_ALIGNED double spare[4][MARGRAVE_MAX_SCENARIOS]; /* rows of unlisted sides */
 } NAME(columns);
 
@@ -73,31 +77,43 @@ static void NAME(fill_base)(const ChainInput *in, int32_t start, NAME(base_point
     NAME(store)(base->strike_ratio, strike_ratio);
     VD unit = in->inverse ? NAME(splat)(1.0) : forward, paid = in->inverse ? strike_ratio : strike;
     VD lesser = NAME(min)(unit, paid), zero = NAME(splat)(0.0);
-    NAME(black) b = NAME(black_otm)(NAME(opaque_fits)(), lesser, NAME(abs)(x), NAME(max)(width, NAME(splat)(WIDTH_MIN)),
-                                    NAME(min)(inverse_width, NAME(splat)(1.0 / WIDTH_MIN)));
-    NAME(store)(base->value, b.otm + NAME(max)(unit - paid, zero));
-    NAME(store)(base->put_value, b.otm + NAME(max)(paid - unit, zero));
+    VD a = NAME(abs)(x) * NAME(min)(inverse_width, NAME(splat)(1.0 / WIDTH_MIN));
+    VD half = 0.5 * NAME(max)(width, NAME(splat)(WIDTH_MIN));
+    NAME(black) b = NAME(black_terms)(NAME(opaque_fits)(), a - half, a + half);
+    VD otm = NAME(black_value)(lesser, b.d_minus, NAME(black_spread)(&b));
+    NAME(store)(base->value, otm + NAME(max)(unit - paid, zero));
+    NAME(store)(base->put_value, otm + NAME(max)(paid - unit, zero));
     NAME(store)(base->delta, NAME(call_delta)(&b, x, lesser, unit));
 }
 
-/* Both rows of one pair; `inverse` is a constant at each call. Returns the largest |entry| of call and put. */
-KERNEL_INLINE void NAME(reprice_pair)(const int inverse, int count, const NAME(columns) *c,
-                                      const NAME(base_point) *base, int lane, double *const *rows, double *largest) {
+/* Both rows of one pair; `inverse` is a constant at each call. Gives the largest |entry| of call and put. Three short
+ * passes, because one long chain per column would leave the machine waiting: several columns are then in flight. */
+KERNEL_INLINE void NAME(reprice_pair)(const int inverse, int count, NAME(columns) *c, const NAME(base_point) *base,
+                                      int lane, double *const *rows, double *largest) {
     VD log_ratio = NAME(splat)(base->log_ratio[lane]), strike = NAME(splat)(base->strike[lane]);
     VD width0 = NAME(splat)(base->width[lane]), inverse_width0 = NAME(splat)(base->inverse_width[lane]);
     VD value0 = NAME(splat)(base->value[lane]), forward0 = NAME(splat)(base->forward[lane]);
     VD strike_ratio0 = NAME(splat)(base->strike_ratio[lane]), zero = NAME(splat)(0.0);
     const NAME(fits) *fits = NAME(opaque_fits)();
-    VD call_max = zero, put_max = zero;
     for (int j = 0; j < count; j += LANES) {
-        VD unit = inverse ? NAME(splat)(1.0) : NAME(load)(c->forward + j);
-        VD paid = inverse ? strike * NAME(load)(c->inverse_forward + j) : strike;
         VD distance = NAME(abs)(log_ratio + NAME(load)(c->log_multiplier + j));
         VD width = NAME(max)(width0 * NAME(load)(c->vol_multiplier + j), NAME(load)(c->width_floor + j));
         VD inverse_width = NAME(min)(inverse_width0 * NAME(load)(c->inverse_vol_multiplier + j),
                                      NAME(load)(c->inverse_width_floor + j));
-        NAME(black) b = NAME(black_otm)(fits, NAME(min)(unit, paid), distance, width, inverse_width);
-        VD change = (b.otm + NAME(max)(unit - paid, zero)) - value0;
+        VD a = distance * inverse_width, half = 0.5 * width;
+        NAME(store)(c->d_minus + j, a - half);
+        NAME(store)(c->d_plus + j, a + half);
+    }
+    for (int j = 0; j < count; j += LANES) {
+        NAME(black) b = NAME(black_terms)(fits, NAME(load)(c->d_minus + j), NAME(load)(c->d_plus + j));
+        NAME(store)(c->spread + j, NAME(black_spread)(&b));
+    }
+    VD call_max = zero, put_max = zero;
+    for (int j = 0; j < count; j += LANES) {
+        VD unit = inverse ? NAME(splat)(1.0) : NAME(load)(c->forward + j);
+        VD paid = inverse ? strike * NAME(load)(c->inverse_forward + j) : strike;
+        VD otm = NAME(black_value)(NAME(min)(unit, paid), NAME(load)(c->d_minus + j), NAME(load)(c->spread + j));
+        VD change = (otm + NAME(max)(unit - paid, zero)) - value0;
         VD parity = inverse ? strike_ratio0 - paid : unit - forward0;
         VD scale = NAME(load)(c->usd_scale + j);
         VD call = NAME(round)(change * scale), put = call - NAME(round)(parity * scale);
