@@ -148,9 +148,9 @@ class InsuranceFund:
         name: str = "margrave-fund",
         call_timeout_seconds: float = 5.0,
     ) -> Self:
-        """Connect, load the function library where missing or older, fence the venue's earlier epochs.
+        """Connect, load the function library if it is missing or old, fence older epochs.
 
-        Afterwards `durable` says whether the server syncs each write before it answers; None: it does not say.
+        Afterwards `durable` says whether the server syncs each write before it answers; None: unknown.
         """
         fund = cls(connect(url), venue_id, epoch, name=name, call_timeout_seconds=call_timeout_seconds)
         try:

@@ -117,7 +117,7 @@ class BatchReader:
         cursor = SegmentCursor(data, segment.index, segment.first_seq, max(segment.epoch, self.epoch))
         self.segment, self.offset = segment, cursor.offset
         self.epoch = cursor.epoch
-        while (batch := cursor.next()) is not None:
+        while (batch := self._next(cursor, last)) is not None:
             first_seq, self.epoch, start, stop = batch
             self.next_seq, self.offset = cursor.next_seq, stop
             if self.next_seq <= self._from_seq:
@@ -129,6 +129,14 @@ class BatchReader:
             self.commands += self.next_seq - first_seq
             yield first_seq, self.epoch, data[start:stop]
         self._judge_end(segment, cursor, last)
+
+    @staticmethod
+    def _next(cursor: SegmentCursor, last: bool) -> tuple[int, int, int, int] | None:
+        batch = cursor.next()
+        if batch is None and last and cursor.find_later():
+            # Either damage, or the venue is running and wrote two batches since we looked: look again.
+            batch = cursor.next()
+        return batch
 
     def _judge_end(self, segment: Segment, cursor: SegmentCursor, last: bool) -> None:
         """Accept the end of a segment, note a torn tail, or raise."""

@@ -6,8 +6,11 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import shutil
 import signal
+import subprocess
 from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -29,14 +32,40 @@ from persistence.insurance_fund import (
 ODD = 2**53 + 1  # the first integer a double cannot hold
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedRedis]:
-    with EmbeddedRedis.start(tmp_path_factory.mktemp("redis")) as running:
-        yield running
+@dataclass(frozen=True)
+class Server:
+    url: str
+    pid: int
+
+
+@pytest.fixture(scope="module", params=["embedded", "redis-server"])
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The embedded server, and an installed redis-server (7.0 or later) where there is one."""
+    directory = tmp_path_factory.mktemp("redis")
+    if request.param == "embedded":
+        with EmbeddedRedis.start(directory) as running:
+            yield Server(running.url, running.pid)
+        return
+    binary = shutil.which("redis-server")
+    if binary is None:
+        pytest.skip("redis-server is not installed")
+    path = directory / "redis.sock"
+    process = subprocess.Popen(
+        [binary, "--port", "0", "--unixsocket", path, "--dir", directory, "--appendonly", "yes"]
+        + ["--appendfsync", "always", "--save", ""],
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        with redis.Redis(unix_socket_path=str(path)) as client:
+            client.ping()
+        yield Server(f"unix://{path}", process.pid)
+    finally:
+        process.terminate()
+        process.wait()
 
 
 @pytest.fixture
-def url(server: EmbeddedRedis) -> str:
+def url(server: Server) -> str:
     with redis.Redis.from_url(server.url) as client:
         client.flushall()
         client.function_flush()
@@ -285,7 +314,7 @@ def test_restart_keeps_everything_and_reconnects(tmp_path: Path) -> None:
     asyncio.run(scenario())
 
 
-def test_a_silent_server_is_unavailable_in_time(url: str, server: EmbeddedRedis) -> None:
+def test_a_silent_server_is_unavailable_in_time(url: str, server: Server) -> None:
     async def scenario() -> None:
         async with await InsuranceFund.open(url, "one", 1, call_timeout_seconds=0.3) as fund:
             os.kill(server.pid, signal.SIGSTOP)
