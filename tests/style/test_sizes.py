@@ -14,7 +14,9 @@ LONG_FILES = {
     "exchange/events.py": 330,  # one table of record layouts
     "persistence/insurance_fund.py": 330,
 }
-LONG_FUNCTIONS: dict[str, int] = {}
+LONG_FUNCTIONS: dict[str, int] = {
+    "exchange/risk/risk_rows.pyx::_reprice_options": 98,
+}
 
 
 def plain_functions(path: Path) -> dict[str, int]:
