@@ -15,8 +15,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from persistence import journal_reader
 from persistence.journal import Journal, JournalCorrupt, JournalError, JournalFull, read_batches
-from persistence.journal_format import RECORD_DTYPE, crc32c, crc32c_software
+from persistence.journal_format import RECORD_DTYPE, SegmentCursor, crc32c, crc32c_software
 from persistence.journal_reader import list_segments
 
 SEGMENT = 64 * 256
@@ -242,6 +243,38 @@ def test_reading_while_the_writer_goes_on(tmp_path: Path) -> None:
     writer.join()
     assert rounds > 3
     assert contents(tmp_path) == b"".join(record(seq) for seq in range(1, 3001))
+
+
+def test_batches_written_between_two_looks_are_not_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The reader finds no batch, the writer completes two, the reader then finds the second one behind."""
+    with open_journal(tmp_path) as journal:
+        looks = 0
+
+        class Interrupted:
+            """The real cursor, with the writer let in just before the search for later batches."""
+
+            def __init__(self, *arguments: object) -> None:
+                self._cursor = SegmentCursor(*arguments)
+
+            def __getattr__(self, name: str) -> object:
+                return getattr(self._cursor, name)
+
+            def find_later(self) -> int:
+                nonlocal looks
+                looks += 1
+                if looks == 1:
+                    for seq in (2, 3):
+                        journal.append(record(seq))
+                        journal.sync()
+                return self._cursor.find_later()
+
+        journal.append(record(1))
+        journal.sync()
+        monkeypatch.setattr(journal_reader, "SegmentCursor", Interrupted)
+        assert contents(tmp_path) == record(1) + record(2) + record(3)
+        assert looks > 1
 
 
 @pytest.mark.parametrize("damage", ["cut", "zero", "garbage"])
