@@ -49,6 +49,10 @@ class Feed(Protocol):
         """What the venue lists at the start."""
         ...
 
+    def listings_due(self) -> list[Instrument]:
+        """Instruments that became due since the last call; list them unless they are."""
+        ...
+
     def snapshot(self) -> list[MarkUpdate]:
         """The first marks, at `start_time_ns`, one update per underlying."""
         ...

@@ -125,6 +125,10 @@ class ReplayFeed:
         """The listing of the chain by the feed's rules."""
         return listing(self._chain, self._rules)
 
+    def listings_due(self) -> list[Instrument]:
+        """Nothing: a recorded chain does not grow."""
+        return []
+
     def snapshot(self) -> list[MarkUpdate]:
         """Marks at the snapshot: recorded index, forwards and vols."""
         return [

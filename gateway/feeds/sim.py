@@ -5,13 +5,16 @@ from collections.abc import Sequence
 import numpy as np
 
 from exchange.config import Instrument, InstrumentKind, ListingRule
-from gateway.feeds.chain import ChainSnapshot, default_rules, listing
+from gateway.feeds.chain import ChainSnapshot, UnderlyingChain, default_rules, listing
 from gateway.feeds.marks import ChainMarks, MarkUpdate, conflate
-from gateway.feeds.sim_chain import generated_chain
+from gateway.feeds.names import time_ns_of
+from gateway.feeds.sim_chain import Terms, expiry_moment, generated_chain, terms
 from gateway.feeds.sim_path import BLOCK, SimParameters, SimPath
 from gateway.feeds.surface import FloatArray, SsviSurface
 
 LINEAR_KINDS: tuple[InstrumentKind, ...] = ("perpetual", "option")
+_Point = tuple[int, float, float]
+"""Grid point, price in USD, vol shock."""
 
 
 class SimFeed:
@@ -19,7 +22,7 @@ class SimFeed:
 
     Grid point k stands at start_time_ns + k * interval_ns. A step tells every point that is due, up to
     `points_per_step` per underlying; beyond that (a fast clock, a venue that was down) the lowest, highest
-    and newest.
+    and newest. At 08:00 UTC each day the chain is extended by its rule: see `listings_due`.
     """
 
     def __init__(
@@ -38,25 +41,19 @@ class SimFeed:
         self._parameters = parameters or SimParameters()
         self._path = SimPath(self._parameters)
         coins = self._parameters.underlyings
-        chains = {
-            coin.name: generated_chain(
-                coin.name, start_time_ns, coin.start_price, coin.carry_per_year, coin.smile, coin.chain
-            )
-            for coin in coins
-        }
-        self._chain = ChainSnapshot(start_time_ns, chains)
         self._rules = (
             default_rules([coin.name for coin in coins], LINEAR_KINDS) if rules is None else tuple(rules)
         )
-        self._marks = [
-            ChainMarks(chains[coin.name], start_time_ns, SsviSurface(coin.smile)) for coin in coins
-        ]
         self._points_per_step = points_per_step
         self._asked_ns = start_time_ns
         self._told = 0  # grid points told so far
         self._block_start = 0
         self._prices: FloatArray = np.empty((len(coins), 0))
         self._shocks: FloatArray = np.empty((len(coins), 0))
+        self._terms: list[Terms] = [({}, set()) for _ in coins]
+        self._listed: dict[str, Instrument] = {}
+        self._due: dict[str, Instrument] = {}
+        self._extend(start_time_ns, [coin.start_price for coin in coins])
 
     @property
     def finished(self) -> bool:
@@ -64,15 +61,24 @@ class SimFeed:
         return False
 
     def instruments(self) -> list[Instrument]:
-        """The listing of the generated chain; linear options on the nearest dated expiries."""
-        dated = [
-            expiry.expiry_ns
-            for chain in self._chain.underlyings.values()
-            for expiry in chain.expiries
-            if expiry.has_future
-        ]
-        nearest = sorted(set(dated))[: self._parameters.linear_expiries]
-        return listing(self._chain, self._rules, frozenset(nearest))
+        """The listing of the chain as it stands; linear options on the nearest dated expiries."""
+        return list(self._live(self._listed).values())
+
+    def listings_due(self) -> list[Instrument]:
+        """Instruments that the steps since the last call added.
+
+        A feed that catches up with a restarted venue tells those of all days since its start time: the venue
+        lists the ones it does not know.
+        """
+        due, self._due = self._live(self._due), {}
+        return list(due.values())
+
+    def _live(self, instruments: dict[str, Instrument]) -> dict[str, Instrument]:
+        return {
+            name: one
+            for name, one in instruments.items()
+            if one.kind == "perpetual" or one.expiry_ns > self._asked_ns
+        }
 
     def snapshot(self) -> list[MarkUpdate]:
         """Marks at the start, one update per underlying."""
@@ -82,23 +88,29 @@ class SimFeed:
         """As `Feed.step`."""
         if venue_time_ns < self._asked_ns:
             raise ValueError(f"venue time went backwards: {venue_time_ns} after {self._asked_ns}")
-        self._asked_ns = venue_time_ns
-        target = (venue_time_ns - self.start_time_ns) // self._parameters.interval_ns
-        told: list[list[tuple[int, float, float]]] = [[] for _ in self._marks]  # (point, price, shock)
+        interval_ns = self._parameters.interval_ns
+        target = (venue_time_ns - self.start_time_ns) // interval_ns
+        told: list[list[_Point]] = [[] for _ in self._marks]
         while self._told < target:
             if self._told == self._block_start + self._prices.shape[1]:
                 self._block_start = self._told
                 self._prices, self._shocks = self._path.next_block()
             first = self._told - self._block_start
-            last = min(target - self._block_start, BLOCK)
+            last = min(target, self._next_extension) - self._block_start
+            last = min(last, BLOCK)
             for row, points in enumerate(told):
                 for offset in conflate(self._prices[row, first:last], self._points_per_step):
                     place = first + offset
                     number = self._block_start + place + 1
                     points.append((number, float(self._prices[row, place]), float(self._shocks[row, place])))
             self._told = self._block_start + last
+            if self._told == self._next_extension:
+                self._extend(
+                    self.start_time_ns + self._told * interval_ns, self._prices[:, last - 1].tolist()
+                )
+        self._asked_ns = venue_time_ns
         updates = [
-            marks.update(self.start_time_ns + number * self._parameters.interval_ns, price, shock)
+            marks.update(self.start_time_ns + number * interval_ns, price, shock)
             for marks, points in zip(self._marks, told, strict=True)
             for number, price, shock in _conflated(points, self._points_per_step)
         ]
@@ -107,11 +119,49 @@ class SimFeed:
         )  # stable: underlyings keep their order within an instant
         return updates
 
+    def _extend(self, now_ns: int, prices: Sequence[float]) -> None:
+        """Add the expiries and strikes that the rule lists at this moment and at these index prices.
+
+        What expired before the last step goes; a step that passes an expiry still marks it up to its end.
+        """
+        chains: dict[str, UnderlyingChain] = {}
+        nearest: set[int] = set()
+        for place, (coin, price) in enumerate(zip(self._parameters.underlyings, prices, strict=True)):
+            kept, kept_pairs = self._terms[place]
+            fresh, fresh_pairs = terms(now_ns, price, coin.carry_per_year, coin.smile.volatility, coin.chain)
+            futures = {expiry: dated for expiry, dated in kept.items() if expiry > self._asked_ns} | fresh
+            pairs = {pair for pair in kept_pairs if pair[0] in futures} | fresh_pairs
+            self._terms[place] = (futures, pairs)
+            # forwards stand as of the start: carry is constant, so the marks of any moment follow from there
+            chains[coin.name] = generated_chain(
+                coin.name,
+                self.start_time_ns,
+                coin.start_price,
+                coin.carry_per_year,
+                coin.smile,
+                (futures, pairs),
+            )
+            nearest.update(
+                sorted(expiry for expiry, dated in fresh.items() if dated)[: self._parameters.linear_expiries]
+            )
+        self._marks = [
+            ChainMarks(chains[coin.name], self.start_time_ns, SsviSurface(coin.smile))
+            for coin in self._parameters.underlyings
+        ]
+        snapshot = ChainSnapshot(self.start_time_ns, chains)
+        listed = {one.name: one for one in listing(snapshot, self._rules, frozenset(nearest))}
+        if self._listed:  # not at the start: those are `instruments`
+            fresh_names = listed.keys() - self._listed.keys()
+            self._due = self._live(self._due) | {name: listed[name] for name in listed if name in fresh_names}
+        self._listed = self._live(self._listed) | listed
+        following_ns = time_ns_of(expiry_moment(now_ns + 1))
+        self._next_extension = -(-(following_ns - self.start_time_ns) // self._parameters.interval_ns)
+
     def venue_time_ns(self, elapsed_ns: int) -> int:
         """Venue time after `elapsed_ns` of real time."""
         return self.start_time_ns + int(elapsed_ns * self.speed)
 
 
-def _conflated(points: list[tuple[int, float, float]], limit: int) -> list[tuple[int, float, float]]:
+def _conflated(points: list[_Point], limit: int) -> list[_Point]:
     """The blocks' lowest, highest and newest points hold those of the whole step."""
     return [points[index] for index in conflate([price for _, price, _ in points], limit)]

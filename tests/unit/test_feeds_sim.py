@@ -10,7 +10,7 @@ import pytest
 import margin_ext
 from gateway.feeds.names import expiry_label, time_ns_of
 from gateway.feeds.sim import SimFeed
-from gateway.feeds.sim_chain import ChainRule, expiries, generated_chain, strikes
+from gateway.feeds.sim_chain import ChainRule, expiries, generated_chain, strikes, terms
 from gateway.feeds.sim_path import BLOCK, Shock, SimParameters, SimPath, SimUnderlying
 from gateway.feeds.surface import YEAR_NS, Grid, Live, Smile, SsviSurface, years_between
 
@@ -149,10 +149,49 @@ def test_listing_covers_inverse_and_linear_contracts():
     assert len(listed) > 250
 
 
+def test_chain_is_extended_at_each_expiry_and_marked():
+    parameters = SimParameters(interval_ns=10 * SECOND_NS, linear_expiries=1)
+    feed, late = SimFeed(START_NS, parameters), SimFeed(START_NS, parameters)
+    first = {one.name for one in feed.instruments()}
+    assert feed.listings_due() == []
+    told, days = {}, 9
+    for hour in range(1, 24 * days):
+        now_ns = START_NS + hour * 3_600 * SECOND_NS
+        updates = feed.step(now_ns)
+        fresh = feed.listings_due()
+        if fresh:
+            assert hour % 24 == 22  # 08:00 UTC
+            assert all(one.kind != "perpetual" and one.expiry_ns > now_ns for one in fresh)
+            assert not {one.name for one in fresh} & (told.keys() | first)
+            told |= {one.name: one for one in fresh}
+        newest = {update.underlying: update for update in updates}
+        wanted = {
+            (one.underlying, one.expiry_ns, one.strike_e8)
+            for one in feed.instruments()
+            if one.kind == "option" and one.expiry_ns > now_ns
+        }
+        marked = {
+            (name, expiry, strike)
+            for name, update in newest.items()
+            for expiry, strike in zip(update.expiry_ns.tolist(), update.strike_e8.tolist(), strict=True)
+        }
+        assert marked == wanted
+    assert {"8FEB26", "14FEB26", "15FEB26", "6MAR26"} <= {name.split("-")[1] for name in told}
+    assert "BTC-6MAR26" in told and "BTC-14FEB26" not in told
+    assert any(name.startswith("BTC_USDC-20FEB26") for name in told)
+    last_ns = START_NS + (24 * days - 1) * 3_600 * SECOND_NS
+    caught_up = late.step(last_ns)
+    assert content(caught_up[-2:]) == content(updates[-2:])
+    due = {one.name for one in late.listings_due()}
+    assert due == {name for name, one in told.items() if one.expiry_ns > last_ns}
+    assert {one.name for one in late.instruments()} == {one.name for one in feed.instruments()}
+
+
 @pytest.mark.parametrize("shock", [-1.5, 0.0, 1.5])
 @pytest.mark.parametrize("smile", [Smile(), Smile(rho=-0.6, eta=1.25, volatility=1.2, long_volatility=0.4)])
 def test_surface_has_neither_butterfly_nor_calendar_arbitrage(smile, shock):
-    chain = generated_chain("BTC", START_NS, 100_000.0, 0.0, smile, ChainRule())
+    listed = terms(START_NS, 100_000.0, 0.0, smile.volatility, ChainRule())
+    chain = generated_chain("BTC", START_NS, 100_000.0, 0.0, smile, listed)
     live = Grid(chain).live(START_NS)
     years = years_between(START_NS, live.expiry_ns)
     surface = SsviSurface(smile)
