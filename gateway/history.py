@@ -1,0 +1,131 @@
+"""Records of orders and trades as the gateway keeps them, and day statistics per instrument."""
+
+from collections import deque
+from typing import Any
+
+from exchange.views import OrderView
+from gateway.listing import Listing
+
+BAR_NS = 300_000_000_000
+DAY_NS = 86_400_000_000_000
+
+
+class OrderRecord:
+    """An order from acceptance to its end; the engine forgets closed orders, this does not (bounded)."""
+
+    __slots__ = (
+        "account_id",
+        "cancel_reason",
+        "created_ns",
+        "filled_lots",
+        "filled_value",
+        "flags",
+        "is_liquidation",
+        "label",
+        "listing",
+        "order_id",
+        "order_type",
+        "price_units",
+        "quantity_lots",
+        "replaced",
+        "session",
+        "side",
+        "state",
+        "time_in_force",
+        "updated_ns",
+    )
+
+    def __init__(self, listing: Listing, fields: Any, label: str, session: object):
+        self.listing = listing
+        self.order_id, self.account_id = fields.order_id, fields.account_id
+        self.side, self.order_type = fields.side, fields.order_type
+        self.time_in_force, self.flags = fields.time_in_force, fields.flags
+        self.price_units, self.quantity_lots = fields.price_units, fields.quantity_lots
+        self.filled_lots = self.filled_value = 0
+        self.label, self.session = label, session
+        self.state, self.cancel_reason, self.replaced, self.is_liquidation = "open", 0, False, False
+        self.created_ns = self.updated_ns = fields.time_ns
+
+    @classmethod
+    def from_view(cls, view: OrderView, listing: Listing) -> "OrderRecord":
+        """The record of an order that was live before this gateway started."""
+        record = cls.__new__(cls)
+        record.listing = listing
+        for name in ("order_id", "account_id", "side", "order_type", "time_in_force", "flags", "label"):
+            setattr(record, name, getattr(view, name))
+        record.price_units, record.quantity_lots = view.price_units, view.quantity_lots
+        record.filled_lots = view.quantity_lots - view.remaining_lots
+        # The engine keeps no average in price units: the limit stands in for fills before a restart.
+        record.filled_value = record.filled_lots * view.price_units
+        record.created_ns, record.updated_ns = view.created_ns, view.updated_ns
+        record.session = None
+        record.state, record.cancel_reason, record.replaced, record.is_liquidation = "open", 0, False, False
+        return record
+
+    def fill(self, price_units: int, quantity_lots: int, time_ns: int) -> None:
+        """Book one fill."""
+        self.filled_lots += quantity_lots
+        self.filled_value += price_units * quantity_lots
+        self.updated_ns = time_ns
+        if self.filled_lots >= self.quantity_lots:
+            self.state = "filled"
+
+
+class TradeRecord:
+    """One trade with both orders; rendered for the public or for either side."""
+
+    __slots__ = ("event", "index_e8", "listing", "maker", "maker_state", "taker", "taker_state", "vol_e6")
+
+    def __init__(self, event: Any, listing: Listing, taker: OrderRecord | None, maker: OrderRecord | None):
+        self.event, self.listing, self.taker, self.maker = event, listing, taker, maker
+        self.taker_state = taker.state if taker else "open"
+        self.maker_state = maker.state if maker else "open"
+
+
+class DayStats:
+    """High, low, volume and change over the last 24 hours, in five-minute bars."""
+
+    __slots__ = ("_bars",)
+
+    def __init__(self) -> None:
+        self._bars: deque[list[Any]] = deque()
+
+    def add(self, time_ns: int, price: float, lots: int, usd: float) -> None:
+        """Count one trade."""
+        bar = time_ns // BAR_NS
+        bars = self._bars
+        if not bars or bars[-1][0] != bar:
+            bars.append([bar, price, price, price, price, 0, 0.0])
+            self._prune(time_ns)
+        last = bars[-1]
+        last[2] = max(last[2], price)
+        last[3] = min(last[3], price)
+        last[4] = price
+        last[5] += lots
+        last[6] += usd
+
+    def _prune(self, now_ns: int) -> None:
+        oldest = (now_ns - DAY_NS) // BAR_NS
+        while self._bars and self._bars[0][0] < oldest:
+            self._bars.popleft()
+
+    def read(self, now_ns: int, listing: Listing) -> dict[str, float | None]:
+        """The `stats` object of a ticker."""
+        self._prune(now_ns)
+        bars = self._bars
+        if not bars:
+            empty = {"high": None, "low": None, "price_change": None}
+            return empty | {"volume": 0.0, "volume_usd": 0.0, "volume_notional": 0.0}
+        first, last = bars[0][1], bars[-1][4]
+        lots = sum(bar[5] for bar in bars)
+        usd = sum(bar[6] for bar in bars)
+        amount = listing.amount(lots)
+        inverse_future = listing.view.inverse and not listing.is_option
+        return {
+            "high": max(bar[2] for bar in bars),
+            "low": min(bar[3] for bar in bars),
+            "price_change": round((last / first - 1.0) * 100.0, 4) if first else 0.0,
+            "volume": round(amount / last, 8) if inverse_future and last else amount,
+            "volume_usd": round(usd, 2),
+            "volume_notional": round(usd, 2),
+        }

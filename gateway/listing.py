@@ -1,0 +1,161 @@
+"""Instruments as the wire sees them: names, currencies and units of each listed contract, cached by slot."""
+
+from typing import Any
+
+from exchange.views import InstrumentView
+from gateway.units import E8
+
+PERPETUAL_EXPIRY_MS = 32_503_708_800_000
+_DAY_NS = 86_400_000_000_000
+LINEAR_COINS = ("USDC", "USDT", "USD")
+
+
+class Listing:
+    """One contract: the engine's view plus everything derived from it once."""
+
+    __slots__ = (
+        "base",
+        "contract_e8",
+        "counter",
+        "currency",
+        "exponent",
+        "index_name",
+        "is_option",
+        "kind",
+        "lot_e8",
+        "name",
+        "quote",
+        "settlement_period",
+        "slot",
+        "tick_e8",
+        "underlying",
+        "unit_e8",
+        "view",
+        "wire",
+    )
+
+    def __init__(self, view: InstrumentView, exponent: int, underlying: int, index_name: str):
+        self.view, self.slot, self.name = view, view.instrument, view.name
+        self.is_option = view.kind == "option"
+        self.kind = "option" if self.is_option else "future"
+        self.base, self.currency = view.underlying, view.settlement
+        self.exponent, self.underlying, self.index_name = exponent, underlying, index_name
+        self.unit_e8, self.lot_e8 = view.price_unit_e8, view.lot_size_e8
+        # Deribit quotes inverse options in the coin and counts their contracts in whole coins.
+        self.quote = view.settlement if self.is_option or not view.inverse else "USD"
+        self.counter = "USD" if view.inverse else view.settlement
+        self.contract_e8 = E8 if self.is_option and view.inverse else view.lot_size_e8
+        self.tick_e8 = view.tick_steps[0][1] * view.price_unit_e8
+        self.settlement_period = _period(view)
+        self.wire = _wire(self)
+
+    def amount(self, lots: int) -> float:
+        """Lots as the wire's amount: USD of inverse futures, coins otherwise."""
+        return lots * self.lot_e8 / E8
+
+    def contracts(self, lots: int) -> float:
+        """Lots in units of the contract size."""
+        return lots * self.lot_e8 / self.contract_e8
+
+    def price(self, units: int | None) -> float | None:
+        """Price units as the wire's price."""
+        return None if units is None else units * self.unit_e8 / E8
+
+
+def _period(view: InstrumentView) -> str:
+    if view.kind == "perpetual":
+        return "perpetual"
+    life_ns = view.expiry_ns - view.created_ns
+    return "day" if life_ns <= 2 * _DAY_NS else "week" if life_ns <= 15 * _DAY_NS else "month"
+
+
+def _wire(listing: Listing) -> dict[str, Any]:
+    """The instrument object without its changing members (`state`, `is_active`)."""
+    view = listing.view
+    perpetual = view.kind == "perpetual"
+    found: dict[str, Any] = {
+        "instrument_name": view.name,
+        "instrument_id": view.instrument_id,
+        "kind": listing.kind,
+        "base_currency": listing.base,
+        "quote_currency": listing.quote,
+        "counter_currency": listing.counter,
+        "settlement_currency": view.settlement,
+        "settlement_period": listing.settlement_period,
+        "instrument_type": "reversed" if view.inverse else "linear",
+        "underlying_type": "crypto",
+        "price_index": listing.index_name,
+        "tick_size": listing.tick_e8 / E8,
+        "tick_size_steps": [
+            {"above_price": above * view.price_unit_e8 / E8, "tick_size": tick * view.price_unit_e8 / E8}
+            for above, tick in view.tick_steps[1:]
+        ],
+        "min_trade_amount": listing.amount(view.min_quantity_lots),
+        "qty_tick_size": listing.amount(1),
+        "contract_size": listing.contract_e8 / E8,
+        "maker_commission": view.maker_ppm / 1_000_000,
+        "taker_commission": view.taker_ppm / 1_000_000,
+        "creation_timestamp": view.created_ns // 1_000_000,
+        "expiration_timestamp": PERPETUAL_EXPIRY_MS if perpetual else view.expiry_ns // 1_000_000,
+    }
+    if listing.is_option:
+        found |= {"strike": view.strike_e8 / E8, "option_type": view.option_type}
+    else:
+        found |= {
+            "future_type": "reversed" if view.inverse else "linear",
+            "max_leverage": 50,
+            "max_liquidation_commission": view.taker_ppm / 1_000_000,
+        }
+    return found
+
+
+class Listings:
+    """Live listings by slot and by name, read from the engine and refreshed when instruments change."""
+
+    def __init__(self, engine: Any):
+        self._engine = engine
+        self.by_slot: dict[int, Listing] = {}
+        self.by_name: dict[str, Listing] = {}
+        self.exponents: dict[str, int] = {}
+        self.index_names: list[str] = []
+        self.revision = 0
+        self.reload()
+
+    def reload(self) -> None:
+        """Read everything again (start-up, or after a batch of listings)."""
+        config = self._engine.config
+        self.exponents = {currency.name: currency.exponent for currency in config.currencies}
+        self.index_names = [underlying.index_name for underlying in config.underlyings]
+        live = self._engine.instruments()
+        for slot in set(self.by_slot) - set(live):
+            self.forget(slot)
+        for slot in live:
+            self.refresh(slot)
+
+    def refresh(self, slot: int) -> Listing:
+        """Read one slot again; a recycled slot replaces its former contract."""
+        view = self._engine.instrument(slot)
+        known = self.by_slot.get(slot)
+        if known is not None and known.view == view:
+            return known
+        self.forget(slot)
+        underlying = self._engine.underlying_index(view.underlying)
+        listing = Listing(view, self.exponents[view.settlement], underlying, self.index_names[underlying])
+        self.by_slot[slot] = listing
+        self.by_name[view.name] = listing
+        self.revision += 1
+        return listing
+
+    def forget(self, slot: int) -> None:
+        """Drop a slot that no longer holds a live contract."""
+        listing = self.by_slot.pop(slot, None)
+        if listing is not None:
+            self.by_name.pop(listing.name, None)
+            self.revision += 1
+
+    def index_by_name(self, name: str) -> int:
+        """Underlying number of an index name ("btc_usd", its linear twin "btc_usdc"); -1 unknown."""
+        for index, known in enumerate(self.index_names):
+            if name == known or (known.endswith("_usd") and name in (known + "c", known + "t")):
+                return index
+        return -1

@@ -1,0 +1,88 @@
+"""Positions and account summaries."""
+
+from typing import Any
+
+from exchange.views import PositionView
+from gateway import render_account
+from gateway.errors import invalid_param
+from gateway.methods.filters import check_kind, currency_name
+from gateway.protocol import Params
+from gateway.registry import method
+
+READ = "account:read"
+
+
+class Positions(Params):
+    currency: str | None = None
+    kind: str | None = None
+
+
+class InstrumentName(Params):
+    instrument_name: str
+
+
+@method("private/get_positions", params=Positions, scope=READ)
+def get_positions(gateway, session, principal, params: Positions) -> list[dict[str, Any]]:
+    """Open positions, of a settlement currency and kind where given."""
+    currency, kind = currency_name(params.currency), check_kind(params.kind)
+    found = []
+    for position in gateway.positions(principal.account_id):
+        listing = gateway.listings.by_name[position["instrument_name"]]
+        if currency in ("ANY", listing.currency) and kind in ("any", listing.kind):
+            found.append(position)
+    return found
+
+
+@method("private/get_position", params=InstrumentName, scope=READ)
+def get_position(gateway, session, principal, params: InstrumentName) -> dict[str, Any]:
+    """The position in one instrument; direction `zero` where there is none."""
+    listing = gateway.listing(params.instrument_name)
+    found = gateway.positions(principal.account_id, listing.slot, entries=True)
+    if found:
+        return found[0]
+    empty = PositionView(principal.account_id, listing.slot, 0, 0, 0, 0, 0, 0, 0, 0)
+    return render_account.position(
+        listing, empty, gateway.engine.market(listing.slot), gateway.greeks(listing)
+    )
+
+
+class Summaries(Params):
+    extended: bool | None = None
+    subaccount_id: int | None = None
+
+
+class Summary(Summaries):
+    currency: str
+
+
+def _identity(gateway, principal) -> dict[str, Any]:
+    account = gateway.engine.account(principal.account_id)
+    return {
+        "id": account.account_id,
+        "username": account.name,
+        "email": "",
+        "system_name": account.name,
+        "type": "main" if account.owner_id in (0, account.account_id) else "subaccount",
+        "login_enabled": False,
+        "mmp_enabled": False,
+        "self_trading_reject_mode": "cancel_maker",
+        "self_trading_extended_to_subaccounts": True,
+        "interuser_transfers_enabled": False,
+        "referrer_id": None,
+    }
+
+
+@method("private/get_account_summaries", params=Summaries, scope=READ)
+def get_account_summaries(gateway, session, principal, params: Summaries) -> dict[str, Any]:
+    """One summary per currency."""
+    return _identity(gateway, principal) | {"summaries": gateway.summaries(principal.account_id)}
+
+
+@method("private/get_account_summary", params=Summary, scope=READ)
+def get_account_summary(gateway, session, principal, params: Summary) -> dict[str, Any]:
+    """The summary of one currency."""
+    currency = currency_name(params.currency)
+    for summary in gateway.summaries(principal.account_id):
+        if summary["currency"] == currency:
+            return (_identity(gateway, principal) if params.extended else {}) | summary
+    raise invalid_param("currency", "invalid currency")

@@ -1,0 +1,74 @@
+"""Liquidation auctions: what is for sale, and bids on it. Our own methods, beside Deribit's."""
+
+from typing import Any
+
+from exchange.events import EventKind
+from gateway import records
+from gateway.errors import ApiError, engine_refusal, invalid_param
+from gateway.protocol import Params
+from gateway.registry import method
+from gateway.units import NotExact, money, to_minor
+
+PPM = 6
+USD_EXPONENT = 4
+
+
+@method("public/get_auctions")
+def get_auctions(gateway, session, principal, params) -> list[dict[str, Any]]:
+    """Running auctions with their portfolios and current prices."""
+    return gateway.auctions()
+
+
+class Bid(Params):
+    auction_id: int
+    phase: int
+    limit: float
+    share: float = 1.0
+
+
+def _exact(value: float, exponent: int, param: str) -> int:
+    try:
+        return to_minor(value, exponent)
+    except NotExact:
+        raise invalid_param(param, f"must have at most {exponent} decimals") from None
+
+
+@method("private/place_bid", params=Bid, scope="trade:read_write", kind="matching")
+def place_bid(gateway, session, principal, params: Bid) -> dict[str, Any]:
+    """Bid for a share (0 to 1) of an auction at a limit for the whole, pinned to its phase."""
+    view = next((one for one in gateway.engine.auctions() if one.auction_id == params.auction_id), None)
+    if view is None:
+        raise ApiError(13020, {"reason": "unknown_auction"})
+    if not 0 <= params.phase <= 255:
+        raise invalid_param("phase", "invalid value")
+    if not 0.0 < params.share <= 1.0:
+        raise invalid_param("share", "must be above 0 and at most 1")
+    exponent = gateway.listings.exponents.get(view.currency, USD_EXPONENT)
+    limit_minor = _exact(params.limit, exponent, "limit")
+    if abs(limit_minor) >= 1 << 62:
+        raise invalid_param("limit", "out of range")
+    news = gateway.submit(
+        records.place_bid(
+            account_id=principal.account_id,
+            auction_id=params.auction_id,
+            phase=params.phase,
+            share_ppm=_exact(params.share, PPM, "share"),
+            limit_minor=limit_minor,
+            key_id=principal.key_id,
+        ),
+        session,
+    )
+    if news.rejected:
+        raise engine_refusal(news.rejected)
+    for kind, fields in news.facts:
+        if kind == EventKind.BID_REJECTED:
+            raise engine_refusal(fields.reason)
+        if kind == EventKind.BID_ACCEPTED:
+            return {
+                "bid_id": fields.bid_id,
+                "auction_id": fields.auction_id,
+                "phase": fields.phase,
+                "limit": money(fields.limit_minor, exponent),
+                "share": fields.share_ppm / 10**PPM,
+            }
+    raise ApiError(11094, {"reason": "no_answer_from_engine"})

@@ -1,0 +1,156 @@
+"""Cancelling orders: one, all, or those of a currency, an instrument, a kind or a label."""
+
+from typing import Any
+
+from exchange.commands import ANY_CURRENCY, ANY_KIND, NO_INSTRUMENT
+from exchange.config import INSTRUMENT_KINDS
+from exchange.reasons import Reason
+from gateway import records, render_orders
+from gateway.errors import engine_refusal, invalid_param
+from gateway.methods.filters import check_kind, currency_name, order_type_filter
+from gateway.methods.trading import TRADE, label_bytes, open_order, refused
+from gateway.protocol import Params
+from gateway.registry import method
+
+ANY = {"currency": ANY_CURRENCY, "instrument_kind": ANY_KIND, "order_type": ANY_KIND}
+
+
+class OrderId(Params):
+    order_id: str
+
+
+@method("private/cancel", params=OrderId, scope=TRADE, kind="matching")
+def cancel(gateway, session, principal, params: OrderId) -> dict[str, Any]:
+    """Cancel one order; answers with the order as it ended."""
+    record = open_order(gateway, principal, params.order_id)
+    news = gateway.submit(
+        records.cancel_order(
+            account_id=principal.account_id,
+            order_id=record.order_id,
+            key_id=principal.key_id,
+            reason=int(Reason.USER_REQUEST),
+        ),
+        session,
+    )
+    if news.rejected:
+        raise refused(gateway, principal, record.order_id, news.rejected)
+    return render_orders.order(record)
+
+
+class CancelAll(Params):
+    currency: str | list[str] | None = None
+    currency_pair: str | None = None
+    instrument_name: str | None = None
+    label: str | None = None
+    kind: str | None = None
+    type: str | None = None
+    detailed: bool | None = None
+
+
+def _cancel_many(
+    gateway, session, principal, params: CancelAll, targets: list[dict[str, int]], label=b""
+) -> Any:
+    """Run CANCEL_ALL once per target; the number of orders cancelled, or the orders in groups."""
+    count, groups = 0, {}
+    for target in targets:
+        fields = {"instrument": NO_INSTRUMENT, **ANY, **target}
+        news = gateway.submit(
+            records.cancel_all(
+                tail=label,
+                account_id=principal.account_id,
+                key_id=principal.key_id,
+                reason=int(Reason.USER_REQUEST),
+                label_bytes=len(label),
+                **fields,
+            ),
+            session,
+        )
+        if news.rejected:
+            raise engine_refusal(news.rejected)
+        count += news.count
+        for record in news.orders.values():
+            groups.setdefault(record.listing, []).append(render_orders.order(record))
+    if not params.detailed:
+        return count
+    return [
+        {"type": "limit", "instrument_name": listing.name, "currency": listing.currency, "result": orders}
+        for listing, orders in groups.items()
+    ]
+
+
+def _kind_targets(kind: str) -> list[dict[str, int]]:
+    """CANCEL_ALL targets of a wire kind: futures are perpetuals and dated futures in the engine."""
+    if kind == "any":
+        return [{}]
+    names = {"future": ("perpetual", "future"), "option": ("option",)}.get(kind, ())
+    return [{"instrument_kind": INSTRUMENT_KINDS.index(name)} for name in names]
+
+
+def _currency_targets(gateway, currencies: list[str], kind: str) -> list[dict[str, int]]:
+    if "ANY" in currencies:
+        return _kind_targets(kind)
+    numbers = [gateway.engine.currency_index(currency) for currency in currencies]
+    return [
+        {"currency": number, **target} for number in numbers if number >= 0 for target in _kind_targets(kind)
+    ]
+
+
+@method("private/cancel_all", params=CancelAll, scope=TRADE, kind="matching")
+def cancel_all(gateway, session, principal, params: CancelAll) -> Any:
+    """Cancel every open order of the account."""
+    return _cancel_many(gateway, session, principal, params, [{}])
+
+
+@method(
+    "private/cancel_all_by_currency",
+    "private/cancel_all_by_kind_or_type",
+    params=CancelAll,
+    scope=TRADE,
+    kind="matching",
+)
+def cancel_all_by_currency(gateway, session, principal, params: CancelAll) -> Any:
+    """Cancel the open orders of a currency (or several), kind and type."""
+    named = params.currency
+    if named is None:
+        raise invalid_param("currency", "value required")
+    currencies = [currency_name(name) for name in ([named] if isinstance(named, str) else named)]
+    targets = _currency_targets(gateway, currencies, check_kind(params.kind))
+    if order_type_filter(params.type) == "none":
+        targets = []
+    return _cancel_many(gateway, session, principal, params, targets)
+
+
+@method("private/cancel_all_by_currency_pair", params=CancelAll, scope=TRADE, kind="matching")
+def cancel_all_by_currency_pair(gateway, session, principal, params: CancelAll) -> Any:
+    """Cancel the open orders of all instruments on an index such as `btc_usd`."""
+    if params.currency_pair is None:
+        raise invalid_param("currency_pair", "value required")
+    underlying, kind = gateway.listings.index_by_name(params.currency_pair), check_kind(params.kind)
+    slots = {
+        record.listing.slot
+        for record in gateway.projection.open_orders(principal.account_id)
+        if record.listing.underlying == underlying and kind in ("any", record.listing.kind)
+    }
+    if order_type_filter(params.type) == "none":
+        slots = set()
+    return _cancel_many(gateway, session, principal, params, [{"instrument": slot} for slot in sorted(slots)])
+
+
+@method("private/cancel_all_by_instrument", params=CancelAll, scope=TRADE, kind="matching")
+def cancel_all_by_instrument(gateway, session, principal, params: CancelAll) -> Any:
+    """Cancel the open orders of one instrument."""
+    if params.instrument_name is None:
+        raise invalid_param("instrument_name", "value required")
+    slot = gateway.listing(params.instrument_name).slot
+    targets = [] if order_type_filter(params.type) == "none" else [{"instrument": slot}]
+    return _cancel_many(gateway, session, principal, params, targets)
+
+
+@method("private/cancel_by_label", params=CancelAll, scope=TRADE, kind="matching")
+def cancel_by_label(gateway, session, principal, params: CancelAll) -> Any:
+    """Cancel the open orders that carry a label, in one currency where given."""
+    if not params.label:
+        raise invalid_param("label", "value required")
+    named = params.currency if isinstance(params.currency, str) else None
+    targets = _currency_targets(gateway, [currency_name(named)], "any")
+    return _cancel_many(gateway, session, principal, params, targets, label_bytes(params.label))

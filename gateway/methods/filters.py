@@ -1,0 +1,71 @@
+"""Shared parameter checks: currencies, kinds, counts."""
+
+from typing import Any
+
+from gateway.errors import invalid_param
+from gateway.listing import Listing
+
+KINDS = ("any", "future", "option", "spot", "future_combo", "option_combo", "combo")
+ORDER_TYPE_WORDS = ("all", "limit", "trigger_all", "stop_all", "stop_limit", "stop_market", "take_all")
+TRIGGER_WORDS = ("take_limit", "take_market", "trailing_all", "trailing_stop", "stop", "take", "market")
+MAX_COUNT = 1000
+
+
+def check_kind(kind: str | None) -> str:
+    """The kind, `any` where absent."""
+    if kind is None:
+        return "any"
+    if kind not in KINDS:
+        raise invalid_param("kind", "invalid value")
+    return kind
+
+
+def currency_name(currency: str | None) -> str:
+    """The currency in upper case, `ANY` where absent; -32602 for what cannot be a currency."""
+    if currency is None:
+        return "ANY"
+    if not currency.isalnum() or not 2 <= len(currency) <= 8 or not currency.isascii():
+        raise invalid_param("currency", "invalid currency")
+    return currency.upper()
+
+
+def covers(listing: Listing, currency: str, kind: str) -> bool:
+    """Whether an instrument is of that settlement currency and kind."""
+    return currency in ("ANY", listing.currency) and kind in ("any", listing.kind)
+
+
+def check_count(count: int | None, default: int) -> int:
+    """How many entries to return: 1 to 1000."""
+    if count is None:
+        return default
+    if not 1 <= count <= MAX_COUNT:
+        raise invalid_param("count", f"must be between 1 and {MAX_COUNT}")
+    return count
+
+
+def order_type_filter(word: str | None) -> str:
+    """`all`, `limit` or `none` (trigger orders, of which there are none)."""
+    if word is None or word == "all":
+        return "all"
+    if word == "limit":
+        return "limit"
+    if word in ORDER_TYPE_WORDS or word in TRIGGER_WORDS:
+        return "none"
+    raise invalid_param("type", "invalid value")
+
+
+def parse_order_id(text: str) -> int:
+    """The engine's number of an order id; unknown shapes are -32602."""
+    digits = text.rpartition("-")[2]
+    if not digits.isdecimal() or not digits.isascii() or len(digits) > 19:
+        raise invalid_param("order_id", "wrong format")
+    return int(digits)
+
+
+def page(entries: list[Any], count: int, sorting: str | None, oldest_first: bool) -> tuple[list[Any], bool]:
+    """(at most `count` entries, whether there are more). Entries come oldest first."""
+    if sorting not in (None, "asc", "desc", "default"):
+        raise invalid_param("sorting", "invalid value")
+    ascending = sorting == "asc" or (sorting in (None, "default") and oldest_first)
+    ordered = entries if ascending else entries[::-1]
+    return ordered[:count], len(ordered) > count

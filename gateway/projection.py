@@ -1,0 +1,258 @@
+"""Events projected into what clients ask for: orders with their end, trades, day statistics, news.
+
+The projection sees every event once, in order, right after it was applied. Everything it keeps is bounded.
+"""
+
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from typing import Any
+
+from exchange.events import EventKind as E
+from gateway.history import DayStats, OrderRecord, TradeRecord
+from gateway.listing import Listings
+from gateway.records import decode
+from gateway.settings import Settings
+from gateway.units import E8
+
+_ORDER_ACCEPTED, _ORDER_REJECTED, _TRADE = int(E.ORDER_ACCEPTED), int(E.ORDER_REJECTED), int(E.TRADE_EXECUTED)
+_CANCELLED, _EDITED, _MARKS = int(E.ORDER_CANCELLED), int(E.ORDER_EDITED), int(E.MARKS_UPDATED)
+_REJECTED, _DONE = int(E.COMMAND_REJECTED), int(E.COMMAND_DONE)
+_STATES = frozenset(map(int, (E.INSTRUMENT_LISTED, E.INSTRUMENT_STATE_CHANGED, E.INSTRUMENT_SETTLED)))
+_AUCTION = frozenset(
+    map(int, (E.AUCTION_OPENED, E.AUCTION_LOT_SOLD, E.AUCTION_PHASE_CHANGED, E.AUCTION_CLOSED))
+) | frozenset(map(int, (E.LIQUIDATION_STARTED, E.LIQUIDATION_ENDED)))
+_ACCOUNT = frozenset(
+    map(int, (E.BALANCE_CHANGED, E.POSITION_SETTLED, E.LEVEL_CHANGED, E.POSITION_TRANSFERRED))
+) | frozenset(map(int, (E.LIQUIDATION_STARTED, E.LIQUIDATION_ENDED, E.FUND_DRAWN)))
+
+
+class News:
+    """What one command changed; valid until the next command is applied."""
+
+    __slots__ = (
+        "accepted",
+        "accounts",
+        "auctions",
+        "count",
+        "created_account",
+        "edited",
+        "facts",
+        "levels",
+        "marks",
+        "orders",
+        "rejected",
+        "rejected_order",
+        "seq",
+        "states",
+        "time_ns",
+        "trades",
+        "user_trades",
+    )
+
+    def __init__(self, seq: int):
+        self.seq, self.time_ns = seq, 0
+        self.accepted: OrderRecord | None = None
+        self.edited: OrderRecord | None = None
+        self.rejected = 0
+        """Reason number of a refusal of the command itself."""
+        self.rejected_order = 0
+        self.count = 0
+        self.created_account = 0
+        self.levels: dict[int, set[tuple[int, int]]] = {}
+        """instrument slot -> touched (side, price_units)"""
+        self.trades: list[TradeRecord] = []
+        self.user_trades: list[tuple[int, TradeRecord, bool]] = []
+        """(account_id, trade, whether as maker)"""
+        self.orders: dict[int, OrderRecord] = {}
+        self.marks: set[int] = set()
+        self.accounts: set[int] = set()
+        self.states: list[tuple[Any, int]] = []
+        """(listing, state number)"""
+        self.auctions: list[tuple[int, Any]] = []
+        self.facts: list[tuple[int, Any]] = []
+        """Every other event."""
+
+    def touch(self, slot: int, side: int, price_units: int) -> None:
+        """Note a book level whose quantity may have changed."""
+        levels = self.levels.get(slot)
+        if levels is None:
+            levels = self.levels[slot] = set()
+        levels.add((side, price_units))
+
+
+class Projection:
+    """Recent orders and trades of every account and instrument, in memory."""
+
+    def __init__(self, engine: Any, listings: Listings, settings: Settings):
+        self._engine, self._listings, self._settings = engine, listings, settings
+        self.news = News(0)
+        self.orders: dict[int, OrderRecord] = {}
+        """Live orders."""
+        self.closed: OrderedDict[int, OrderRecord] = OrderedDict()
+        self._closed_by_account: OrderedDict[int, deque[OrderRecord]] = OrderedDict()
+        self._trades_by_account: OrderedDict[int, deque[tuple[TradeRecord, bool]]] = OrderedDict()
+        self._trades: dict[int, deque[TradeRecord]] = {}
+        self._stats: dict[int, DayStats] = {}
+        self.current_session: object = None
+        """The session whose command is being applied (orders remember it for cancel-on-disconnect)."""
+        self.listeners: list[Callable[[News], None]] = []
+        for account_id in engine.account_ids():
+            for view in engine.open_orders(account_id):
+                self.orders[view.order_id] = OrderRecord.from_view(view, listings.by_slot[view.instrument])
+
+    def apply(self, seq: int, events: bytes) -> None:
+        """Take in one command's events, then tell the listeners."""
+        news = self.news = News(seq)
+        for kind, fields, tail in decode(events):
+            news.time_ns = fields.time_ns
+            if kind == _ORDER_ACCEPTED:
+                self._accepted(news, fields, tail)
+            elif kind == _TRADE:
+                self._traded(news, fields)
+            elif kind == _CANCELLED:
+                self._cancelled(news, fields)
+            elif kind == _EDITED:
+                self._edited(news, fields)
+            elif kind == _MARKS:
+                news.marks.add(fields.underlying)
+            elif kind in (_ORDER_REJECTED, _REJECTED):
+                news.rejected, news.rejected_order = fields.reason, fields.order_id
+            elif kind == _DONE:
+                news.count = fields.count
+            else:
+                self._other(news, kind, fields)
+        for listener in self.listeners:
+            listener(news)
+
+    def _accepted(self, news: News, fields: Any, tail: bytes) -> None:
+        listing = self._listings.by_slot[fields.instrument]
+        label = tail[: fields.label_bytes].decode("utf-8", "replace")
+        record = OrderRecord(listing, fields, label, self.current_session)
+        self.orders[record.order_id] = record
+        news.accepted = record
+        news.orders[record.order_id] = record
+        news.touch(fields.instrument, fields.side, fields.price_units)
+
+    def _traded(self, news: News, fields: Any) -> None:
+        listing = self._listings.by_slot[fields.instrument]
+        taker = self._fill(news, fields.taker_order_id, fields)
+        maker = self._fill(news, fields.maker_order_id, fields)
+        trade = TradeRecord(fields, listing, taker, maker)
+        trade.vol_e6 = 0
+        news.trades.append(trade)
+        news.touch(fields.instrument, 1 - fields.side, fields.price_units)
+        keep = self._settings.history_per_instrument
+        self._trades.setdefault(fields.instrument, deque(maxlen=keep)).append(trade)
+        for account_id, as_maker in ((fields.account_id, False), (fields.maker_account_id, True)):
+            news.user_trades.append((account_id, trade, as_maker))
+            news.accounts.add(account_id)
+            self._ring(self._trades_by_account, account_id).append((trade, as_maker))
+        price = fields.price_units * listing.unit_e8 / E8
+        amount = listing.amount(fields.quantity_lots)
+        if not listing.is_option:
+            usd = amount if listing.view.inverse else amount * price
+        else:
+            usd = amount * price * (fields.index_price_e8 / E8 if listing.view.inverse else 1.0)
+        self._stats.setdefault(fields.instrument, DayStats()).add(
+            fields.time_ns, price, fields.quantity_lots, usd
+        )
+
+    def _fill(self, news: News, order_id: int, fields: Any) -> OrderRecord | None:
+        record = self.orders.get(order_id)
+        if record is None:
+            return None
+        record.fill(fields.price_units, fields.quantity_lots, fields.time_ns)
+        news.orders[order_id] = record
+        if record.state == "filled":
+            self._close(record)
+        return record
+
+    def _cancelled(self, news: News, fields: Any) -> None:
+        news.touch(fields.instrument, fields.side, fields.price_units)
+        record = self.orders.get(fields.order_id)
+        if record is None:
+            return
+        record.state, record.cancel_reason, record.updated_ns = "cancelled", fields.reason, fields.time_ns
+        news.orders[record.order_id] = record
+        news.accounts.add(record.account_id)
+        self._close(record)
+
+    def _edited(self, news: News, fields: Any) -> None:
+        record = self.orders.get(fields.order_id)
+        news.touch(fields.instrument, fields.side, fields.price_units)
+        if record is None:
+            return
+        news.touch(fields.instrument, fields.side, record.price_units)
+        record.price_units, record.quantity_lots = fields.price_units, fields.quantity_lots
+        record.flags, record.replaced, record.updated_ns = fields.flags, True, fields.time_ns
+        news.edited = record
+        news.orders[record.order_id] = record
+
+    def _other(self, news: News, kind: int, fields: Any) -> None:
+        if kind in _STATES:
+            slot = fields.instrument
+            if kind == E.INSTRUMENT_LISTED:
+                self._trades.pop(slot, None)
+                self._stats.pop(slot, None)
+                self._listings.refresh(slot)
+            listing = self._listings.by_slot.get(slot)
+            if listing is not None:
+                news.states.append((listing, fields.state))
+        elif kind == E.ACCOUNT_CREATED:
+            news.created_account = fields.account_id
+        if kind in _ACCOUNT:
+            news.accounts.add(fields.account_id)
+        if kind in _AUCTION:
+            news.auctions.append((kind, fields))
+        news.facts.append((kind, fields))
+
+    def _close(self, record: OrderRecord) -> None:
+        self.orders.pop(record.order_id, None)
+        record.session = None
+        self.closed[record.order_id] = record
+        if len(self.closed) > self._settings.max_closed_orders:
+            self.closed.popitem(last=False)
+        self._ring(self._closed_by_account, record.account_id).append(record)
+
+    def _ring(self, rings: OrderedDict[int, Any], account_id: int) -> Any:
+        """The bounded history of an account; the account longest without news makes room."""
+        ring = rings.get(account_id)
+        if ring is None:
+            if len(rings) >= self._settings.history_accounts:
+                rings.popitem(last=False)
+            ring = rings[account_id] = deque(maxlen=self._settings.history_per_account)
+        else:
+            rings.move_to_end(account_id)
+        return ring
+
+    def order(self, order_id: int) -> OrderRecord | None:
+        """A live or recently closed order."""
+        return self.orders.get(order_id) or self.closed.get(order_id)
+
+    def open_orders(self, account_id: int, slot: int = -1) -> list[OrderRecord]:
+        """Live orders of an account, ascending order id."""
+        views = self._engine.open_orders(account_id, slot)
+        return [record for view in views if (record := self.orders.get(view.order_id)) is not None]
+
+    def closed_orders(self, account_id: int) -> list[OrderRecord]:
+        """Recently closed orders of an account, newest first."""
+        return list(reversed(self._closed_by_account.get(account_id, ())))
+
+    def account_trades(self, account_id: int) -> list[tuple[TradeRecord, bool]]:
+        """Recent trades of an account with its role (True: maker), oldest first."""
+        return list(self._trades_by_account.get(account_id, ()))
+
+    def trades(self, slot: int) -> list[TradeRecord]:
+        """Recent trades of an instrument, oldest first."""
+        return list(self._trades.get(slot, ()))
+
+    def stats(self, slot: int) -> dict[str, Any]:
+        """Day statistics of an instrument at the engine's time."""
+        return self._stats.setdefault(slot, DayStats()).read(
+            self._engine.time_ns, self._listings.by_slot[slot]
+        )
+
+    def last_price(self, slot: int) -> int | None:
+        """Price units of the last trade seen, None where none was."""
+        trades = self._trades.get(slot)
+        return trades[-1].event.price_units if trades else None

@@ -1,0 +1,91 @@
+"""Event and command records as tuples: `struct` codecs derived from the numpy layouts.
+
+A numpy record scalar costs microseconds per event; the same layout read by `struct` costs a few hundred
+nanoseconds. The layouts in `exchange/events.py` and `exchange/commands.py` stay the only definition.
+"""
+
+import struct
+from collections import namedtuple
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from exchange import commands, events
+from exchange.commands import SLOT_BYTES, CommandKind
+from exchange.events import EventKind
+
+_CODES = {"u1": "B", "u2": "H", "u4": "I", "u8": "Q", "i8": "q", "i4": "i"}
+
+
+def _format(layout: np.dtype[Any]) -> tuple[str, list[str]]:
+    """(struct format, names of the values) of a packed layout; void fields become padding."""
+    codes, names, expected = ["<"], [], 0
+    for name in layout.names or ():
+        field, offset = layout.fields[name][:2]  # type: ignore[index]
+        if offset != expected:
+            raise ValueError(f"layout is not packed at {name}")
+        expected += field.itemsize
+        if field.kind == "V":
+            codes.append(f"{field.itemsize}x")
+        else:
+            codes.append(_CODES[f"{field.kind}{field.itemsize}"])
+            names.append(name)
+    return "".join(codes), names
+
+
+class Codec:
+    """Packs and unpacks one record kind."""
+
+    __slots__ = ("defaults", "make", "names", "size", "struct", "unpack_from")
+
+    def __init__(self, kind: int, layout: np.dtype[Any], title: str):
+        code, self.names = _format(layout)
+        self.struct = struct.Struct(code)
+        self.unpack_from = self.struct.unpack_from
+        self.size = layout.itemsize
+        self.make = namedtuple(title, self.names)._make
+        self.defaults = dict.fromkeys(self.names, 0) | {"kind": kind}
+
+    def pack(self, tail: bytes = b"", **fields: int) -> bytearray:
+        """The record with `tail` after the fixed layout, padded to whole slots; seq and time left zero."""
+        slots = commands.slots_for(self.size + len(tail))
+        buffer = bytearray(slots * SLOT_BYTES)
+        values = self.defaults | fields
+        values["slots"] = slots
+        self.struct.pack_into(buffer, 0, *values.values())
+        buffer[self.size : self.size + len(tail)] = tail
+        return buffer
+
+
+def _title(name: str) -> str:
+    return "".join(word.capitalize() for word in name.split("_"))
+
+
+EVENT_CODECS = {int(kind): Codec(kind, layout, _title(kind.name)) for kind, layout in events.LAYOUTS.items()}
+COMMAND_CODECS = {
+    kind: Codec(kind, layout, _title(kind.name))
+    for kind, layout in commands.LAYOUTS.items()
+    if kind is not CommandKind.CHECKPOINT
+}
+
+
+def decode(buffer: bytes) -> Iterator[tuple[int, Any, bytes]]:
+    """(kind, fields, tail) of each event; fields is a named tuple, tail the bytes after the fixed layout."""
+    offset, end = 0, len(buffer)
+    while offset < end:
+        kind = buffer[offset] | buffer[offset + 1] << 8
+        size = (buffer[offset + 2] | buffer[offset + 3] << 8) * SLOT_BYTES
+        codec = EVENT_CODECS[kind]
+        fields = codec.make(codec.unpack_from(buffer, offset))
+        yield kind, fields, buffer[offset + codec.size : offset + size]
+        offset += size
+
+
+place_order = COMMAND_CODECS[CommandKind.PLACE_ORDER].pack
+cancel_order = COMMAND_CODECS[CommandKind.CANCEL_ORDER].pack
+cancel_all = COMMAND_CODECS[CommandKind.CANCEL_ALL].pack
+edit_order = COMMAND_CODECS[CommandKind.EDIT_ORDER].pack
+place_bid = COMMAND_CODECS[CommandKind.PLACE_BID].pack
+
+__all__ = ["EventKind", "cancel_all", "cancel_order", "decode", "edit_order", "place_bid", "place_order"]

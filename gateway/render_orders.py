@@ -1,0 +1,114 @@
+"""Orders and trades as wire objects, field for field as Deribit's API v2 has them."""
+
+from typing import Any
+
+from exchange.commands import OrderFlag, OrderType, Side, TimeInForce
+from gateway.errors import cancel_reason
+from gateway.history import OrderRecord, TradeRecord
+from gateway.render_market import iv_percent
+from gateway.units import E8, money, ms
+
+TIME_IN_FORCE = {
+    TimeInForce.GOOD_TIL_CANCELLED: "good_til_cancelled",
+    TimeInForce.IMMEDIATE_OR_CANCEL: "immediate_or_cancel",
+    TimeInForce.FILL_OR_KILL: "fill_or_kill",
+}
+ORDER_TYPES = {OrderType.LIMIT: "limit", OrderType.MARKET: "market"}
+
+
+def direction(side: int) -> str:
+    """The wire's word for a side."""
+    return "buy" if side == Side.BUY else "sell"
+
+
+def order(record: OrderRecord) -> dict[str, Any]:
+    """An order object."""
+    listing, flags = record.listing, record.flags
+    filled = record.filled_lots
+    found: dict[str, Any] = {
+        "order_id": str(record.order_id),
+        "instrument_name": listing.name,
+        "direction": direction(record.side),
+        "order_type": ORDER_TYPES[record.order_type],
+        "order_state": record.state,
+        "price": listing.price(record.price_units)
+        if record.order_type == OrderType.LIMIT
+        else "market_price",
+        "amount": listing.amount(record.quantity_lots),
+        "contracts": listing.contracts(record.quantity_lots),
+        "filled_amount": listing.amount(filled),
+        "average_price": record.filled_value * listing.unit_e8 / (filled * E8) if filled else 0.0,
+        "time_in_force": TIME_IN_FORCE[record.time_in_force],
+        "label": record.label,
+        "post_only": bool(flags & OrderFlag.POST_ONLY),
+        "reject_post_only": bool(flags & OrderFlag.REJECT_POST_ONLY),
+        "reduce_only": bool(flags & OrderFlag.REDUCE_ONLY),
+        "creation_timestamp": ms(record.created_ns),
+        "last_update_timestamp": ms(record.updated_ns),
+        "api": True,
+        "web": False,
+        "mmp": False,
+        "replaced": record.replaced,
+        "is_liquidation": record.is_liquidation,
+        "risk_reducing": bool(flags & OrderFlag.RISK_REDUCING),
+        "user_id": record.account_id,
+    }
+    if record.state == "cancelled":
+        found["cancel_reason"] = cancel_reason(record.cancel_reason)
+    return found
+
+
+def trade(record: TradeRecord) -> dict[str, Any]:
+    """A public trade."""
+    event, listing = record.event, record.listing
+    price = event.price_units * listing.unit_e8 / E8
+    found: dict[str, Any] = {
+        "trade_id": str(event.trade_id),
+        "trade_seq": event.trade_seq,
+        "instrument_name": listing.name,
+        "timestamp": ms(event.time_ns),
+        "direction": direction(event.side),
+        "tick_direction": event.tick_direction,
+        "price": price,
+        "amount": listing.amount(event.quantity_lots),
+        "contracts": listing.contracts(event.quantity_lots),
+        "index_price": event.index_price_e8 / E8,
+        "mark_price": event.mark_price_e8 / E8,
+    }
+    if listing.is_option:
+        index = event.index_price_e8 / E8
+        found["iv"] = iv_percent(listing, price, index, event.time_ns)
+    return found
+
+
+def user_trade(record: TradeRecord, as_maker: bool) -> dict[str, Any]:
+    """A trade as one of its two parties sees it."""
+    event, listing = record.event, record.listing
+    own = record.maker if as_maker else record.taker
+    flags = event.maker_flags if as_maker else event.taker_flags
+    realised = event.maker_realised_minor if as_maker else event.taker_realised_minor
+    fee = event.maker_fee_minor if as_maker else event.taker_fee_minor
+    found = trade(record)
+    found.update(
+        {
+            "direction": direction(1 - event.side if as_maker else event.side),
+            "order_id": str(event.maker_order_id if as_maker else event.taker_order_id),
+            "order_type": ORDER_TYPES[own.order_type] if own else "limit",
+            "state": record.maker_state if as_maker else record.taker_state,
+            "fee": money(fee, listing.exponent),
+            "fee_currency": listing.currency,
+            "liquidity": "M" if as_maker else "T",
+            "matching_id": None,
+            "self_trade": False,
+            "reduce_only": bool(flags & OrderFlag.REDUCE_ONLY),
+            "post_only": bool(flags & OrderFlag.POST_ONLY),
+            "risk_reducing": bool(flags & OrderFlag.RISK_REDUCING),
+            "mmp": False,
+            "api": True,
+            "label": own.label if own else "",
+            "profit_loss": money(realised, listing.exponent),
+            "underlying_price": event.index_price_e8 / E8,
+            "user_id": event.maker_account_id if as_maker else event.account_id,
+        }
+    )
+    return found

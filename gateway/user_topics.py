@@ -1,0 +1,144 @@
+"""Private channels: an account's orders, trades, changes and portfolio."""
+
+from typing import TYPE_CHECKING, Any
+
+from gateway import render_orders
+from gateway.listing import Listing
+from gateway.topics import Topic
+
+if TYPE_CHECKING:
+    from gateway.gateway import Gateway
+    from gateway.history import OrderRecord, TradeRecord
+    from gateway.session import Session
+
+
+class Selection:
+    """The instruments a private channel speaks of: one, or a kind and a currency, either of them `any`."""
+
+    __slots__ = ("_currency", "_kind", "_slot")
+
+    def __init__(self, listing: Listing | None, kind: str, currency: str):
+        self._slot = listing.slot if listing is not None else -1
+        self._kind, self._currency = kind, currency
+
+    def holds(self, listing: Listing) -> bool:
+        """Whether the channel covers this instrument."""
+        if self._slot >= 0:
+            return listing.slot == self._slot
+        return self._kind in ("any", listing.kind) and self._currency in ("any", listing.currency.lower())
+
+
+class UserTopic(Topic):
+    """Base: belongs to one account."""
+
+    def __init__(self, gateway: "Gateway", name: str, account_id: int, selection: Selection, interval: str):
+        super().__init__(gateway, name)
+        self.account_id, self.selection, self.interval = account_id, selection, interval
+
+    def on_order(self, record: "OrderRecord") -> None:
+        """An order of the account changed."""
+
+    def on_trade(self, trade: "TradeRecord", as_maker: bool) -> None:
+        """The account traded."""
+
+
+class OrdersTopic(UserTopic):
+    """`user.orders.*`: `raw` sends one order object per change, the others a list of the latest states."""
+
+    def __init__(self, *args: Any):
+        super().__init__(*args)
+        self._orders: dict[int, Any] = {}
+
+    def on_order(self, record: "OrderRecord") -> None:
+        if self.selection.holds(record.listing):
+            self._orders[record.order_id] = render_orders.order(record)
+            self.dirty = True
+
+    def flush(self) -> None:
+        orders, self._orders = list(self._orders.values()), {}
+        if self.interval == "raw":
+            for order in orders:
+                self.emit(order)
+        elif orders:
+            self.emit(orders)
+
+
+class UserTradesTopic(UserTopic):
+    """`user.trades.*`: lists of trades."""
+
+    def __init__(self, *args: Any):
+        super().__init__(*args)
+        self._trades: list[Any] = []
+
+    def on_trade(self, trade: "TradeRecord", as_maker: bool) -> None:
+        if self.selection.holds(trade.listing):
+            self._trades.append(render_orders.user_trade(trade, as_maker))
+            self.dirty = True
+
+    def flush(self) -> None:
+        trades, self._trades = self._trades, []
+        if trades:
+            self.emit(trades)
+
+
+class ChangesTopic(UserTopic):
+    """`user.changes.*`: orders, trades and positions of one instrument at a time."""
+
+    def __init__(self, *args: Any):
+        super().__init__(*args)
+        self._orders: dict[Listing, dict[int, Any]] = {}
+        self._trades: dict[Listing, list[Any]] = {}
+
+    def on_order(self, record: "OrderRecord") -> None:
+        if self.selection.holds(record.listing):
+            orders = self._orders.setdefault(record.listing, {})
+            orders[record.order_id] = render_orders.order(record)
+            self.dirty = True
+
+    def on_trade(self, trade: "TradeRecord", as_maker: bool) -> None:
+        if self.selection.holds(trade.listing):
+            self._trades.setdefault(trade.listing, []).append(render_orders.user_trade(trade, as_maker))
+            self.dirty = True
+
+    def flush(self) -> None:
+        orders, self._orders = self._orders, {}
+        trades, self._trades = self._trades, {}
+        for listing in dict.fromkeys([*orders, *trades]):
+            traded = trades.get(listing, [])
+            positions = self.gateway.positions(self.account_id, listing.slot) if traded else []
+            self.emit(
+                {
+                    "instrument_name": listing.name,
+                    "orders": list(orders.get(listing, {}).values()),
+                    "trades": traded,
+                    "positions": positions,
+                }
+            )
+
+
+class PortfolioTopic(Topic):
+    """`user.portfolio.{currency}`: the account summary, on subscription and whenever a figure changes."""
+
+    interval = "100ms"
+
+    def __init__(self, gateway: "Gateway", name: str, account_id: int, currency: str):
+        super().__init__(gateway, name)
+        self.account_id, self._currency = account_id, currency
+        self._last: dict[str, Any] = {}
+
+    def _summaries(self) -> list[dict[str, Any]]:
+        found = self.gateway.summaries(self.account_id)
+        if self._currency == "any":
+            return found
+        return [summary for summary in found if summary["currency"].lower() == self._currency]
+
+    def snapshot(self, session: "Session") -> None:
+        for summary in self._summaries():
+            self._last[summary["currency"]] = summary
+            self.emit_to(session, summary)
+
+    def flush(self) -> None:
+        for summary in self._summaries():
+            if self._last.get(summary["currency"]) != summary:
+                self._last[summary["currency"]] = summary
+                self.emit(summary)
