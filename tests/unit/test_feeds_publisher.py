@@ -114,6 +114,20 @@ def test_listing_changes_are_noticed_at_the_next_record(rng):
     assert (moved["instrument"] - 1_000).tolist() == after["instrument"].tolist()
 
 
+def test_recycled_slot_gets_the_vol_of_its_new_terms(rng):
+    feed = SimFeed(START_NS)
+    options = [one for one in feed.instruments() if one.name.endswith("-C") and one.name.startswith("BTC-")]
+    board = Board(options[:-1], rng)
+    publisher = MarkPublisher(board)
+    update = feed.snapshot()[0]
+    publisher.record(update)
+    slot = board.instruments()[-1]
+    board.listed[slot] = options[-1]
+    _, _, vols = decode(publisher.record(update))
+    vol_of = dict(vols.tolist())
+    assert vol_of[slot] == quoted(update)[options[-1].expiry_ns, options[-1].strike_e8]
+
+
 def test_expired_and_new_pairs_meet_the_listing_as_it_is(rng):
     feed = SimFeed(START_NS)
     board = Board(feed.instruments(), rng)
