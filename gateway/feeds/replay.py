@@ -143,9 +143,7 @@ class ReplayFeed:
         updates: list[MarkUpdate] = []
         for track in self._tracks:
             updates.extend(track.due(venue_time_ns, self._points_per_step, self._refresh_ns))
-        updates.sort(
-            key=lambda update: update.time_ns
-        )  # stable: underlyings keep their order within an instant
+        updates.sort(key=lambda update: update.time_ns)  # stable: underlyings keep their order
         return updates
 
     def venue_time_ns(self, elapsed_ns: int) -> int:

@@ -114,9 +114,7 @@ class SimFeed:
             for marks, points in zip(self._marks, told, strict=True)
             for number, price, shock in _conflated(points, self._points_per_step)
         ]
-        updates.sort(
-            key=lambda update: update.time_ns
-        )  # stable: underlyings keep their order within an instant
+        updates.sort(key=lambda update: update.time_ns)  # stable: underlyings keep their order
         return updates
 
     def _extend(self, now_ns: int, prices: Sequence[float]) -> None:
