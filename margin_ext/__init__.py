@@ -4,7 +4,14 @@ Every number is the same, bit for bit, on each instruction set and machine: no l
 """
 
 from margin_ext.kernels import instruction_set
-from margin_ext.portfolio import accounts_worst_loss, add_open_orders, add_row, sum_rows, worst_loss, worst_loss_with
+from margin_ext.portfolio import (
+    accounts_worst_loss,
+    add_open_orders,
+    add_row,
+    sum_rows,
+    worst_loss,
+    worst_loss_with,
+)
 from margin_ext.pricer import Greeks, greeks, price
 from margin_ext.risk_array import FutureRow, RiskRows, allocate_rows, reprice, reprice_future
 

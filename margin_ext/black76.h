@@ -1,9 +1,9 @@
 /* Template: Black-76 on vectors of lanes. Undiscounted, zero rate. Expects kernel_math.h.
  *
- * With x = ln(F/K), total width w = vol sqrt(T), a = |x| / w, d+ = a + w/2, d- = a - w/2, G = min(F, K) and the
- * Mills ratio Y: G phi(d-) = max(F, K) phi(d+) = F phi(d1), so one exponential serves a call, its put and the Greeks:
- *     out-of-the-money side = [d- < 0] G + G phi(d-) (sign(d-) Y(|d-|) - Y(d+)),
- * and the other side follows by parity.
+ * With x = ln(F/K), total width w = vol sqrt(T), a = |x| / w, d+ = a + w/2, d- = a - w/2, G = min(F, K) and
+ * the Mills ratio Y: G phi(d-) = max(F, K) phi(d+) = F phi(d1), so one exponential serves a call, its put and
+ * the Greeks: out-of-the-money side = [d- < 0] G + G phi(d-) (sign(d-) Y(|d-|) - Y(d+)), and the other side
+ * follows by parity.
  */
 typedef struct {
     VD d_minus, phi;                      /* d-, phi(d-) */
@@ -52,10 +52,11 @@ KERNEL_INLINE VD NAME(call_delta)(const NAME(black) *b, VD x, VD lesser, VD forw
 }
 
 /* Price and Greeks of LANES options. call: 1.0 or 0.0 per lane. Inputs are finite and not negative.
- *   delta N(d1), put N(d1) - 1; gamma phi(d1) / (F w); vega F phi(d1) sqrt(T); theta -F phi(d1) vol / (2 sqrt(T));
- *   rho: spot held, so that the rate moves the forward too: K T N(d2), put -K T N(-d2).
- * At w = 0 gamma is 0; theta is 0 at T = 0; delta at the money is 1/2 (the limits from w > 0 away from there). */
-KERNEL_INLINE void NAME(black76_lanes)(VD forward, VD strike, VD vol, VD years, VD root_years, VD call, VD *out) {
+ * Delta N(d1), put N(d1) - 1; gamma phi(d1) / (F w); vega F phi(d1) sqrt(T); theta
+ * -F phi(d1) vol / (2 sqrt(T)); rho with the spot held, so that the rate moves the forward too: K T N(d2),
+ * put -K T N(-d2). At w = 0 gamma is 0; theta is 0 at T = 0; delta at the money is then 1/2. */
+KERNEL_INLINE void NAME(black76_lanes)(VD forward, VD strike, VD vol, VD years, VD root_years, VD call,
+                                       VD *out) {
     VD x = NAME(log_ratio)(forward, strike);
     VD exact_width = vol * root_years;
     VD width = NAME(min)(NAME(max)(exact_width, NAME(splat)(WIDTH_MIN)), NAME(splat)(1e150));
@@ -86,7 +87,8 @@ KERNEL_INLINE void NAME(black76_lanes)(VD forward, VD strike, VD vol, VD years, 
 
 /* n options, arrays in, `out_arrays` (1: price only, 6: all) arrays out; the tail is padded. */
 static void NAME(black76_arrays)(int64_t n, const double *forward, const double *strike, const double *vol,
-                                 const double *years, const double *call, double *const *out, int out_arrays) {
+                                 const double *years, const double *call, double *const *out,
+                                 int out_arrays) {
     for (int64_t start = 0; start < n; start += LANES) {
         int64_t lanes = n - start < LANES ? n - start : LANES;
         double packed[6][LANES];

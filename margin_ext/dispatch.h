@@ -1,7 +1,8 @@
-/* The kernels for every instruction set of this machine's family, in one translation unit, and the choice between them.
+/* The kernels for every instruction set of this machine's family, in one translation unit, and the choice
+ * between them.
  *
- * The templates are included once per vector width; contraction is off and FMA never enabled, so all widths give the
- * same bits. Only margin_ext/kernels.pyx includes this file; other modules cimport from there.
+ * The templates are included once per vector width; contraction is off and FMA never enabled, so all widths
+ * give the same bits. Only margin_ext/kernels.pyx includes this file; other modules cimport from there.
  */
 #ifndef MARGRAVE_DISPATCH_H
 #define MARGRAVE_DISPATCH_H
@@ -37,15 +38,15 @@ typedef struct {
     const char *name;
     void (*reprice_chain)(const ChainInput *, const ChainOutput *);
     void (*future_row)(const FutureInput *, FutureOutput *);
-    void (*black76_arrays)(int64_t, const double *, const double *, const double *, const double *, const double *,
-                           double *const *, int);
+    void (*black76_arrays)(int64_t, const double *, const double *, const double *, const double *,
+                           const double *, double *const *, int);
     void (*row_axpy)(double *, const double *, double, int);
     double (*row_axpy_min)(double *, const double *, double, int);
     void (*rows_sum)(double *, const double *, const int32_t *, const double *, int64_t, int);
     void (*open_axpy)(double *, const double *, double, double, int);
     double (*worst_loss)(const double *, const double *, const double *, int);
-    double (*worst_loss_with)(const double *, const double *, const double *, double, double, double, const double *,
-                              int);
+    double (*worst_loss_with)(const double *, const double *, const double *, double, double, double,
+                              const double *, int);
     void (*accounts_worst_loss)(int64_t, const int64_t *, const int32_t *, const double *, const double *,
                                 const double *, int, double *);
 } KernelTable;
@@ -57,7 +58,8 @@ typedef struct {
 #define KERNEL_ISA avx512
 #define VECTOR_BYTES 64
 #if defined(__clang__)
-#pragma clang attribute push(__attribute__((target("avx512f,avx512dq,avx512vl,avx512bw"))), apply_to = function)
+#pragma clang attribute push(__attribute__((target("avx512f,avx512dq,avx512vl,avx512bw"))),                  \
+                             apply_to = function)
 #else
 #pragma GCC push_options
 #pragma GCC target("avx512f,avx512dq,avx512vl,avx512bw,prefer-vector-width=512")
@@ -97,7 +99,8 @@ typedef struct {
 
 static const KernelTable *kernel_table = &base_table;
 
-/* Picks the widest kernels this machine runs, or the one `wanted` names. Returns 0, or -1 if it cannot be had. */
+/* Picks the widest kernels this machine runs, or the one `wanted` names. Returns 0, or -1 if it cannot be
+ * had. */
 static int kernel_select(const char *wanted) {
     const KernelTable *found = &base_table;
     int any = wanted == NULL || wanted[0] == 0;
@@ -106,10 +109,8 @@ static int kernel_select(const char *wanted) {
     int has_avx2 = __builtin_cpu_supports("avx2");
     int has_avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq")
                      && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw");
-    if (has_avx512 && (any || strcmp(wanted, "avx512") == 0))
-        found = &avx512_table;
-    else if (has_avx2 && (any || strcmp(wanted, "avx2") == 0))
-        found = &avx2_table;
+    if (has_avx512 && (any || strcmp(wanted, "avx512") == 0)) found = &avx512_table;
+    else if (has_avx2 && (any || strcmp(wanted, "avx2") == 0)) found = &avx2_table;
 #endif
     if (!any && strcmp(wanted, found->name) != 0) return -1;
     kernel_table = found;
@@ -119,20 +120,23 @@ static int kernel_select(const char *wanted) {
 static inline int is_positive(double x) { return x > 0.0 && x < __builtin_inf(); }
 static inline int is_not_negative(double x) { return x >= 0.0 && x < __builtin_inf(); }
 
-static int32_t columns_fault(int32_t count, const double *spot_multiplier, const double *weight) {
+static int32_t columns_fault(int32_t count, const double *spot_multiplier, const double *weight,
+                             const double *coin_factor) {
     if (count <= 0 || count > MARGRAVE_MAX_SCENARIOS || count % 8) return KERNEL_BAD_COUNT;
     for (int32_t j = 0; j < count; j++) {
         if (!is_positive(spot_multiplier[j])) return KERNEL_BAD_FORWARD;
         if (weight && !is_not_negative(weight[j])) return KERNEL_BAD_WEIGHT;
+        if (coin_factor && !is_not_negative(coin_factor[j])) return KERNEL_BAD_WEIGHT;
     }
     return KERNEL_OK;
 }
 
 static int32_t chain_fault(const ChainInput *in) {
     if (in->pair_count < 0 || in->expiry_count < 0) return KERNEL_BAD_COUNT;
-    int32_t fault = columns_fault(in->scenario_count, in->spot_multiplier, in->weight);
+    int32_t fault = columns_fault(in->scenario_count, in->spot_multiplier, in->weight, in->coin_factor);
     if (fault) return fault;
-    if (!is_positive(in->lot_coin) || (in->inverse && !is_positive(in->index_price))) return KERNEL_BAD_FORWARD;
+    if (!is_positive(in->lot_coin) || (in->inverse && !is_positive(in->index_price)))
+        return KERNEL_BAD_FORWARD;
     for (int32_t e = 0; e < in->expiry_count; e++) {
         if (!is_positive(in->forward[e])) return KERNEL_BAD_FORWARD;
         if (!is_not_negative(in->years[e])) return KERNEL_BAD_YEARS;
@@ -150,10 +154,11 @@ static int32_t chain_fault(const ChainInput *in) {
 }
 
 static int32_t future_fault(const FutureInput *in) {
-    int32_t fault = columns_fault(in->scenario_count, in->spot_multiplier, in->weight);
+    int32_t fault = columns_fault(in->scenario_count, in->spot_multiplier, in->weight, in->coin_factor);
     if (fault) return fault;
     if (in->clamp_mode != 0 && in->clamp_mode != 1) return KERNEL_BAD_COUNT;
-    if (!is_positive(in->forward) || !is_positive(in->inverse ? in->lot_usd : in->lot_coin)) return KERNEL_BAD_FORWARD;
+    if (!is_positive(in->forward) || !is_positive(in->inverse ? in->lot_usd : in->lot_coin))
+        return KERNEL_BAD_FORWARD;
     if (in->inverse && !is_positive(in->index_price)) return KERNEL_BAD_FORWARD;
     for (int32_t j = 0; in->future_move_clamp && j < in->scenario_count; j++)
         if (!(in->future_move_clamp[j] >= 0.0 && in->future_move_clamp[j] < 1.0)) return KERNEL_BAD_WEIGHT;
@@ -173,10 +178,13 @@ static int32_t checked_future_row(const FutureInput *in, FutureOutput *out) {
 }
 
 /* All NaN where an input is negative or not finite. */
-static void scalar_black76(double forward, double strike, double vol, double years, int is_call, Greeks *greeks) {
+static void scalar_black76(double forward, double strike, double vol, double years, int is_call,
+                           Greeks *greeks) {
     double call = is_call ? 1.0 : 0.0, nan = __builtin_nan("");
-    double *out[6] = {&greeks->price, &greeks->delta, &greeks->gamma, &greeks->vega, &greeks->theta, &greeks->rho};
-    if (is_not_negative(forward) && is_not_negative(strike) && is_not_negative(vol) && is_not_negative(years)) {
+    double *out[6] = {&greeks->price, &greeks->delta, &greeks->gamma,
+                      &greeks->vega,  &greeks->theta, &greeks->rho};
+    if (is_not_negative(forward) && is_not_negative(strike) && is_not_negative(vol)
+        && is_not_negative(years)) {
         base_black76_arrays(1, &forward, &strike, &vol, &years, &call, out, 6);
         return;
     }

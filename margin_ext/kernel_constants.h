@@ -2,17 +2,18 @@
 #ifndef MARGRAVE_KERNEL_CONSTANTS_H
 #define MARGRAVE_KERNEL_CONSTANTS_H
 
-#define ROUND_SHIFTER 6755399441055744.0          /* 1.5 * 2^52: adding it leaves the nearest integer in the low bits */
-#define ROUND_SHIFTER_BITS 0x4338000000000000LL   /* its bit pattern */
-#define SQRT_HALF_BITS 0x3fe6a09e667f3bcdULL      /* sqrt(1/2) */
+#define ROUND_SHIFTER                                                                                        \
+    6755399441055744.0 /* 1.5 * 2^52: adding it leaves the nearest integer in the low bits */
+#define ROUND_SHIFTER_BITS 0x4338000000000000LL /* its bit pattern */
+#define SQRT_HALF_BITS 0x3fe6a09e667f3bcdULL    /* sqrt(1/2) */
 #define LOG2_E 0x1.71547652b82fep+0
-#define LN2_HIGH 0x1.62e42fefa3800p-1             /* k * LN2_HIGH is exact for |k| < 2^11 */
+#define LN2_HIGH 0x1.62e42fefa3800p-1 /* k * LN2_HIGH is exact for |k| < 2^11 */
 #define LN2_LOW 0x1.ef35793c76730p-45
 
-#define COIN_ROW_SCALE 1e10                       /* coin rows: 1e-10 coin */
-#define USD_ROW_SCALE 1e4                         /* USD rows: 1e-4 USD */
-#define WIDTH_MIN 1e-100                          /* stands for zero total vol; no product with it overflows */
-#define MILLS_Z_MAX 37.0                          /* phi(37) < 1e-297 */
+#define COIN_ROW_SCALE 1e10 /* coin rows: 1e-10 coin */
+#define USD_ROW_SCALE 1e4   /* USD rows: 1e-4 USD */
+#define WIDTH_MIN 1e-100    /* stands for zero total vol; no product with it overflows */
+#define MILLS_Z_MAX 37.0    /* phi(37) < 1e-297 */
 
 /* (e^r - 1 - r) / r^2 on |r| <= ln(2)/2, degree 9 */
 #define EXP_C0 0x1.0000000000001p-1
@@ -26,7 +27,8 @@
 #define EXP_C8 0x1.2891844e5afd4p-22
 #define EXP_C9 0x1.aeae17620d3d2p-26
 
-/* 2^r / sqrt(2 pi) on |r| <= 1/2, degree 10: the normal density is phi(z) = 2^(DENSITY_RATE z^2) / sqrt(2 pi) */
+/* 2^r / sqrt(2 pi) on |r| <= 1/2, degree 10: the normal density is phi(z) = 2^(DENSITY_RATE z^2) / sqrt(2 pi)
+ */
 #define DENSITY_RATE -0x1.71547652b82fep-1
 #define DENSITY_C0 0x1.9884533d43651p-2
 #define DENSITY_C1 0x1.1b298eb9c6d8ep-2

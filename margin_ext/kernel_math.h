@@ -22,7 +22,8 @@ KERNEL_INLINE VD NAME(splat)(double x) { return x - (VD){0}; }
 KERNEL_INLINE VD NAME(min)(VD a, VD b) { return (VD)_mm512_min_pd((__m512d)a, (__m512d)b); }
 KERNEL_INLINE VD NAME(max)(VD a, VD b) { return (VD)_mm512_max_pd((__m512d)a, (__m512d)b); }
 KERNEL_INLINE VD NAME(where_negative)(VD x, VD a) {
-    return (VD)_mm512_maskz_mov_pd(_mm512_cmp_pd_mask((__m512d)x, _mm512_setzero_pd(), _CMP_LT_OQ), (__m512d)a);
+    return (VD)_mm512_maskz_mov_pd(_mm512_cmp_pd_mask((__m512d)x, _mm512_setzero_pd(), _CMP_LT_OQ),
+                                   (__m512d)a);
 }
 #else
 #if VECTOR_BYTES == 32
@@ -73,8 +74,8 @@ KERNEL_INLINE double NAME(least_lane)(VD x) {
 }
 #endif
 
-/* The coefficients of the inner loop, one whole vector each, behind a pointer the compiler cannot see through: it
- * would otherwise load and spill them all again for every pair. */
+/* The coefficients of the inner loop, one whole vector each, behind a pointer the compiler cannot see
+ * through: it would otherwise load and spill them all again for every pair. */
 #if VECTOR_BYTES == 64
 #define LANES_OF(c) {c, c, c, c, c, c, c, c}
 #elif VECTOR_BYTES == 32
@@ -86,23 +87,23 @@ typedef struct {
     VD c[11], p[9], q[10], density_rate;
 } NAME(fits);
 static const NAME(fits) NAME(fit_table) = {
-    {LANES_OF(DENSITY_C0), LANES_OF(DENSITY_C1), LANES_OF(DENSITY_C2), LANES_OF(DENSITY_C3), LANES_OF(DENSITY_C4),
-     LANES_OF(DENSITY_C5), LANES_OF(DENSITY_C6), LANES_OF(DENSITY_C7), LANES_OF(DENSITY_C8), LANES_OF(DENSITY_C9),
-     LANES_OF(DENSITY_C10)},
+    {LANES_OF(DENSITY_C0), LANES_OF(DENSITY_C1), LANES_OF(DENSITY_C2), LANES_OF(DENSITY_C3),
+     LANES_OF(DENSITY_C4), LANES_OF(DENSITY_C5), LANES_OF(DENSITY_C6), LANES_OF(DENSITY_C7),
+     LANES_OF(DENSITY_C8), LANES_OF(DENSITY_C9), LANES_OF(DENSITY_C10)},
     {LANES_OF(MILLS_P0), LANES_OF(MILLS_P1), LANES_OF(MILLS_P2), LANES_OF(MILLS_P3), LANES_OF(MILLS_P4),
      LANES_OF(MILLS_P5), LANES_OF(MILLS_P6), LANES_OF(MILLS_P7), LANES_OF(MILLS_P8)},
     {LANES_OF(1.0), LANES_OF(MILLS_Q1), LANES_OF(MILLS_Q2), LANES_OF(MILLS_Q3), LANES_OF(MILLS_Q4),
      LANES_OF(MILLS_Q5), LANES_OF(MILLS_Q6), LANES_OF(MILLS_Q7), LANES_OF(MILLS_Q8), LANES_OF(MILLS_Q9)},
     LANES_OF(DENSITY_RATE),
 };
-KERNEL_INLINE const NAME(fits) *NAME(opaque_fits)(void) {
+KERNEL_INLINE const NAME(fits) * NAME(opaque_fits)(void) {
     const NAME(fits) *fits = &NAME(fit_table);
     __asm__("" : "+r"(fits));
     return fits;
 }
 
-/* phi(z) from z^2, |z| <= MILLS_Z_MAX: 2^(k + r) with r in [-1/2, 1/2] exact, one near-minimax polynomial of degree
- * 10 (2e-16 relative before rounding), summed as a tree (Estrin) for short dependency chains. */
+/* phi(z) from z^2, |z| <= MILLS_Z_MAX: 2^(k + r) with r in [-1/2, 1/2] exact, one near-minimax polynomial of
+ * degree 10 (2e-16 relative before rounding), summed as a tree (Estrin) for short dependency chains. */
 KERNEL_INLINE VD NAME(density)(const NAME(fits) *fits, VD z_squared) {
     const VD *c = fits->c;
     VD t = z_squared * fits->density_rate, shifted = t + ROUND_SHIFTER;
@@ -115,8 +116,8 @@ KERNEL_INLINE VD NAME(density)(const NAME(fits) *fits, VD z_squared) {
     return (VD)((VU)mantissa + ((VU)shifted << 52));
 }
 
-/* k ln 2 + ln(1 + f) for 1 + f in [sqrt(1/2), sqrt 2): with s = f / (2 + f), ln(1 + f) = f - s (f - s^2 q(s^2)),
- * q near-minimax of degree 7. */
+/* k ln 2 + ln(1 + f) for 1 + f in [sqrt(1/2), sqrt 2): with s = f / (2 + f), ln(1 + f) = f - s (f - s^2
+ * q(s^2)), q near-minimax of degree 7. */
 KERNEL_INLINE VD NAME(log_parts)(VD k, VD f) {
     VD s = f / (2.0 + f), t = s * s;
     VD q = LOG_C7 * t + LOG_C6;
@@ -140,8 +141,8 @@ KERNEL_INLINE VD NAME(log)(VD x) {
     return NAME(log_parts)(NAME(from_int)(exponent), NAME(fraction)(x, exponent));
 }
 
-/* ln(a/b), the ratio clamped to normal numbers (0/0 counts as the least). Near a = b the difference a - b is exact
- * where the rounded ratio is not, and a short-dated option at the money needs every bit of it. */
+/* ln(a/b), the ratio clamped to normal numbers (0/0 counts as the least). Near a = b the difference a - b is
+ * exact where the rounded ratio is not, and a short-dated option at the money needs every bit of it. */
 KERNEL_INLINE VD NAME(log_ratio)(VD a, VD b) {
     VD ratio = NAME(min)(NAME(max)(a / b, NAME(splat)(1e-300)), NAME(splat)(1e300));
     VL exponent = NAME(exponent)(ratio), near = (VL)(exponent == 0);

@@ -1,4 +1,5 @@
-/* All templates for one instruction set, and its table. Expects KERNEL_ISA and VECTOR_BYTES; see dispatch.h. */
+/* All templates for one instruction set, and its table. Expects KERNEL_ISA and VECTOR_BYTES; see dispatch.h.
+ */
 #include "kernel_math.h"
 #include "black76.h"
 #include "risk_rows.h"

@@ -13,66 +13,66 @@
 /* Answers of the repricing calls; nothing is written unless the answer is KERNEL_OK. */
 enum {
     KERNEL_OK = 0,
-    KERNEL_BAD_COUNT = 1,    /* a count out of range, or scenario_count no multiple of 8 up to 64 */
-    KERNEL_BAD_EXPIRY = 2,   /* expiry_of_pair outside [0, expiry_count) */
-    KERNEL_BAD_STRIKE = 3,   /* strike not finite and positive */
-    KERNEL_BAD_VOL = 4,      /* vol, vol multiplier or vol floor negative or not finite */
-    KERNEL_BAD_FORWARD = 5,  /* forward, spot multiplier, index or lot not finite and positive */
-    KERNEL_BAD_YEARS = 6,    /* time to expiry negative or not finite */
-    KERNEL_BAD_WEIGHT = 7    /* weight or move clamp negative or not finite */
+    KERNEL_BAD_COUNT = 1,   /* a count out of range, or scenario_count no multiple of 8 up to 64 */
+    KERNEL_BAD_EXPIRY = 2,  /* expiry_of_pair outside [0, expiry_count) */
+    KERNEL_BAD_STRIKE = 3,  /* strike not finite and positive */
+    KERNEL_BAD_VOL = 4,     /* vol, vol multiplier or vol floor negative or not finite */
+    KERNEL_BAD_FORWARD = 5, /* forward, spot multiplier, index or lot not finite and positive */
+    KERNEL_BAD_YEARS = 6,   /* time to expiry negative or not finite */
+    KERNEL_BAD_WEIGHT = 7   /* weight, coin factor or move clamp negative or not finite */
 };
 
 /* One (underlying, settlement) chain of P (strike, expiry) pairs over E expiries. */
 typedef struct {
-    int32_t pair_count;               /* P */
-    int32_t expiry_count;             /* E */
-    int32_t scenario_count;           /* S */
-    int32_t inverse;                  /* 1: coin-settled, value per coin = price / forward; 0: value in USD */
-    const int32_t *expiry_of_pair;    /* [P]; grouped by expiry is fastest, any order is right */
-    const double *strike;             /* [P] USD */
-    const double *vol;                /* [P] fraction, per sqrt(year) */
-    const double *forward;            /* [E] USD */
-    const double *years;              /* [E] ACT/365, >= 0 */
-    const double *spot_multiplier;    /* [S] 1 + m_j; forwards move by the same factor */
-    const double *vol_multiplier;     /* [E * S] */
-    const double *vol_floor;          /* [S] least shocked vol, 0 for none; NULL: none at all */
-    const double *weight;             /* [S] scales the P&L of a column; NULL: all 1 */
-    const double *coin_factor;        /* [S] further weight of coin rows alone; NULL: all 1 */
-    double index_price;               /* USD per coin now */
-    double lot_coin;                  /* coins per lot */
-    const int32_t *call_row;          /* [P] destination row, -1 where the call is not listed */
-    const int32_t *put_row;           /* [P] destination row, -1 where the put is not listed */
+    int32_t pair_count;            /* P */
+    int32_t expiry_count;          /* E */
+    int32_t scenario_count;        /* S */
+    int32_t inverse;               /* 1: coin-settled, value per coin = price / forward; 0: value in USD */
+    const int32_t *expiry_of_pair; /* [P]; grouped by expiry is fastest, any order is right */
+    const double *strike;          /* [P] USD */
+    const double *vol;             /* [P] fraction, per sqrt(year) */
+    const double *forward;         /* [E] USD */
+    const double *years;           /* [E] ACT/365, >= 0 */
+    const double *spot_multiplier; /* [S] 1 + m_j; forwards move by the same factor */
+    const double *vol_multiplier;  /* [E * S] */
+    const double *vol_floor;       /* [S] least shocked vol, 0 for none; NULL: none at all */
+    const double *weight;          /* [S] scales the P&L of a column; NULL: all 1 */
+    const double *coin_factor;     /* [S] further weight of coin rows alone; NULL: all 1 */
+    double index_price;            /* USD per coin now */
+    double lot_coin;               /* coins per lot */
+    const int32_t *call_row;       /* [P] destination row, -1 where the call is not listed */
+    const int32_t *put_row;        /* [P] destination row, -1 where the put is not listed */
 } ChainInput;
 
 /* All arrays are indexed by destination row. row_max must stay below 2^51 for the rows to be exact. */
 typedef struct {
-    double *rows_coin;  /* [row * S] 1e-10 coin per lot; not written for linear chains, may be NULL */
-    double *rows_usd;   /* [row * S] 1e-4 USD per lot */
-    double *mark;       /* [row] price / forward (inverse, coin) or price (linear, USD), per coin of notional */
-    double *delta;      /* [row] Black-76 forward delta of the USD price: N(d1), put N(d1) - 1 */
-    double *row_max;    /* [row] largest |entry| over both row arrays */
+    double *rows_coin; /* [row * S] 1e-10 coin per lot; not written for linear chains, may be NULL */
+    double *rows_usd;  /* [row * S] 1e-4 USD per lot */
+    double *mark;    /* [row] price / forward (inverse, coin) or price (linear, USD), per coin of notional */
+    double *delta;   /* [row] Black-76 forward delta of the USD price: N(d1), put N(d1) - 1 */
+    double *row_max; /* [row] largest |entry| over both row arrays */
 } ChainOutput;
 
 /* One future or perpetual. */
 typedef struct {
-    int32_t scenario_count;           /* S */
-    int32_t inverse;                  /* 1: a USD amount settled in coin; 0: a coin amount settled in USD */
-    int32_t clamp_mode;               /* 0: none; 1: |m_j| <= future_move_clamp[j], gains and losses alike */
-    double forward;                   /* USD */
-    double index_price;               /* USD per coin now */
-    double lot_usd;                   /* USD per lot (inverse) */
-    double lot_coin;                  /* coins per lot (linear) */
-    const double *spot_multiplier;    /* [S] 1 + m_j */
-    const double *weight;             /* [S]; NULL: all 1 */
-    const double *coin_factor;        /* [S] further weight of the coin row alone; NULL: all 1 */
-    const double *future_move_clamp;  /* [S] largest |m_j| of an extended column, 0 for none; NULL: none */
+    int32_t scenario_count;          /* S */
+    int32_t inverse;                 /* 1: a USD amount settled in coin; 0: a coin amount settled in USD */
+    int32_t clamp_mode;              /* 0: none; 1: |m_j| <= future_move_clamp[j], gains and losses alike */
+    double forward;                  /* USD */
+    double index_price;              /* USD per coin now */
+    double lot_usd;                  /* USD per lot (inverse) */
+    double lot_coin;                 /* coins per lot (linear) */
+    const double *spot_multiplier;   /* [S] 1 + m_j */
+    const double *weight;            /* [S]; NULL: all 1 */
+    const double *coin_factor;       /* [S] further weight of the coin row alone; NULL: all 1 */
+    const double *future_move_clamp; /* [S] largest |m_j| of an extended column, 0 for none; NULL: none */
 } FutureInput;
 
 typedef struct {
-    double *row_coin;   /* [S] 1e-10 coin per lot; not written for linear contracts, may be NULL */
-    double *row_usd;    /* [S] 1e-4 USD per lot */
-    double delta_coin;  /* coin per lot: lot_usd / forward (inverse) or lot_coin (linear) */
-    double row_max;     /* largest |entry| over both rows */
+    double *row_coin;  /* [S] 1e-10 coin per lot; not written for linear contracts, may be NULL */
+    double *row_usd;   /* [S] 1e-4 USD per lot */
+    double delta_coin; /* coin per lot: lot_usd / forward (inverse) or lot_coin (linear) */
+    double row_max;    /* largest |entry| over both rows */
 } FutureOutput;
 
 /* Black-76, undiscounted, at zero rate. Per unit of forward, vol (fraction) and year. */

@@ -1,6 +1,8 @@
 """The numeric kernels for other compiled modules: `from margin_ext.kernels cimport reprice_chain, ...`.
 
-Rows hold scenario_count (a multiple of 8, at most 64) integer-valued doubles. Structures and units: kernel_types.h.
+Rows hold scenario_count (a multiple of 8,
+                          at most 64) integer-valued doubles. Structures and units:
+kernel_types.h.
 """
 
 from libc.stdint cimport int32_t, int64_t
@@ -77,9 +79,11 @@ cdef int32_t future_row(const FutureInput* in_, FutureOutput* out_) noexcept nog
 
 # Black-76: one option (all NaN on a negative or non-finite input), or arrays of valid inputs
 # (is_call 1.0 or 0.0; out_count 1: prices only, 6: price, delta, gamma, vega, theta, rho).
-cdef void black76(double forward, double strike, double vol, double years, bint is_call, Greeks* out_) noexcept nogil
+cdef void black76(double forward, double strike, double vol, double years, bint is_call,
+                  Greeks* out_) noexcept nogil
 cdef void black76_arrays(int64_t n, const double* forward, const double* strike, const double* vol,
-                         const double* years, const double* is_call, double** out_, int out_count) noexcept nogil
+                         const double* years, const double* is_call, double** out_,
+                         int out_count) noexcept nogil
 
 # Scenario vectors. v: positions, o: open orders (<= 0), dampener >= 0; o and dampener may be NULL.
 # v += lots * row; the second also answers min(v).
@@ -89,17 +93,19 @@ cdef double row_axpy_min(double* v, const double* row, double lots, int scenario
 cdef void rows_sum(double* v, const double* rows, const int32_t* row_index, const double* lots, int64_t n,
                    int scenario_count) noexcept nogil
 # o += buy_lots * min(0, row) + sell_lots * min(0, -row)
-cdef void open_axpy(double* o, const double* row, double buy_lots, double sell_lots, int scenario_count) noexcept nogil
+cdef void open_axpy(double* o, const double* row, double buy_lots, double sell_lots,
+                    int scenario_count) noexcept nogil
 # max(0, max_j(loss_j - min(max(loss_j, 0), dampener_j))), loss_j = -(v_j + o_j)
-cdef double worst_loss(const double* v, const double* o, const double* dampener, int scenario_count) noexcept nogil
-# the same as if row_axpy(v, position_lots) and open_axpy(o, buy_lots, sell_lots) had been applied; writes nothing
+cdef double worst_loss(const double* v, const double* o, const double* dampener,
+                       int scenario_count) noexcept nogil
+# the same as if row_axpy(v, position_lots) and open_axpy(o, buy_lots, sell_lots) had been applied; no write
 cdef double worst_loss_with(const double* v, const double* o, const double* row, double position_lots,
                             double buy_lots, double sell_lots, const double* dampener,
                             int scenario_count) noexcept nogil
 # out[a] = worst loss of the positions [start[a], start[a + 1])
 cdef void accounts_worst_loss(int64_t account_count, const int64_t* start, const int32_t* row_index,
-                              const double* lots, const double* rows, const double* dampener, int scenario_count,
-                              double* out_) noexcept nogil
+                              const double* lots, const double* rows, const double* dampener,
+                              int scenario_count, double* out_) noexcept nogil
 
 # Elementary functions without libm: the same bits on every machine.
 cdef double k_exp(double x) noexcept nogil

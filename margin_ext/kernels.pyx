@@ -8,7 +8,8 @@ import os
 cdef extern from "margin_ext/dispatch.h" nogil:
     ctypedef struct KernelTable:
         const char* name
-        void (*black76_arrays)(int64_t, const double*, const double*, const double*, const double*, const double*,
+        void (*black76_arrays)(int64_t, const double*, const double*, const double*, const double*,
+                               const double*,
                                double**, int) noexcept nogil
         void (*row_axpy)(double*, const double*, double, int) noexcept nogil
         double (*row_axpy_min)(double*, const double*, double, int) noexcept nogil
@@ -24,7 +25,8 @@ cdef extern from "margin_ext/dispatch.h" nogil:
     int kernel_select(const char* wanted) noexcept
     int32_t checked_reprice_chain(const ChainInput* in_, const ChainOutput* out_) noexcept
     int32_t checked_future_row(const FutureInput* in_, FutureOutput* out_) noexcept
-    void scalar_black76(double forward, double strike, double vol, double years, int is_call, Greeks* out_) noexcept
+    void scalar_black76(double forward, double strike, double vol, double years, int is_call,
+                        Greeks* out_) noexcept
     double scalar_exp(double x) noexcept
     double scalar_log(double x) noexcept
     double scalar_pow(double x, double y) noexcept
@@ -39,12 +41,14 @@ cdef int32_t future_row(const FutureInput* in_, FutureOutput* out_) noexcept nog
     return checked_future_row(in_, out_)
 
 
-cdef void black76(double forward, double strike, double vol, double years, bint is_call, Greeks* out_) noexcept nogil:
+cdef void black76(double forward, double strike, double vol, double years, bint is_call,
+                  Greeks* out_) noexcept nogil:
     scalar_black76(forward, strike, vol, years, is_call, out_)
 
 
 cdef void black76_arrays(int64_t n, const double* forward, const double* strike, const double* vol,
-                         const double* years, const double* is_call, double** out_, int out_count) noexcept nogil:
+                         const double* years, const double* is_call, double** out_,
+                         int out_count) noexcept nogil:
     kernel_table.black76_arrays(n, forward, strike, vol, years, is_call, out_, out_count)
 
 
@@ -61,24 +65,28 @@ cdef void rows_sum(double* v, const double* rows, const int32_t* row_index, cons
     kernel_table.rows_sum(v, rows, row_index, lots, n, scenario_count)
 
 
-cdef void open_axpy(double* o, const double* row, double buy_lots, double sell_lots, int scenario_count) noexcept nogil:
+cdef void open_axpy(double* o, const double* row, double buy_lots, double sell_lots,
+                    int scenario_count) noexcept nogil:
     kernel_table.open_axpy(o, row, buy_lots, sell_lots, scenario_count)
 
 
-cdef double worst_loss(const double* v, const double* o, const double* dampener, int scenario_count) noexcept nogil:
+cdef double worst_loss(const double* v, const double* o, const double* dampener,
+                       int scenario_count) noexcept nogil:
     return kernel_table.worst_loss(v, o, dampener, scenario_count)
 
 
 cdef double worst_loss_with(const double* v, const double* o, const double* row, double position_lots,
                             double buy_lots, double sell_lots, const double* dampener,
                             int scenario_count) noexcept nogil:
-    return kernel_table.worst_loss_with(v, o, row, position_lots, buy_lots, sell_lots, dampener, scenario_count)
+    return kernel_table.worst_loss_with(v, o, row, position_lots, buy_lots, sell_lots, dampener,
+                                        scenario_count)
 
 
 cdef void accounts_worst_loss(int64_t account_count, const int64_t* start, const int32_t* row_index,
-                              const double* lots, const double* rows, const double* dampener, int scenario_count,
-                              double* out_) noexcept nogil:
-    kernel_table.accounts_worst_loss(account_count, start, row_index, lots, rows, dampener, scenario_count, out_)
+                              const double* lots, const double* rows, const double* dampener,
+                              int scenario_count, double* out_) noexcept nogil:
+    kernel_table.accounts_worst_loss(account_count, start, row_index, lots, rows, dampener, scenario_count,
+                                     out_)
 
 
 cdef double k_exp(double x) noexcept nogil:

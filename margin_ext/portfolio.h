@@ -1,5 +1,5 @@
-/* Template: sums and worst cases of risk rows. Every number is an integer-valued double below 2^53, so each sum is
- * exact and the order of additions cannot matter. S is a multiple of 8. Expects kernel_math.h.
+/* Template: sums and worst cases of risk rows. Every number is an integer-valued double below 2^53, so each
+ * sum is exact and the order of additions cannot matter. S is a multiple of 8. Expects kernel_math.h.
  */
 static void NAME(row_axpy)(double *v, const double *row, double lots, int count) {
     for (int j = 0; j < count; j += LANES) NAME(store)(v + j, NAME(load)(v + j) + lots * NAME(load)(row + j));
@@ -39,24 +39,25 @@ static double NAME(row_axpy_min)(double *v, const double *row, double lots, int 
 #define ADD_ROW(i) sum##i += NAME(load)(row + i * LANES) * amount;
 #define STORE_SUM(i) NAME(store)(v + i * LANES, sum##i);
 
-#define SUM_BLOCK(title, EACH)                                                                              \
-    KERNEL_INLINE void NAME(title)(double *v, const double *rows, const int32_t *row_index, const double *lots, \
-                                   int64_t n, int64_t stride) {                                             \
-        EACH(DECLARE_SUM)                                                                                   \
-        for (int64_t i = 0; i < n; i++) {                                                                   \
-            const double *row = rows + row_index[i] * stride;                                               \
-            VD amount = NAME(splat)(lots[i]);                                                               \
-            EACH(ADD_ROW)                                                                                   \
-        }                                                                                                   \
-        EACH(STORE_SUM)                                                                                     \
+#define SUM_BLOCK(title, EACH)                                                                               \
+    KERNEL_INLINE void NAME(title)(double *v, const double *rows, const int32_t *row_index,                  \
+                                   const double *lots, int64_t n, int64_t stride) {                          \
+        EACH(DECLARE_SUM)                                                                                    \
+        for (int64_t i = 0; i < n; i++) {                                                                    \
+            const double *row = rows + row_index[i] * stride;                                                \
+            VD amount = NAME(splat)(lots[i]);                                                                \
+            EACH(ADD_ROW)                                                                                    \
+        }                                                                                                    \
+        EACH(STORE_SUM)                                                                                      \
     }
 SUM_BLOCK(sum_wide, EACH_WIDE)
 SUM_BLOCK(sum_narrow, EACH_NARROW)
 
-static void NAME(rows_sum)(double *v, const double *rows, const int32_t *row_index, const double *lots, int64_t n,
-                           int count) {
+static void NAME(rows_sum)(double *v, const double *rows, const int32_t *row_index, const double *lots,
+                           int64_t n, int count) {
     int j = 0;
-    for (; j + WIDE_COLUMNS <= count; j += WIDE_COLUMNS) NAME(sum_wide)(v + j, rows + j, row_index, lots, n, count);
+    for (; j + WIDE_COLUMNS <= count; j += WIDE_COLUMNS)
+        NAME(sum_wide)(v + j, rows + j, row_index, lots, n, count);
     for (; j < count; j += 8) NAME(sum_narrow)(v + j, rows + j, row_index, lots, n, count);
 }
 
@@ -69,7 +70,8 @@ static void NAME(open_axpy)(double *o, const double *row, double buy_lots, doubl
     }
 }
 
-/* loss - min(max(loss, 0), dampener) is loss - dampener where that is positive; the outer max with 0 does the rest. */
+/* loss - min(max(loss, 0), dampener) is loss - dampener where that is positive; the outer max with 0 does the
+ * rest. */
 static double NAME(worst_loss)(const double *v, const double *o, const double *dampener, int count) {
     VD zero = NAME(splat)(0.0), worst = zero;
     for (int j = 0; j < count; j += LANES) {
@@ -94,10 +96,11 @@ static double NAME(worst_loss_with)(const double *v, const double *o, const doub
     return NAME(largest_lane)(worst) + 0.0;
 }
 
-/* Worst loss of every account from its positions alone: account a holds positions [start[a], start[a + 1]). */
+/* Worst loss of every account from its positions alone: account a holds positions [start[a], start[a + 1]).
+ */
 static void NAME(accounts_worst_loss)(int64_t accounts, const int64_t *start, const int32_t *row_index,
-                                      const double *lots, const double *rows, const double *dampener, int count,
-                                      double *out) {
+                                      const double *lots, const double *rows, const double *dampener,
+                                      int count, double *out) {
     KERNEL_ALIGNED double v[MARGRAVE_MAX_SCENARIOS];
     for (int64_t a = 0; a < accounts; a++) {
         NAME(rows_sum)(v, rows, row_index + start[a], lots + start[a], start[a + 1] - start[a], count);

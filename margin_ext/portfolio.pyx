@@ -28,7 +28,7 @@ def add_row(double[::1] v, const double[::1] row, double lots) -> float:
 
 
 def add_open_orders(double[::1] o, const double[::1] row, double buy_lots, double sell_lots):
-    """o += buy_lots * min(0, row) + sell_lots * min(0, -row) in place: the worst subset of fills, column by column."""
+    """o += buy_lots * min(0, row) + sell_lots * min(0, -row) in place: the worst fills of each column."""
     kernels.open_axpy(&o[0], &row[0], buy_lots, sell_lots, _same_count(o, row))
 
 
@@ -49,12 +49,13 @@ def worst_loss_with(const double[::1] v, o, const double[::1] row, double positi
     cdef int count = _same_count(v, row)
     _same_count(v, open_orders)
     _same_count(v, damped)
-    return kernels.worst_loss_with(&v[0], _start(open_orders, o is None), &row[0], position_lots, buy_lots, sell_lots,
+    return kernels.worst_loss_with(&v[0], _start(open_orders, o is None), &row[0], position_lots, buy_lots,
+                                   sell_lots,
                                    _start(damped, dampener is None), count)
 
 
 def accounts_worst_loss(rows, start, row_index, lots, dampener=None):
-    """Worst loss [A] of every account; account a holds positions start[a]:start[a + 1] of row_index and lots."""
+    """Worst loss [A] of every account; account a holds positions start[a]:start[a + 1]."""
     cdef const double[:, ::1] table = _rows(rows)
     cdef const int64_t[::1] first = np.ascontiguousarray(start, dtype=np.int64)
     cdef const int32_t[::1] index = _index(row_index, table.shape[0])
@@ -70,7 +71,8 @@ def accounts_worst_loss(rows, start, row_index, lots, dampener=None):
     cdef double[::1] out = losses
     if accounts and index.shape[0]:
         with nogil:
-            kernels.accounts_worst_loss(accounts, &first[0], &index[0], &amount[0], &table[0, 0], &damped[0], count,
+            kernels.accounts_worst_loss(accounts, &first[0], &index[0], &amount[0], &table[0, 0],
+                                        &damped[0], count,
                                         &out[0])
     return losses
 

@@ -33,8 +33,8 @@ def price(forward, strike, vol, years, is_call=True):
 def greeks(forward, strike, vol, years, is_call=True) -> Greeks:
     """Black-76 price, delta, gamma, vega, theta and rho; arguments as for `price`.
 
-    delta and gamma are taken in the forward; vega per 1.00 of vol; theta per year; rho per 1.00 of rate at rate zero
-    with the spot held, so that the rate moves the forward: K T N(d2) for a call, -K T N(-d2) for a put.
+    delta and gamma are taken in the forward; vega per 1.00 of vol; theta per year; rho per 1.00 of
+    rate at rate zero, the spot held, so that the rate moves the forward: K T N(d2), put -K T N(-d2).
     Limits: gamma is 0 at zero vol or time, theta is 0 at zero time, delta at the money is then 1/2.
     """
     return Greeks(*_evaluate(forward, strike, vol, years, is_call, 6))

@@ -44,6 +44,7 @@ def reprice(
     inverse: bool,
     vol_floor: ArrayLike | None = None,
     weight: ArrayLike | None = None,
+    coin_factor: ArrayLike | None = None,
     call_row: ArrayLike | None = None,
     put_row: ArrayLike | None = None,
     out: RiskRows | None = None,
@@ -59,6 +60,7 @@ def reprice_future(
     lot_usd: float = 0.0,
     lot_coin: float = 0.0,
     weight: ArrayLike | None = None,
+    coin_factor: ArrayLike | None = None,
     future_move_clamp: ArrayLike | None = None,
 ) -> FutureRow:
     """Risk row of one future or perpetual over the scenario columns, per +1 lot."""

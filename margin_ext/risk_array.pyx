@@ -34,7 +34,7 @@ _FAULTS = {
     KERNEL_BAD_VOL: "vol, vol multiplier and vol floor must be finite and not negative",
     KERNEL_BAD_FORWARD: "forward, spot multiplier, index price and lot must be finite and positive",
     KERNEL_BAD_YEARS: "years must be finite and not negative",
-    KERNEL_BAD_WEIGHT: "weight must be finite and not negative, a move clamp in [0, 1)",
+    KERNEL_BAD_WEIGHT: "weight and coin factor must be finite and not negative, a move clamp in [0, 1)",
 }
 
 
@@ -72,19 +72,22 @@ def allocate_rows(row_count, scenario_count, inverse) -> RiskRows:
     return RiskRows(coin, usd, np.zeros(row_count), np.zeros(row_count), np.zeros(row_count))
 
 
-def reprice(strike, expiry, vol, forward, years, spot_multiplier, vol_multiplier, *, index_price, lot_coin, inverse,
-            vol_floor=None, weight=None, call_row=None, put_row=None, out=None) -> RiskRows:
+def reprice(strike, expiry, vol, forward, years, spot_multiplier, vol_multiplier, *, index_price, lot_coin,
+            inverse, vol_floor=None, weight=None, coin_factor=None, call_row=None, put_row=None,
+            out=None) -> RiskRows:
     """Reprice one chain of P (strike, expiry) pairs over S scenario columns (Black-76, undiscounted).
 
-    strike, vol [P] (USD, fraction); expiry [P] indexes forward, years [E] (USD, ACT/365); spot_multiplier [S] is
-    1 + move and shocks every forward; vol_multiplier [E, S]; shocked vol = max(vol_floor[S], vol * multiplier);
-    weight [S] scales a column's P&L. index_price in USD per coin, lot_coin in coins per lot. S is a multiple of 8,
-    at most 64. call_row, put_row [P]: destination rows, -1 where unlisted; by default 2 i and 2 i + 1.
+    strike, vol [P] (USD, fraction); expiry [P] indexes forward, years [E] (USD, ACT/365); spot_multiplier [S]
+    is 1 + move and shocks every forward; vol_multiplier [E, S]; shocked vol = max(vol_floor[S], vol *
+    multiplier); weight [S] scales a column's P&L, coin_factor [S] that of coin rows once more.
+    index_price in USD per coin, lot_coin in coins per lot. S is a multiple of 8, at most 64. call_row,
+    put_row [P]: destination rows, -1 where unlisted; by default 2 i and 2 i + 1.
 
-    Returns rows [R, S] of P&L per +1 lot as integer-valued float64: rows_coin in 1e-10 coin (inverse chains, value
-    price / forward; None for linear), rows_usd in 1e-4 USD; mark [R] (price / forward inverse, price linear); delta
-    [R] (forward delta of the USD price); row_max [R] (largest |entry|; OverflowError from 2**51 on). Call and forward
-    rows are rounded to nearest, and a put row is call row minus forward row, so parity holds to the unit.
+    Returns rows [R, S] of P&L per +1 lot as integer-valued float64: rows_coin in 1e-10 coin (inverse chains,
+    value price / forward; None for linear), rows_usd in 1e-4 USD; mark [R] (price / forward inverse,
+    price linear); delta [R] (forward delta of the USD price); row_max [R] (largest |entry|; OverflowError
+    from 2**51 on). Call and forward rows are rounded to nearest, and a put row is call row minus forward
+    row, so parity holds to the unit.
     """
     pair_count, expiry_count, scenario_count = len(strike), len(forward), len(spot_multiplier)
     calls, puts, row_count = _destinations(pair_count, call_row, put_row)
@@ -96,10 +99,14 @@ def reprice(strike, expiry, vol, forward, years, spot_multiplier, vol_multiplier
     cdef const double[::1] f = _vector(forward, expiry_count, "forward")
     cdef const double[::1] t = _vector(years, expiry_count, "years")
     cdef const double[::1] m = _vector(spot_multiplier, scenario_count, "spot_multiplier")
-    cdef const double[::1] u = _vector(np.asarray(vol_multiplier).reshape(-1), expiry_count * scenario_count,
-                                       "vol_multiplier")
+    multipliers = np.asarray(vol_multiplier)
+    if multipliers.shape != (expiry_count, scenario_count):
+        raise ValueError(f"vol_multiplier must have shape ({expiry_count}, {scenario_count})")
+    cdef const double[::1] u = _vector(multipliers.reshape(-1), multipliers.size, "vol_multiplier")
     cdef const double[::1] g = _vector(0.0 if vol_floor is None else vol_floor, scenario_count, "vol_floor")
     cdef const double[::1] w = _vector(1.0 if weight is None else weight, scenario_count, "weight")
+    factor = 1.0 if coin_factor is None else coin_factor
+    cdef const double[::1] x = _vector(factor, scenario_count, "coin_factor")
     cdef const int32_t[::1] e = np.ascontiguousarray(expiry, dtype=np.int32)
     cdef const int32_t[::1] c = calls
     cdef const int32_t[::1] p = puts
@@ -115,12 +122,14 @@ def reprice(strike, expiry, vol, forward, years, spot_multiplier, vol_multiplier
     cdef int32_t fault
     if not (pair_count and expiry_count and scenario_count and row_count):
         raise ValueError("an empty chain")
-    chain.pair_count, chain.expiry_count, chain.scenario_count = pair_count, expiry_count, scenario_count
-    chain.inverse, chain.index_price, chain.lot_coin = bool(inverse), index_price, lot_coin
+    chain.pair_count, chain.expiry_count = pair_count, expiry_count
+    chain.scenario_count, chain.inverse = scenario_count, bool(inverse)
+    chain.index_price, chain.lot_coin = index_price, lot_coin
     chain.expiry_of_pair, chain.strike, chain.vol = &e[0], &k[0], &s[0]
     chain.forward, chain.years = &f[0], &t[0]
-    chain.spot_multiplier, chain.vol_multiplier, chain.vol_floor, chain.weight = &m[0], &u[0], &g[0], &w[0]
-    chain.coin_factor = NULL
+    chain.spot_multiplier, chain.vol_multiplier = &m[0], &u[0]
+    chain.vol_floor, chain.weight = &g[0], &w[0]
+    chain.coin_factor = &x[0]
     chain.call_row, chain.put_row = &c[0], &p[0]
     result.rows_usd, result.rows_coin = &usd[0, 0], &coin[0, 0]
     result.mark, result.delta, result.row_max = &mark[0], &delta[0], &row_max[0]
@@ -131,18 +140,21 @@ def reprice(strike, expiry, vol, forward, years, spot_multiplier, vol_multiplier
 
 
 def reprice_future(forward, spot_multiplier, *, index_price, inverse, lot_usd=0.0, lot_coin=0.0, weight=None,
-                   future_move_clamp=None) -> FutureRow:
+                   coin_factor=None, future_move_clamp=None) -> FutureRow:
     """Risk row of one future or perpetual over S columns, per +1 lot, in the units of `reprice`.
 
-    Inverse: coin P&L lot_usd (1/F - 1/(F (1 + m))), valued in USD at index_price (1 + m). Linear: lot_coin F m USD.
-    future_move_clamp [S] bounds |m| of a column in the contract's P&L, gains and losses alike (0: not bounded).
+    Inverse: coin P&L lot_usd (1/F - 1/(F (1 + m))), valued in USD at index_price (1 + m). Linear: lot_coin F
+    m USD. future_move_clamp [S] bounds |m| of a column in the contract's P&L, gains and losses alike (0:
+    not bounded).
     delta_coin: lot_usd / F (inverse) or lot_coin.
     """
     scenario_count = len(spot_multiplier)
     cdef const double[::1] m = _vector(spot_multiplier, scenario_count, "spot_multiplier")
     cdef const double[::1] w = _vector(1.0 if weight is None else weight, scenario_count, "weight")
-    cdef const double[::1] limit = _vector(0.0 if future_move_clamp is None else future_move_clamp, scenario_count,
-                                           "future_move_clamp")
+    factor = 1.0 if coin_factor is None else coin_factor
+    cdef const double[::1] x = _vector(factor, scenario_count, "coin_factor")
+    clamp = 0.0 if future_move_clamp is None else future_move_clamp
+    cdef const double[::1] limit = _vector(clamp, scenario_count, "future_move_clamp")
     if not 0 < scenario_count <= MARGRAVE_MAX_SCENARIOS:
         raise ValueError(_FAULTS[KERNEL_BAD_COUNT])
     rows = aligned_zeros(2, scenario_count)
@@ -153,7 +165,7 @@ def reprice_future(forward, spot_multiplier, *, index_price, inverse, lot_usd=0.
     future.forward, future.index_price = forward, index_price
     future.lot_usd, future.lot_coin = lot_usd, lot_coin
     future.spot_multiplier, future.weight, future.future_move_clamp = &m[0], &w[0], &limit[0]
-    future.coin_factor = NULL
+    future.coin_factor = &x[0]
     result.row_coin, result.row_usd = &written[0, 0], &written[1, 0]
     fault = future_row(&future, &result)
     _raise_fault(fault, result.row_max if not fault else 0.0)

@@ -1,7 +1,7 @@
 /* Template: one chain or one future repriced over the scenario columns into integer risk rows.
  *
- * No logarithm, square root or scenario division per price: ln(F_s/K) = ln(F/K) + ln(1 + m_j), and widths and their
- * inverses are products of per-pair and per-column numbers. Expects black76.h.
+ * No logarithm, square root or scenario division per price: ln(F_s/K) = ln(F/K) + ln(1 + m_j), and widths and
+ * their inverses are products of per-pair and per-column numbers. Expects black76.h.
  */
 typedef struct {
     KERNEL_ALIGNED double log_multiplier[MARGRAVE_MAX_SCENARIOS];
@@ -58,14 +58,17 @@ static void NAME(fill_expiry)(const ChainInput *in, int32_t expiry, NAME(columns
 
 /* Base values with exactly the arithmetic of a column, so that an unshocked column is exactly zero. */
 static void NAME(fill_base)(const ChainInput *in, int32_t start, NAME(base_point) *base) {
-    double vol[LANES], root_years[LANES];
+    double vol[LANES], root_years[LANES], root = 0.0;
+    int32_t known = -1;
     for (int32_t lane = 0; lane < LANES; lane++) {
         int32_t pair = start + lane < in->pair_count ? start + lane : start;
         int32_t expiry = in->expiry_of_pair[pair];
         base->strike[lane] = in->strike[pair];
         base->forward[lane] = in->forward[expiry];
         vol[lane] = in->vol[pair];
-        root_years[lane] = __builtin_sqrt(in->years[expiry]);
+        if (expiry != known) root = __builtin_sqrt(in->years[expiry]);
+        known = expiry;
+        root_years[lane] = root;
     }
     VD forward = NAME(load)(base->forward), strike = NAME(load)(base->strike);
     VD x = NAME(log_ratio)(forward, strike);
@@ -86,10 +89,12 @@ static void NAME(fill_base)(const ChainInput *in, int32_t start, NAME(base_point
     NAME(store)(base->delta, NAME(call_delta)(&b, x, lesser, unit));
 }
 
-/* Both rows of one pair; `inverse` is a constant at each call. Gives the largest |entry| of call and put. Three short
- * passes, because one long chain per column would leave the machine waiting: several columns are then in flight. */
-KERNEL_INLINE void NAME(reprice_pair)(const int inverse, int count, NAME(columns) *c, const NAME(base_point) *base,
-                                      int lane, double *const *rows, double *largest) {
+/* Both rows of one pair; `inverse` is a constant at each call. Gives the largest |entry| of call and put.
+ * Three short passes, because one long chain per column would leave the machine waiting: several columns are
+ * then in flight. */
+KERNEL_INLINE void NAME(reprice_pair)(const int inverse, int count, NAME(columns) *c,
+                                      const NAME(base_point) *base, int lane, double *const *rows,
+                                      double *largest) {
     VD log_ratio = NAME(splat)(base->log_ratio[lane]), strike = NAME(splat)(base->strike[lane]);
     VD width0 = NAME(splat)(base->width[lane]), inverse_width0 = NAME(splat)(base->inverse_width[lane]);
     VD value0 = NAME(splat)(base->value[lane]), forward0 = NAME(splat)(base->forward[lane]);
@@ -112,7 +117,8 @@ KERNEL_INLINE void NAME(reprice_pair)(const int inverse, int count, NAME(columns
     for (int j = 0; j < count; j += LANES) {
         VD unit = inverse ? NAME(splat)(1.0) : NAME(load)(c->forward + j);
         VD paid = inverse ? strike * NAME(load)(c->inverse_forward + j) : strike;
-        VD otm = NAME(black_value)(NAME(min)(unit, paid), NAME(load)(c->d_minus + j), NAME(load)(c->spread + j));
+        VD otm =
+            NAME(black_value)(NAME(min)(unit, paid), NAME(load)(c->d_minus + j), NAME(load)(c->spread + j));
         VD change = (otm + NAME(max)(unit - paid, zero)) - value0;
         VD parity = inverse ? strike_ratio0 - paid : unit - forward0;
         VD scale = NAME(load)(c->usd_scale + j);
@@ -155,10 +161,8 @@ static void NAME(reprice_chain)(const ChainInput *in, const ChainOutput *out) {
             rows[side] = at >= 0 ? out->rows_usd + at : columns.spare[side];
             rows[2 + side] = at >= 0 && inverse ? out->rows_coin + at : columns.spare[2 + side];
         }
-        if (inverse)
-            NAME(reprice_pair)(1, count, &columns, &base, lane, rows, largest);
-        else
-            NAME(reprice_pair)(0, count, &columns, &base, lane, rows, largest);
+        if (inverse) NAME(reprice_pair)(1, count, &columns, &base, lane, rows, largest);
+        else NAME(reprice_pair)(0, count, &columns, &base, lane, rows, largest);
         for (int side = 0; side < 2; side++) {
             int32_t row = row_of_side[side];
             if (row < 0) continue;
@@ -169,8 +173,8 @@ static void NAME(reprice_chain)(const ChainInput *in, const ChainOutput *out) {
     }
 }
 
-/* A future: coin P&L lot_usd (1/F - 1/(F (1 + m))) inverse, USD P&L lot_coin F m linear. The coin P&L of a column is
- * valued at that column's own (never clamped) coin price. */
+/* A future: coin P&L lot_usd (1/F - 1/(F (1 + m))) inverse, USD P&L lot_coin F m linear. The coin P&L of a
+ * column is valued at that column's own (never clamped) coin price. */
 static void NAME(future_row)(const FutureInput *in, FutureOutput *out) {
     VD largest = NAME(splat)(0.0);
     for (int j = 0; j < in->scenario_count; j += LANES) {
@@ -192,7 +196,8 @@ static void NAME(future_row)(const FutureInput *in, FutureOutput *out) {
             NAME(store)(out->row_coin + j, coin);
             largest = NAME(max)(NAME(abs)(coin), largest);
         } else {
-            usd = NAME(round)((in->forward * multiplier - in->forward) * (weight * (in->lot_coin * USD_ROW_SCALE)));
+            usd = NAME(round)((in->forward * multiplier - in->forward)
+                              * (weight * (in->lot_coin * USD_ROW_SCALE)));
         }
         NAME(store)(out->row_usd + j, usd);
         largest = NAME(max)(NAME(abs)(usd), largest);

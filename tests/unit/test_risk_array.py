@@ -9,7 +9,9 @@ from scipy.special import ndtr
 from margin_ext import price, reprice, reprice_future
 from margin_ext.risk_array import allocate_rows
 
-MOVES = np.array([-0.66, -0.16, -0.12, -0.08, -0.04, 0.0, 0.0, 0.0, 0.04, 0.08, 0.12, 0.16, 0.5, 1.0, 3.0, 5.0])
+MOVES = np.array(
+    [-0.66, -0.16, -0.12, -0.08, -0.04, 0.0, 0.0, 0.0, 0.04, 0.08, 0.12, 0.16, 0.5, 1.0, 3.0, 5.0]
+)
 INDEX = 64_321.5
 LOT = 0.1
 
@@ -46,7 +48,11 @@ def chain():
 def naive_rows(chain, inverse, vol_floor, weight):
     """(call coin, call usd, put coin, put usd), unrounded, [P, S]."""
     e = chain["expiry"]
-    strike, years, forward0 = chain["strike"][:, None], chain["years"][e][:, None], chain["forward"][e][:, None]
+    strike, years, forward0 = (
+        chain["strike"][:, None],
+        chain["years"][e][:, None],
+        chain["forward"][e][:, None],
+    )
     forward = forward0 * chain["spot_multiplier"]
     vol = np.maximum(vol_floor, chain["vol"][:, None] * chain["vol_multiplier"][e])
     call0 = black76_call(forward0, strike, chain["vol"][:, None], years)
@@ -166,7 +172,9 @@ def test_collapsed_vol_and_expired_options_give_intrinsic_rows(chain):
 @pytest.mark.parametrize("count", [8, 16, 24, 40, 64])
 def test_every_column_count_gives_the_same_columns(chain, count):
     moves = np.linspace(-0.5, 1.0, 64)
-    grid = dict(chain, spot_multiplier=1 + moves, vol_multiplier=np.tile(1 + moves / 3, (len(chain["years"]), 1)))
+    grid = dict(
+        chain, spot_multiplier=1 + moves, vol_multiplier=np.tile(1 + moves / 3, (len(chain["years"]), 1))
+    )
     whole = reprice(**grid, inverse=True)
     part = dict(grid, spot_multiplier=1 + moves[:count], vol_multiplier=grid["vol_multiplier"][:, :count])
     rows = reprice(**part, inverse=True)
@@ -180,7 +188,13 @@ def test_inverse_future_row_and_its_clamp():
     weight = np.where(clamp > 0.0, 0.3, 1.0)
     forward, lot_usd = 65_000.0, 10.0
     row = reprice_future(
-        forward, spot, index_price=INDEX, inverse=True, lot_usd=lot_usd, weight=weight, future_move_clamp=clamp
+        forward,
+        spot,
+        index_price=INDEX,
+        inverse=True,
+        lot_usd=lot_usd,
+        weight=weight,
+        future_move_clamp=clamp,
     )
     moved = forward * (1.0 + np.where(clamp > 0.0, np.clip(MOVES, -0.16, 0.16), MOVES))
     coin = lot_usd * (1.0 / forward - 1.0 / moved) * weight
@@ -191,18 +205,35 @@ def test_inverse_future_row_and_its_clamp():
 
 
 def test_published_inverse_future_cells():
-    """ETH perpetual of -0.999487053 coin, price range 18 %: +0.219399597 at -18 %, -0.15246412672881357 at +18 %."""
+    """ETH perpetual, -0.999487053 coin, range 18 %: +0.219399597 at -18 %, -0.15246412672881357 at +18 %."""
     forward = 2_000.0
     spot = 1.0 + np.array([-0.18, 0.18, 0, 0, 0, 0, 0, 0])
     row = reprice_future(forward, spot, index_price=forward, inverse=True, lot_usd=1.0)
     lots = -0.999487053 * forward
-    np.testing.assert_allclose(row.row_coin[:2] * lots * 1e-10, [0.219399597, -0.15246412672881357], atol=2e-7)
+    np.testing.assert_allclose(
+        row.row_coin[:2] * lots * 1e-10, [0.219399597, -0.15246412672881357], atol=2e-7
+    )
 
 
 def test_linear_future_row():
     row = reprice_future(65_000.0, 1.0 + MOVES, index_price=INDEX, inverse=False, lot_coin=0.001)
     np.testing.assert_array_equal(row.row_usd, np.rint(65_000.0 * MOVES * 0.001 * 1e4))
     assert row.row_coin is None and row.delta_coin == 0.001
+
+
+def test_coin_factor_scales_coin_rows_alone(chain):
+    factor = np.where(np.abs(MOVES) > 0.16, 1.0 + np.abs(MOVES), 1.0)
+    plain, scaled = reprice(**chain, inverse=True), reprice(**chain, inverse=True, coin_factor=factor)
+    np.testing.assert_array_equal(scaled.rows_usd, plain.rows_usd)
+    slack = 0.501 * (1.0 + factor)
+    assert (np.abs(scaled.rows_coin[0::2] - plain.rows_coin[0::2] * factor) <= slack).all()
+    assert (np.abs(scaled.rows_coin[1::2] - plain.rows_coin[1::2] * factor) <= 2 * slack).all()
+    future = [
+        reprice_future(65_000.0, 1.0 + MOVES, index_price=INDEX, inverse=True, lot_usd=10.0, coin_factor=x)
+        for x in (None, factor)
+    ]
+    np.testing.assert_array_equal(future[0].row_usd, future[1].row_usd)
+    assert (np.abs(future[1].row_coin - future[0].row_coin * factor) <= slack).all()
 
 
 @pytest.mark.parametrize(
@@ -232,8 +263,8 @@ def test_shapes_counts_and_overflow_are_refused(chain):
         reprice_future(1.0, np.ones(12), index_price=1.0, inverse=False, lot_coin=1.0)
     with pytest.raises(ValueError, match="vol_multiplier"):
         reprice(**dict(chain, vol_multiplier=np.ones((2, 3))), inverse=True)
+    same = np.arange(len(chain["strike"]))
     with pytest.raises(ValueError, match="share one destination"):
-        pairs = len(chain["strike"])
-        reprice(**chain, inverse=True, call_row=np.arange(pairs), put_row=np.arange(pairs))
+        reprice(**chain, inverse=True, call_row=same, put_row=same)
     with pytest.raises(OverflowError, match="2\\*\\*51"):
         reprice(**dict(chain, lot_coin=1e7), inverse=True)
