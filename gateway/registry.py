@@ -6,7 +6,7 @@ from typing import Any
 from gateway.protocol import ParamDecoder, Params
 
 
-class Nothing(Params):
+class Nothing(Params, kw_only=True):
     """No parameters of its own."""
 
 

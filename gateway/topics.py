@@ -2,7 +2,7 @@
 
 A topic encodes a message once for all its subscribers. `raw` topics speak after each command, `100ms`
 and `agg2` (one second) ones gather changes and speak when their timer fires. Book topics mirror the book
-as their subscribers know it, so every chain of change ids is gapless and a newcomer's snapshot fits the chain.
+as their subscribers know it, so every chain of change ids is gapless and a newcomer fits in.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -12,12 +12,12 @@ from gateway.registry import method
 READ = "account:read"
 
 
-class Positions(Params):
+class Positions(Params, kw_only=True):
     currency: str | None = None
     kind: str | None = None
 
 
-class InstrumentName(Params):
+class InstrumentName(Params, kw_only=True):
     instrument_name: str
 
 
@@ -46,12 +46,12 @@ def get_position(gateway, session, principal, params: InstrumentName) -> dict[st
     )
 
 
-class Summaries(Params):
+class Summaries(Params, kw_only=True):
     extended: bool | None = None
     subaccount_id: int | None = None
 
 
-class Summary(Summaries):
+class Summary(Summaries, kw_only=True):
     currency: str
 
 

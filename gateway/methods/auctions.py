@@ -19,7 +19,7 @@ def get_auctions(gateway, session, principal, params) -> list[dict[str, Any]]:
     return gateway.auctions()
 
 
-class Bid(Params):
+class Bid(Params, kw_only=True):
     auction_id: int
     phase: int
     limit: float

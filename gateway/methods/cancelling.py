@@ -15,7 +15,7 @@ from gateway.registry import method
 ANY = {"currency": ANY_CURRENCY, "instrument_kind": ANY_KIND, "order_type": ANY_KIND}
 
 
-class OrderId(Params):
+class OrderId(Params, kw_only=True):
     order_id: str
 
 
@@ -37,7 +37,7 @@ def cancel(gateway, session, principal, params: OrderId) -> dict[str, Any]:
     return render_orders.order(record)
 
 
-class CancelAll(Params):
+class CancelAll(Params, kw_only=True):
     currency: str | list[str] | None = None
     currency_pair: str | None = None
     instrument_name: str | None = None

@@ -9,7 +9,7 @@ from gateway.registry import NO_REPLY, method
 from gateway.units import ms
 
 
-class Auth(Params):
+class Auth(Params, kw_only=True):
     grant_type: str
     client_id: str | None = None
     client_secret: str | None = None
@@ -74,7 +74,7 @@ def logout(gateway, session, principal, params) -> object:
     return NO_REPLY
 
 
-class TestParams(Params):
+class TestParams(Params, kw_only=True):
     expected_result: str | None = None
 
 
@@ -93,7 +93,7 @@ def test(gateway, session, principal, params: TestParams) -> dict[str, str]:
     return {"version": gateway.settings.version}
 
 
-class Hello(Params):
+class Hello(Params, kw_only=True):
     client_name: str | None = None
     client_version: str | None = None
 
@@ -113,7 +113,7 @@ def status(gateway, session, principal, params) -> dict[str, Any]:
     return {"locked": word, "locked_indices": locked}
 
 
-class Channels(Params):
+class Channels(Params, kw_only=True):
     channels: list[str]
 
 
@@ -136,7 +136,7 @@ def unsubscribe_all(gateway, session, principal, params) -> str:
     return "ok"
 
 
-class Heartbeat(Params):
+class Heartbeat(Params, kw_only=True):
     interval: float
 
 
@@ -156,7 +156,7 @@ def disable_heartbeat(gateway, session, principal, params) -> str:
     return "ok"
 
 
-class Scope(Params):
+class Scope(Params, kw_only=True):
     scope: str | None = None
 
 

@@ -13,13 +13,13 @@ DEPTHS = (1, 5, 10, 20, 50, 100, 1000, 10000)
 LONG_NAMES = {"BTC": "Bitcoin", "ETH": "Ethereum", "USDC": "USD Coin", "USDT": "Tether USD", "SOL": "Solana"}
 
 
-class ByCurrency(Params):
+class ByCurrency(Params, kw_only=True):
     currency: str | None = None
     kind: str | None = None
     expired: bool | None = None
 
 
-class ByInstrument(Params):
+class ByInstrument(Params, kw_only=True):
     instrument_name: str
 
 
@@ -70,7 +70,7 @@ def ticker(gateway, session, principal, params: ByInstrument) -> dict[str, Any]:
     return gateway.ticker(gateway.listing(params.instrument_name))
 
 
-class OrderBook(ByInstrument):
+class OrderBook(ByInstrument, kw_only=True):
     depth: int | None = None
 
 
@@ -110,7 +110,7 @@ def get_book_summary_by_instrument(gateway, session, principal, params: ByInstru
     return [_book_summary(gateway, gateway.listing(params.instrument_name))]
 
 
-class IndexName(Params):
+class IndexName(Params, kw_only=True):
     index_name: str
 
 
@@ -136,7 +136,7 @@ def get_combos(gateway, session, principal, params) -> list[Any]:
     return []
 
 
-class Trades(Params):
+class Trades(Params, kw_only=True):
     count: int | None = None
     sorting: str | None = None
     start_timestamp: int | None = None
@@ -148,11 +148,11 @@ class Trades(Params):
     include_old: bool | None = None
 
 
-class InstrumentTrades(Trades):
+class InstrumentTrades(Trades, kw_only=True):
     instrument_name: str
 
 
-class CurrencyTrades(Trades):
+class CurrencyTrades(Trades, kw_only=True):
     currency: str
     kind: str | None = None
 

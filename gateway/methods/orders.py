@@ -20,7 +20,7 @@ from gateway.registry import method
 READ = "trade:read"
 
 
-class Open(Params):
+class Open(Params, kw_only=True):
     kind: str | None = None
     type: str | None = None
     currency: str | None = None
@@ -69,7 +69,7 @@ def get_open_orders_by_label(gateway, session, principal, params: Open) -> list[
     return _open(gateway, principal, params)
 
 
-class OrderId(Params):
+class OrderId(Params, kw_only=True):
     order_id: str
 
 
@@ -79,7 +79,7 @@ def get_order_state(gateway, session, principal, params: OrderId) -> dict[str, A
     return render_orders.order(gateway.order_of(principal.account_id, parse_order_id(params.order_id)))
 
 
-class ByLabel(Params):
+class ByLabel(Params, kw_only=True):
     currency: str
     label: str
 
@@ -96,7 +96,7 @@ def get_order_state_by_label(gateway, session, principal, params: ByLabel) -> li
     ]
 
 
-class History(Params):
+class History(Params, kw_only=True):
     currency: str | None = None
     instrument_name: str | None = None
     kind: str | None = None

@@ -30,12 +30,12 @@ TIMES_IN_FORCE = {
 TRIGGER_TYPES = ("stop_limit", "stop_market", "take_limit", "take_market", "market_limit", "trailing_stop")
 
 
-class Quantity(Params):
+class Quantity(Params, kw_only=True):
     amount: float | None = None
     contracts: float | None = None
 
 
-class Order(Quantity):
+class Order(Quantity, kw_only=True):
     instrument_name: str
     type: str | None = None
     price: float | None = None
@@ -206,7 +206,7 @@ def sell(gateway, session, principal, params: Order) -> dict[str, Any]:
     return _place(gateway, session, principal, params, Side.SELL)
 
 
-class Edit(Quantity):
+class Edit(Quantity, kw_only=True):
     order_id: str
     price: float | None = None
     post_only: bool | None = None
@@ -261,7 +261,7 @@ def edit(gateway, session, principal, params: Edit) -> dict[str, Any]:
         raise
 
 
-class ClosePosition(Params):
+class ClosePosition(Params, kw_only=True):
     instrument_name: str
     type: str
     price: float | None = None
