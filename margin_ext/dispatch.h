@@ -47,7 +47,7 @@ typedef struct {
     double (*worst_loss)(const double *, const double *, const double *, int);
     double (*worst_loss_with)(const double *, const double *, const double *, double, double, double,
                               const double *, int);
-    void (*accounts_worst_loss)(int64_t, const int64_t *, const int32_t *, const double *, const double *,
+    void (*accounts_worst_loss)(int64_t, const int64_t *, const uint16_t *, const int32_t *, const double *,
                                 const double *, int, double *);
 } KernelTable;
 

@@ -18,7 +18,7 @@ cdef extern from "margin_ext/dispatch.h" nogil:
         double (*worst_loss)(const double*, const double*, const double*, int) noexcept nogil
         double (*worst_loss_with)(const double*, const double*, const double*, double, double, double,
                                   const double*, int) noexcept nogil
-        void (*accounts_worst_loss)(int64_t, const int64_t*, const int32_t*, const double*, const double*,
+        void (*accounts_worst_loss)(int64_t, const int64_t*, const uint16_t*, const int32_t*, const double*,
                                     const double*, int, double*) noexcept nogil
 
     const KernelTable* kernel_table
@@ -82,8 +82,8 @@ cdef double worst_loss_with(const double* v, const double* o, const double* row,
                                         scenario_count)
 
 
-cdef void accounts_worst_loss(int64_t account_count, const int64_t* start, const int32_t* row_index,
-                              const double* lots, const double* rows, const double* dampener,
+cdef void accounts_worst_loss(int64_t account_count, const int64_t* start, const uint16_t* row_index,
+                              const int32_t* lots, const double* rows, const double* dampener,
                               int scenario_count, double* out_) noexcept nogil:
     kernel_table.accounts_worst_loss(account_count, start, row_index, lots, rows, dampener, scenario_count,
                                      out_)

@@ -39,19 +39,22 @@ static double NAME(row_axpy_min)(double *v, const double *row, double lots, int 
 #define ADD_ROW(i) sum##i += NAME(load)(row + i * LANES) * amount;
 #define STORE_SUM(i) NAME(store)(v + i * LANES, sum##i);
 
-#define SUM_BLOCK(title, EACH)                                                                               \
-    KERNEL_INLINE void NAME(title)(double *v, const double *rows, const int32_t *row_index,                  \
-                                   const double *lots, int64_t n, int64_t stride) {                          \
+#define SUM_BLOCK(title, EACH, INDEX, LOTS)                                                                  \
+    KERNEL_INLINE void NAME(title)(double *v, const double *rows, const INDEX *row_index, const LOTS *lots,  \
+                                   int64_t n, int64_t stride) {                                              \
         EACH(DECLARE_SUM)                                                                                    \
         for (int64_t i = 0; i < n; i++) {                                                                    \
             const double *row = rows + row_index[i] * stride;                                                \
-            VD amount = NAME(splat)(lots[i]);                                                                \
+            VD amount = NAME(splat)((double)lots[i]);                                                        \
             EACH(ADD_ROW)                                                                                    \
         }                                                                                                    \
         EACH(STORE_SUM)                                                                                      \
     }
-SUM_BLOCK(sum_wide, EACH_WIDE)
-SUM_BLOCK(sum_narrow, EACH_NARROW)
+SUM_BLOCK(sum_wide, EACH_WIDE, int32_t, double)
+SUM_BLOCK(sum_narrow, EACH_NARROW, int32_t, double)
+/* half the memory to stream, for whole populations */
+SUM_BLOCK(packed_wide, EACH_WIDE, uint16_t, int32_t)
+SUM_BLOCK(packed_narrow, EACH_NARROW, uint16_t, int32_t)
 
 static void NAME(rows_sum)(double *v, const double *rows, const int32_t *row_index, const double *lots,
                            int64_t n, int count) {
@@ -98,12 +101,17 @@ static double NAME(worst_loss_with)(const double *v, const double *o, const doub
 
 /* Worst loss of every account from its positions alone: account a holds positions [start[a], start[a + 1]).
  */
-static void NAME(accounts_worst_loss)(int64_t accounts, const int64_t *start, const int32_t *row_index,
-                                      const double *lots, const double *rows, const double *dampener,
+static void NAME(accounts_worst_loss)(int64_t accounts, const int64_t *start, const uint16_t *row_index,
+                                      const int32_t *lots, const double *rows, const double *dampener,
                                       int count, double *out) {
     KERNEL_ALIGNED double v[MARGRAVE_MAX_SCENARIOS];
     for (int64_t a = 0; a < accounts; a++) {
-        NAME(rows_sum)(v, rows, row_index + start[a], lots + start[a], start[a + 1] - start[a], count);
+        int64_t first = start[a], n = start[a + 1] - first;
+        int j = 0;
+        for (; j + WIDE_COLUMNS <= count; j += WIDE_COLUMNS)
+            NAME(packed_wide)(v + j, rows + j, row_index + first, lots + first, n, count);
+        for (; j < count; j += 8)
+            NAME(packed_narrow)(v + j, rows + j, row_index + first, lots + first, n, count);
         out[a] = NAME(worst_loss)(v, 0, dampener, count);
     }
 }

@@ -5,7 +5,7 @@ Sums are exact while every intermediate stays below 2**53, so they are equal in 
 
 import numpy as np
 
-from libc.stdint cimport int32_t, int64_t
+from libc.stdint cimport int32_t, int64_t, uint16_t
 
 from margin_ext cimport kernels
 
@@ -55,11 +55,16 @@ def worst_loss_with(const double[::1] v, o, const double[::1] row, double positi
 
 
 def accounts_worst_loss(rows, start, row_index, lots, dampener=None):
-    """Worst loss [A] of every account; account a holds positions start[a]:start[a + 1]."""
+    """Worst loss [A] of every account; account a holds positions start[a]:start[a + 1].
+
+    At most 65,536 rows; lots are whole numbers of 32 bits.
+    """
     cdef const double[:, ::1] table = _rows(rows)
     cdef const int64_t[::1] first = np.ascontiguousarray(start, dtype=np.int64)
-    cdef const int32_t[::1] index = _index(row_index, table.shape[0])
-    cdef const double[::1] amount = _lots(lots, index.shape[0])
+    if table.shape[0] > 65536:
+        raise ValueError("at most 65,536 rows")
+    cdef const uint16_t[::1] index = _index(row_index, table.shape[0]).astype(np.uint16)
+    cdef const int32_t[::1] amount = _whole_lots(lots, index.shape[0])
     cdef int count = <int>table.shape[1]
     cdef const double[::1] damped = np.zeros(count) if dampener is None else dampener
     cdef int64_t accounts = first.shape[0] - 1
@@ -105,6 +110,14 @@ def _index(row_index, row_count):
     if len(index) and not (0 <= index.min() and index.max() < row_count):
         raise ValueError("row index out of range")
     return index
+
+
+def _whole_lots(lots, count):
+    amount = _lots(lots, count)
+    whole = amount.astype(np.int32)
+    if (whole != amount).any():
+        raise ValueError("lots must be whole numbers of 32 bits")
+    return whole
 
 
 def _lots(lots, count):

@@ -128,3 +128,5 @@ def test_wrong_shapes_are_refused():
         margin_ext.sum_rows(np.zeros((3, 8)), [3], [1.0])
     with pytest.raises(ValueError, match="start must rise"):
         margin_ext.accounts_worst_loss(np.zeros((3, 8)), [0, 2], [1], [1.0])
+    with pytest.raises(ValueError, match="whole numbers"):
+        margin_ext.accounts_worst_loss(np.zeros((3, 8)), [0, 1], [1], [0.5])
