@@ -76,7 +76,7 @@ class BatchReader:
 
     Afterwards, or at any time between batches: `next_seq` (the seq that would come next), `epoch` (of the
     last batch), `segment` and `offset` (where reading stands), `batches`, `commands`, and `torn` (a TornTail
-    or None).
+    or None; beside a running venue it may be the batch being written).
     """
 
     def __init__(self, segments: list[Segment], from_seq: int = 1) -> None:
@@ -96,6 +96,7 @@ class BatchReader:
         self.batches = 0
         self.commands = 0
         self.torn: TornTail | None = None
+        self._later = 0  # offset of a whole batch behind the end of the last segment
 
     def __iter__(self) -> Iterator[tuple[int, int, np.ndarray]]:
         for segment in self._segments:
@@ -130,10 +131,10 @@ class BatchReader:
             yield first_seq, self.epoch, data[start:stop]
         self._judge_end(segment, cursor, last)
 
-    @staticmethod
-    def _next(cursor: SegmentCursor, last: bool) -> tuple[int, int, int, int] | None:
+    def _next(self, cursor: SegmentCursor, last: bool) -> tuple[int, int, int, int] | None:
         batch = cursor.next()
-        if batch is None and last and cursor.find_later():
+        self._later = cursor.find_later() if batch is None and last else 0
+        if self._later:
             # Either damage, or the venue is running and wrote two batches since we looked: look again.
             batch = cursor.next()
         return batch
@@ -147,9 +148,10 @@ class BatchReader:
             return  # the next header's first_seq shows whether anything is missing
         if not last:
             raise JournalCorrupt(path, offset, seq, "damaged batch")
-        later = cursor.find_later()
-        if later:
-            raise JournalCorrupt(path, offset, seq, f"damaged batch before a whole one at offset {later}")
+        if self._later:
+            raise JournalCorrupt(
+                path, offset, seq, f"damaged batch before a whole one at offset {self._later}"
+            )
         if cursor.verdict != NONE:
             self.torn = TornTail(segment.path, offset, seq)
 
