@@ -80,11 +80,9 @@ class AdminServer:
         try:
             while line := await reader.readline():
                 answer = self.handle(line)
-                durable = asyncio.get_running_loop().create_future()
-                self._gateway.sequencer.hold(
-                    lambda durable=durable: durable.done() or durable.set_result(None)
-                )
-                await durable
+                durable = asyncio.Event()
+                self._gateway.sequencer.hold(durable.set)
+                await durable.wait()
                 writer.write(answer + b"\n")
                 await writer.drain()
         except (ConnectionError, ValueError, asyncio.LimitOverrunError):
