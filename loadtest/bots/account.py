@@ -1,0 +1,101 @@
+"""What a bot knows of its own account: equity and margin in USD, positions and their delta."""
+
+from typing import Any
+
+import msgspec
+
+from loadtest.bots.client import Client
+from loadtest.bots.contracts import Contract
+
+USD_COINS = ("USD", "USDC", "USDT")
+
+
+class Funds(msgspec.Struct):
+    """Equity and initial margin in USD, in all and by currency."""
+
+    equity_usd: float = 0.0
+    available_usd: float = 0.0
+    available: dict[str, float] = {}
+    """Available funds by currency, in coins ("USD": the account as a whole)."""
+    cross: bool = False
+
+
+class Holding(msgspec.Struct):
+    """One position: `size` as on the wire (signed amount), `delta` in coins of the underlying."""
+
+    size: float
+    delta: float
+
+
+class Account:
+    """A picture of the account, refreshed by `read_positions` and `read_funds` and by what channels bring."""
+
+    def __init__(self, client: Client, contracts: dict[str, Contract]):
+        self._client, self._contracts = client, contracts
+        self.holdings: dict[str, Holding] = {}
+        self.funds = Funds()
+        self.index: dict[str, float] = {}
+        """USD price by coin."""
+
+    def price_of(self, currency: str) -> float:
+        """USD per coin of a currency; 0.0 where unknown."""
+        return 1.0 if currency in USD_COINS else self.index.get(currency, 0.0)
+
+    async def read_positions(self) -> None:
+        """Ask for all positions."""
+        found = await self._client.call("private/get_positions")
+        self.holdings = {}
+        for position in found:
+            self.note_position(position)
+
+    def note_position(self, position: dict[str, Any]) -> None:
+        """Take in a position object."""
+        contract = self._contracts.get(position["instrument_name"])
+        if contract is None:
+            return
+        self.index[contract.base] = position["index_price"]
+        if position["size"]:
+            self.holdings[contract.name] = Holding(position["size"], position.get("delta", 0.0))
+        else:
+            self.holdings.pop(contract.name, None)
+
+    async def read_funds(self) -> None:
+        """Ask for the account summaries of all currencies."""
+        found = await self._client.call("private/get_account_summaries")
+        funds = Funds()
+        for summary in found["summaries"]:
+            currency = summary["currency"]
+            price = self.price_of(currency)
+            funds.available[currency] = summary["available_funds"]
+            funds.equity_usd += summary["equity"] * price
+            funds.available_usd += summary["available_funds"] * price
+            if summary.get("cross_collateral_enabled") and "total_equity_usd" in summary:
+                funds.cross = True
+                funds.equity_usd = summary["total_equity_usd"]
+                funds.available_usd = funds.equity_usd - summary["total_initial_margin_usd"]
+        funds.available["USD"] = funds.available_usd
+        self.funds = funds
+
+    def delta_usd(self, base: str) -> float:
+        """Delta of all positions on one coin, in USD."""
+        price = self.index.get(base, 0.0)
+        return price * sum(
+            holding.delta for name, holding in self.holdings.items() if self._contracts[name].base == base
+        )
+
+
+async def read_contracts(client: Client) -> dict[str, Contract]:
+    """Every live instrument of the venue by name."""
+    found = await client.call("public/get_instruments", currency="any")
+    listed = [Contract.from_wire(wire) for wire in found if wire.get("is_active", True)]
+    return {contract.name: contract for contract in listed}
+
+
+async def read_indices(client: Client, contracts: dict[str, Contract]) -> dict[str, float]:
+    """USD price of every underlying."""
+    names = {contract.base: contract.index_name for contract in contracts.values()}
+    found = {}
+    for base, index_name in sorted(names.items()):
+        answer = await client.call("public/get_index_price", index_name=index_name)
+        found[base] = answer["index_price"]
+    return found

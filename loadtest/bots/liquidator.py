@@ -1,0 +1,255 @@
+"""A liquidator: bids for portfolios in liquidation at its own price, and works what it bought off slowly."""
+
+import asyncio
+import logging
+import math
+import time
+from collections import Counter
+from typing import Any
+
+import msgspec
+
+from loadtest.bots.account import Account, Holding, read_contracts, read_indices
+from loadtest.bots.client import Client, Disconnected, Refused
+from loadtest.bots.contracts import E8, Contract, number
+
+log = logging.getLogger("loadtest.liquidator")
+
+USD_DECIMALS = 4
+SHARE_STEP = 1e-6
+
+
+class LiquidatorSettings(msgspec.Struct, frozen=True):
+    """Shares of the requirement are of the auctioned portfolio's maintenance margin."""
+
+    edge: float = 0.10
+    """Profit wanted, as a share of the requirement: the reservation price is value minus this."""
+    initial_factor: float = 1.4
+    """Initial margin expected per unit of maintenance requirement, with some room."""
+    use_of_funds: float = 0.5
+    least_share: float = 0.02
+    poll_s: float = 0.5
+    idle_poll_s: float = 2.0
+    rebid_s: float = 5.0
+    work_s: float = 2.0
+    slice_share: float = 0.1
+    slice_usd: float = 50_000.0
+    patience_rounds: int = 5
+    """Rounds after which an unfilled order reaches furthest from the mark."""
+    furthest: float = 0.01
+    holdings_per_round: int = 8
+
+
+class Offer(msgspec.Struct):
+    """A bid to place."""
+
+    auction_id: int
+    phase: int
+    limit: float
+    share: float
+
+
+def reservation(auction: dict[str, Any], edge: float) -> float:
+    """What 100 % of the remaining portfolio is worth to us: its value less `edge` of its requirement.
+
+    Negative where we want to be paid for taking it. In coins of the auction's currency.
+    """
+    return auction["value"] - edge * auction["requirement"]
+
+
+def offer_for(
+    auction: dict[str, Any],
+    available: float,
+    decimals: int,
+    settings: LiquidatorSettings,
+    largest_share: float = 1.0,
+) -> Offer | None:
+    """The bid for an auction given our available funds in its currency; None where it is too small.
+
+    The limit is rounded down to the currency's decimals, the share to millionths.
+    """
+    need = settings.initial_factor * auction["requirement"]
+    budget = settings.use_of_funds * available
+    share = largest_share if need <= 0.0 else min(largest_share, budget / need)
+    share = math.floor(share / SHARE_STEP + 1e-6) * SHARE_STEP
+    if share < settings.least_share:
+        return None
+    scale = 10**decimals
+    limit = math.floor(reservation(auction, settings.edge) * scale) / scale
+    return Offer(auction["auction_id"], auction["phase"], round(limit, decimals), round(share, 6))
+
+
+class Liquidator:
+    """Watches the channel `auctions`, polls `public/get_auctions`, bids, and sells its inventory."""
+
+    def __init__(self, client: Client, settings: LiquidatorSettings | None = None):
+        self.client, self.settings = client, settings or LiquidatorSettings()
+        self.contracts: dict[str, Contract] = {}
+        self.account = Account(client, self.contracts)
+        self.counts: Counter[str] = Counter()
+        self._decimals: dict[str, int] = {}
+        self._bid_s: dict[tuple[int, int], float] = {}
+        """When we last bid, by auction and phase."""
+        self._largest_share: dict[int, float] = {}
+        """Halved each time the venue says that our margin does not carry a bid."""
+        self._own_bids: set[int] = set()
+        self._rounds: dict[str, int] = {}
+        self._wake = asyncio.Event()
+        client.on_ready.append(self._begin)
+
+    async def _begin(self) -> None:
+        await self.client.call("private/cancel_all")
+        currencies = await self.client.call("public/get_currencies")
+        self._decimals = {one["currency"]: min(8, one["decimals"]) for one in currencies}
+        self._bid_s.clear()
+        await self._read()
+        await self.client.subscribe({"auctions": self._on_auction})
+
+    async def _read(self) -> None:
+        """Instruments, indices, positions and funds as they are now."""
+        listed = await read_contracts(self.client)
+        self.contracts.clear()
+        self.contracts.update(listed)
+        self.account.index.update(await read_indices(self.client, self.contracts))
+        await self.account.read_positions()
+        await self.account.read_funds()
+
+    async def run(self) -> None:
+        """Bid and work until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._bid_for_ever())
+            group.create_task(self._work_for_ever())
+
+    def _on_auction(self, data: dict[str, Any]) -> None:
+        kind = data.get("type")
+        if kind == "auction_lot_sold" and data.get("bid_id") in self._own_bids:
+            self.counts["lots bought"] += 1
+            self._own_bids.discard(data["bid_id"])
+        if kind in ("snapshot", "auction_opened", "auction_phase_changed", "auction_lot_sold"):
+            self._wake.set()
+
+    # bidding
+
+    async def _bid_for_ever(self) -> None:
+        pause_s = self.settings.poll_s
+        while True:
+            try:
+                async with asyncio.timeout(pause_s):
+                    await self._wake.wait()
+                await asyncio.sleep(0.05)  # the steps of one batch come together
+            except TimeoutError:
+                pass
+            self._wake.clear()
+            await self.client.ready.wait()
+            try:
+                auctions = await self.client.call("public/get_auctions")
+                self.counts["auctions seen"] = max(
+                    self.counts["auctions seen"],
+                    max((auction["auction_id"] for auction in auctions), default=0),
+                )
+                pause_s = self.settings.poll_s if auctions else self.settings.idle_poll_s
+                for auction in auctions:
+                    await self._bid(auction)
+            except (Disconnected, Refused, TimeoutError) as error:
+                log.info("auctions: %s", error)
+
+    async def _bid(self, auction: dict[str, Any]) -> None:
+        """Bid where we have no recent bid in this auction's phase."""
+        settings, key = self.settings, (auction["auction_id"], auction["phase"])
+        now_s = time.monotonic()
+        if now_s - self._bid_s.get(key, -math.inf) < settings.rebid_s:
+            return
+        await self.account.read_funds()
+        currency = auction["currency"]
+        available = self.account.funds.available.get(currency, 0.0)
+        if not self.account.funds.cross and currency == "USD":
+            available = min(available, self.account.funds.available.get("USDC", 0.0))
+        largest = self._largest_share.get(key[0], 1.0)
+        offer = offer_for(auction, available, self._decimals.get(currency, USD_DECIMALS), settings, largest)
+        if offer is None:
+            self.counts["too small"] += 1
+            return
+        try:
+            placed = await self.client.call("private/place_bid", **msgspec.structs.asdict(offer))
+        except Refused as error:
+            self.counts[f"refused {error.reason or error.code}"] += 1
+            if error.reason == "bidder_margin":
+                self._largest_share[key[0]] = max(settings.least_share, 0.5 * offer.share)
+            elif error.reason not in ("bid_below_price", "batch_full", "awaiting_lease"):
+                self._bid_s[key] = now_s
+            return
+        self._bid_s[key] = now_s
+        self._own_bids.add(placed["bid_id"])
+        self.counts["bids"] += 1
+        while len(self._bid_s) > 1_000:
+            self._bid_s.pop(next(iter(self._bid_s)))
+        while len(self._own_bids) > 1_000:
+            self._own_bids.remove(min(self._own_bids))
+        while len(self._largest_share) > 1_000:
+            self._largest_share.pop(next(iter(self._largest_share)))
+
+    # working the inventory off
+
+    async def _work_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(self.settings.work_s)
+            await self.client.ready.wait()
+            try:
+                await self._work()
+            except (Disconnected, Refused, TimeoutError) as error:
+                log.info("work: %s", error)
+
+    async def _work(self) -> None:
+        """Replace the resting orders by a reduce-only slice of each of the least worked positions."""
+        await self.client.call("private/cancel_all")
+        await self.account.read_positions()
+        held = self.account.holdings
+        self._rounds = {name: self._rounds.get(name, 0) for name in held}
+        if held.keys() - self.contracts.keys():
+            await self._read()
+        chosen = sorted(held, key=lambda name: (self._rounds[name], name))
+        for name in chosen[: self.settings.holdings_per_round]:
+            self._rounds[name] += 1
+            contract, holding = self.contracts[name], held[name]
+            try:
+                await self._sell_slice(contract, holding, self._rounds[name])
+            except Refused as error:
+                self.counts[f"refused {error.reason or error.code}"] += 1
+                log.debug("%s: %s", name, error)
+
+    def slice_e8(self, contract: Contract, holding: Holding, index: float) -> int:
+        """The amount to offer this round: a share of the position, bounded in USD, at least the minimum."""
+        most_e8 = contract.amount_e8(self.settings.slice_usd, index)
+        part_e8 = int(abs(holding.size) * self.settings.slice_share * E8)
+        part_e8 -= part_e8 % contract.step_e8
+        return min(contract.whole_e8(abs(holding.size)), max(contract.min_amount_e8, min(part_e8, most_e8)))
+
+    async def _sell_slice(self, contract: Contract, holding: Holding, rounds: int) -> None:
+        settings = self.settings
+        ticker = await self.client.call("public/ticker", instrument_name=contract.name)
+        mark, index = ticker["mark_price"], ticker["index_price"]
+        if not mark or not index:
+            return
+        amount_e8 = self.slice_e8(contract, holding, index)
+        if not amount_e8:
+            return
+        # From the mark outwards, further each round, back at the mark after the furthest.
+        reach = settings.furthest * ((rounds - 1) % (settings.patience_rounds + 1)) / settings.patience_rounds
+        away = reach * (
+            mark if contract.kind != "option" else max(mark, 0.1 if contract.inverse else 0.1 * index)
+        )
+        if holding.size > 0:
+            price_e8 = contract.price_up_e8(max(mark - away, ticker["min_price"]))
+        else:
+            price_e8 = contract.price_down_e8(min(mark + away, ticker["max_price"]))
+        if price_e8 <= 0:
+            return
+        await self.client.call(
+            "private/sell" if holding.size > 0 else "private/buy",
+            instrument_name=contract.name,
+            amount=number(amount_e8),
+            price=number(price_e8),
+            reduce_only=True,
+            label="inventory",
+        )
+        self.counts["inventory orders"] += 1
