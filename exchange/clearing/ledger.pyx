@@ -83,6 +83,9 @@ cdef class Ledger:
     def system_of(self, int which, int currency):
         return self.system[which * self.currencies + currency]
 
+    def clearing_of(self, uint32_t instrument):
+        return self.clearing[instrument]
+
     def transfer(self, uint32_t from_account, uint32_t to_account, int currency, int64_t amount):
         """Move cash between two accounts."""
         self.post(from_account, currency, -amount)

@@ -29,6 +29,12 @@ cdef class Positions:
     cdef PositionList* of
     cdef uint32_t accounts
     cdef int128* funding_index       # [instrument slot] minor units owed per long lot, 2**-64
+    cdef int64_t* net_lots           # [instrument slot] sum over accounts, zero between commands
+    cdef int128* net_cost            # [instrument slot] futures: minus the clearing balance between commands
+    cdef uint32_t touched[64]        # instruments traded since the last check
+    cdef uint32_t touched_count
+    cdef bint sound(self) noexcept
+    cdef bint _sound_slot(self, uint32_t instrument) noexcept
     cdef int failed
     cdef int grow(self, uint32_t account_id) except -1
     cdef Position* find(self, uint32_t account_id, uint32_t instrument) noexcept

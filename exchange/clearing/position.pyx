@@ -26,7 +26,9 @@ cdef class Positions:
         self.accounts = 256
         self.of = <PositionList*>calloc(self.accounts, sizeof(PositionList))
         self.funding_index = <int128*>calloc(instruments.capacity, sizeof(int128))
-        if self.of == NULL or self.funding_index == NULL:
+        self.net_lots = <int64_t*>calloc(instruments.capacity, sizeof(int64_t))
+        self.net_cost = <int128*>calloc(instruments.capacity, sizeof(int128))
+        if self.of == NULL or self.funding_index == NULL or self.net_lots == NULL or self.net_cost == NULL:
             raise MemoryError()
 
     def __dealloc__(self):
@@ -36,6 +38,8 @@ cdef class Positions:
                 free(self.of[a].at)
         free(self.of)
         free(self.funding_index)
+        free(self.net_lots)
+        free(self.net_cost)
 
     cdef int grow(self, uint32_t account_id) except -1:
         """Room for an account's list."""
@@ -135,6 +139,7 @@ cdef class Positions:
         cdef Instrument* row = &self.instruments.at[position.instrument]
         cdef int64_t held = position.quantity_lots
         cdef int64_t closing, released, closing_cost, realised = 0
+        cdef int64_t cost_before = position.cost_minor
         if held == 0 or (held > 0) == (lots > 0):
             position.quantity_lots += lots
             position.cost_minor = wide_add(position.cost_minor, cost, &self.failed)
@@ -161,7 +166,32 @@ cdef class Positions:
         elif held != 0 and position.quantity_lots == 0:
             row.holders -= 1
         row.open_interest_lots += (max(position.quantity_lots, 0) - max(held, 0))
+        self.net_lots[position.instrument] += lots
+        self.net_cost[position.instrument] += position.cost_minor - cost_before
+        if self.touched_count < 64:
+            self.touched[self.touched_count] = position.instrument
+        self.touched_count += 1
         return realised
+
+    cdef bint _sound_slot(self, uint32_t instrument) noexcept:
+        if self.net_lots[instrument] != 0:
+            return False
+        if self.instruments.at[instrument].kind == KIND_OPTION:
+            return self.ledger.clearing[instrument] == 0
+        return self.net_cost[instrument] + self.ledger.clearing[instrument] == 0
+
+    cdef bint sound(self) noexcept:
+        """Lots net to zero and clearing carries what futures have realised, on every instrument touched."""
+        cdef uint32_t i
+        cdef bint ok = self.failed == 0
+        if self.touched_count > 64:
+            for i in range(self.instruments.high):
+                ok = ok and self._sound_slot(i)
+        else:
+            for i in range(self.touched_count):
+                ok = ok and self._sound_slot(self.touched[i])
+        self.touched_count = 0
+        return ok
 
     cdef int64_t value_minor(self, Position* position) noexcept:
         """What the entry adds to equity beside cash: futures' unrealised P&L and accrued funding, options' value."""
@@ -197,6 +227,12 @@ cdef class Positions:
         cdef int64_t high = <int64_t>(index >> 64)
         cdef uint64_t low = <uint64_t>index
         return (int(high) << 64) + int(low)
+
+    def set_funding(self, uint32_t instrument, total):
+        """Set the funding index (2**-64 minor units per lot)."""
+        if not -(1 << 126) < total < 1 << 126:
+            raise OverflowError(f"funding index of instrument {instrument} left its bounds")
+        self.funding_index[instrument] = ((<int128><int64_t>(total >> 64)) << 64) + <int128><uint64_t>(total & 0xFFFFFFFFFFFFFFFF)
 
     def export(self, uint32_t accounts):
         """Canonical state: ascending account, ascending slot."""

@@ -189,7 +189,7 @@ cdef class RiskRows:
         return ""
 
     def listed(self, uint32_t slot):
-        """Take a newly listed instrument into its chain; the pair order is (expiry, strike)."""
+        """Clean rows for a newly listed instrument; `rebuild_pairs` of its chain must follow for options."""
         cdef Instrument* row = &self.instruments.at[slot]
         self.vol_e6[slot] = 0
         self.row_cap[slot] = 0
@@ -199,7 +199,6 @@ cdef class RiskRows:
         if row.kind == KIND_OPTION:
             self.chain[row.chain].option_inverse = row.inverse
             self.chain[row.chain].option_lot = row.lot_size
-            self.rebuild_pairs(row.chain)
 
     def delisted(self, uint32_t slot):
         """Drop an instrument whose slot is being freed."""
@@ -211,7 +210,7 @@ cdef class RiskRows:
             self.forward_e8[at] = 0
 
     def rebuild_pairs(self, int chain):
-        """Pairs of a chain from the listing; sets `pair` and `twin` of its options."""
+        """Pairs of a chain from the listing, in (expiry, strike) order; sets `pair` and `twin` of its options."""
         cdef Chain* c = &self.chain[chain]
         cdef uint32_t slot
         cdef Instrument* row
@@ -220,7 +219,7 @@ cdef class RiskRows:
         for slot in range(self.instruments.high):
             row = &self.instruments.at[slot]
             if row.state != STATE_FREE and row.chain == chain and row.kind == KIND_OPTION:
-                entry = pairs.setdefault((row.expiry_ns, row.strike_e8), [NO_SLOT, NO_SLOT])
+                entry = pairs.setdefault((row.expiry_ns, row.strike_e8), [<uint32_t>NO_SLOT, <uint32_t>NO_SLOT])
                 entry[0 if row.option_type == OPTION_CALL else 1] = slot
         if <int32_t>len(pairs) > c.pair_capacity:
             c.pair_capacity = len(pairs) * 2
@@ -233,10 +232,10 @@ cdef class RiskRows:
             call, put = pairs[key]
             c.pair_call[i] = call
             c.pair_put[i] = put
-            if call != NO_SLOT:
+            if <uint32_t>call != NO_SLOT:
                 self.instruments.at[<uint32_t>call].pair = i
                 self.instruments.at[<uint32_t>call].twin = put
-            if put != NO_SLOT:
+            if <uint32_t>put != NO_SLOT:
                 self.instruments.at[<uint32_t>put].pair = i
                 self.instruments.at[<uint32_t>put].twin = call
 

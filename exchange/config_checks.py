@@ -1,0 +1,57 @@
+"""Cross-checks of a configuration; what single fields cannot say about each other."""
+
+from exchange.config import Config
+from exchange.risk import scenarios
+
+MAX_CURRENCIES = 8
+MAX_UNDERLYINGS = 16
+
+
+def faults(config: Config) -> list[str]:
+    """Everything that is wrong with a configuration, [] when it can be used."""
+    found: list[str] = []
+    currencies = [currency.name for currency in config.currencies]
+    underlyings = [underlying.name for underlying in config.underlyings]
+    if not 1 <= len(currencies) <= MAX_CURRENCIES or len(set(currencies)) != len(currencies):
+        found.append(f"between 1 and {MAX_CURRENCIES} currencies with different names are needed")
+    if not 1 <= len(underlyings) <= MAX_UNDERLYINGS or len(set(underlyings)) != len(underlyings):
+        found.append(f"between 1 and {MAX_UNDERLYINGS} underlyings with different names are needed")
+    for currency in config.currencies:
+        if currency.underlying is None and not 4 <= currency.exponent <= 8:
+            found.append(f"currency {currency.name}: a USD currency's exponent must be 4 to 8")
+        if currency.underlying is not None:
+            if currency.underlying not in underlyings:
+                found.append(f"currency {currency.name}: unknown underlying {currency.underlying}")
+            if currency.exponent != 10:
+                found.append(f"currency {currency.name}: a coin's exponent must be 10 (the unit of risk rows)")
+        if not 0 <= currency.haircut_ppm < 1_000_000 or currency.debt_ppm < 1_000_000:
+            found.append(f"currency {currency.name}: haircut must be below, debt factor at least 1,000,000 ppm")
+    sizes = set()
+    for underlying in config.underlyings:
+        fault = scenarios.check(underlying.matrix)
+        if fault:
+            found.append(f"underlying {underlying.name}: {fault}")
+        else:
+            sizes.add(len(scenarios.columns(underlying.matrix)))
+        if min(underlying.mark_stale_ns, underlying.perpetual_ema_ns, underlying.funding_period_ns) <= 0:
+            found.append(f"underlying {underlying.name}: durations must be positive")
+        if not 0 < underlying.perpetual_bound_ppm < 1_000_000 or underlying.mark_jump_ppm <= 0:
+            found.append(f"underlying {underlying.name}: mark bounds must be positive")
+    if len(sizes) > 1:
+        found.append("all underlyings must have the same number of scenario columns")
+    limits = config.limits
+    if not 1 <= limits.max_accounts <= 100_000_000 or not 1 <= limits.max_instruments <= 65_535:
+        found.append("limits: max_accounts must be 1 to 100,000,000, max_instruments 1 to 65,535")
+    if not 0 < limits.max_balance_minor <= 1 << 60:
+        found.append("limits: max_balance_minor must be positive and at most 2**60")
+    liquidation = config.liquidation
+    if not 0 <= liquidation.discount_cutoff_ppm <= liquidation.discount_start_ppm <= 1_000_000:
+        found.append("liquidation: discounts must satisfy 0 <= cutoff <= start <= 1,000,000 ppm")
+    durations = (liquidation.fast_ns, liquidation.slow_ns, liquidation.insolvent_ns, liquidation.lease_wait_ns)
+    if min(durations) <= 0 or liquidation.batch_ns < 0:
+        found.append("liquidation: durations must be positive")
+    if liquidation.warning_ppm < 1_000_000 or not 0 <= liquidation.fee_ppm < 1_000_000:
+        found.append("liquidation: warning must be at least, fee below 1,000,000 ppm")
+    if config.checkpoint_every < 1:
+        found.append("checkpoint_every must be at least 1")
+    return found

@@ -1,0 +1,98 @@
+"""The full audit: everything that must hold between two commands, recomputed from the state."""
+
+from typing import Any
+
+
+def audit(engine: Any) -> list[str]:
+    """Faults of an exchange.engine.Engine, [] when it is sound."""
+    if engine.config is None:
+        return []
+    found = _ledger(engine)
+    slots = engine.instruments()
+    for slot in slots:
+        found += [f"{engine.listing.name(slot)}: {fault}" for fault in engine.books.check(slot)]
+    found += _positions(engine, slots)
+    found += _orders(engine)
+    for account_id in engine.account_ids():
+        for chain in range(engine.rows.chain_count):
+            found += engine.exposure.check(account_id, chain)
+    found += _leases(engine)
+    return found
+
+
+def conserved(engine: Any) -> bool:
+    """Whether every currency's ledger sums to zero."""
+    return not _ledger(engine)
+
+
+def _ledger(engine: Any) -> list[str]:
+    found = []
+    for currency in engine.config.currencies:
+        balances = engine.ledger(currency.name)
+        total = sum(balances.values())
+        if total:
+            found.append(f"{currency.name}: the ledger sums to {total}")
+        if balances["rounding"] < 0:
+            found.append(f"{currency.name}: rounding dust is negative ({balances['rounding']})")
+        if balances["fund"] < 0:
+            found.append(f"{currency.name}: the claim on the fund is negative ({balances['fund']})")
+    return found
+
+
+def _positions(engine: Any, slots: list[int]) -> list[str]:
+    found = []
+    lots: dict[int, int] = dict.fromkeys(slots, 0)
+    cost: dict[int, int] = dict.fromkeys(slots, 0)
+    long_lots: dict[int, int] = dict.fromkeys(slots, 0)
+    for account_id in engine.account_ids():
+        for position in engine.positions(account_id):
+            lots[position.instrument] += position.quantity_lots
+            cost[position.instrument] += position.cost_minor
+            long_lots[position.instrument] += max(0, position.quantity_lots)
+    for slot in slots:
+        name = engine.listing.name(slot)
+        if lots[slot]:
+            found.append(f"{name}: positions net to {lots[slot]} lots")
+        clearing = engine.ledger_room.clearing_of(slot)
+        if engine.instrument(slot).kind == "option":
+            if clearing:
+                found.append(f"{name}: clearing of an option holds {clearing}")
+        elif cost[slot] + clearing:
+            found.append(f"{name}: costs {cost[slot]} and clearing {clearing} do not cancel")
+        if engine.market(slot).open_interest_lots != long_lots[slot]:
+            found.append(f"{name}: open interest is not the sum of longs")
+    return found
+
+
+def _orders(engine: Any) -> list[str]:
+    found = []
+    resting: set[int] = set()
+    for slot in engine.instruments():
+        for side in (0, 1):
+            resting.update(engine.books.queue(slot, side))
+    live: set[int] = set()
+    for account_id in engine.account_ids():
+        open_lots: dict[tuple[int, int], int] = {}
+        for order in engine.open_orders(account_id):
+            live.add(order.order_id)
+            key = (order.instrument, order.side)
+            open_lots[key] = open_lots.get(key, 0) + order.remaining_lots
+        for position in engine.positions(account_id):
+            for side, lots in ((0, position.open_buy_lots), (1, position.open_sell_lots)):
+                if open_lots.pop((position.instrument, side), 0) != lots:
+                    found.append(f"account {account_id}: open lots of instrument {position.instrument} are wrong")
+        if open_lots:
+            found.append(f"account {account_id}: orders without a position entry")
+    if live != resting:
+        found.append(f"{len(live ^ resting)} orders are live but not resting, or the reverse")
+    if len(live) != engine.counters().open_orders:
+        found.append("the count of live orders is wrong")
+    return found
+
+
+def _leases(engine: Any) -> list[str]:
+    found = []
+    for lease in engine.leases():
+        if not 0 <= lease.used_minor <= lease.granted_minor:
+            found.append(f"lease {lease.lease_id}: used {lease.used_minor} of {lease.granted_minor}")
+    return found

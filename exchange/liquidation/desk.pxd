@@ -1,0 +1,24 @@
+from libc.stdint cimport int64_t, uint32_t
+
+from exchange.clearing.account cimport Accounts
+from exchange.clearing.ledger cimport Ledger
+from exchange.clearing.position cimport Positions
+from exchange.event_buffer cimport EventBuffer
+from exchange.liquidation.monitor cimport Monitor
+from exchange.market.instrument cimport Instruments
+from exchange.risk.exposure cimport Exposure
+from exchange.risk.marks cimport Marks
+
+
+cdef class Desk:
+    cdef Accounts accounts
+    cdef Ledger ledger
+    cdef Instruments instruments
+    cdef Positions positions
+    cdef Exposure exposure
+    cdef Marks marks
+    cdef readonly Monitor monitor
+    cdef EventBuffer events
+    cdef object cancel_orders
+    cdef list currency_names
+    cdef int _shift_all(self, uint32_t account_id, list legs, int sign) except -1

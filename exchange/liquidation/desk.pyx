@@ -1,0 +1,262 @@
+"""What a liquidation may do to the core: read margins, move positions at the mark, move cash, speak.
+
+The stages above it are plain Python; every state change they make goes through here.
+"""
+
+from exchange.clearing.account cimport MODEL_CROSS
+from exchange.clearing.ledger cimport SYS_FUND
+from exchange.clearing.position cimport Position, PositionList
+from exchange.events import EventKind
+from exchange.market.instrument cimport KIND_OPTION, KIND_PERPETUAL, Instrument
+from exchange.records cimport AuctionEvent, AuctionLotSold, BidEvent, FundEvent, PositionTransferred
+from exchange.risk.exposure cimport ALL_ORDERS, NO_ORDERS, Margin
+from exchange.wide cimport wide_mul
+
+
+cdef class Desk:
+    """Primitives of liquidation over the compiled rooms. `entity` is a currency index, 0 for a cross account."""
+
+    def __init__(self, Accounts accounts, Ledger ledger, Instruments instruments, Positions positions,
+                 Exposure exposure, Marks marks, Monitor monitor, EventBuffer events, cancel_orders, config):
+        self.accounts = accounts
+        self.ledger = ledger
+        self.instruments = instruments
+        self.positions = positions
+        self.exposure = exposure
+        self.marks = marks
+        self.monitor = monitor
+        self.events = events
+        self.cancel_orders = cancel_orders
+        self.currency_names = [currency.name for currency in config.currencies]
+
+    def currency_name(self, int currency):
+        return self.currency_names[currency]
+
+    # ------------------------------------------------------------------ reads
+
+    def exists(self, uint32_t account_id):
+        return self.accounts.exists(account_id)
+
+    def owner(self, uint32_t account_id):
+        return self.accounts.at[account_id].owner_id
+
+    def is_cross(self, uint32_t account_id):
+        return self.accounts.at[account_id].model == MODEL_CROSS
+
+    def in_liquidation(self, uint32_t account_id):
+        return bool(self.accounts.at[account_id].in_liquidation)
+
+    def level(self, uint32_t account_id):
+        return self.accounts.at[account_id].level
+
+    def breached_entity(self, uint32_t account_id):
+        return self.accounts.at[account_id].breached_currency
+
+    def margins(self, uint32_t account_id, int entity):
+        """(equity, initial, maintenance) of the positions alone, minor units or 1e-4 USD."""
+        cdef Margin m
+        self.exposure.margin(account_id, entity, NO_ORDERS, &m)
+        return (m.equity, m.initial, m.maintenance)
+
+    def held(self, uint32_t account_id, int entity):
+        """[(instrument, lots)] of the entity's positions, ascending slot."""
+        cdef PositionList* held = &self.positions.of[account_id]
+        cdef bint cross = self.accounts.at[account_id].model == MODEL_CROSS
+        cdef uint32_t i
+        return [
+            (held.at[i].instrument, held.at[i].quantity_lots)
+            for i in range(held.count)
+            if held.at[i].quantity_lots
+            and (cross or self.instruments.at[held.at[i].instrument].currency == entity)
+        ]
+
+    def robust_value(self, uint32_t account_id, int entity):
+        """Equity with perpetuals at the index instead of their own book's premium."""
+        cdef PositionList* held = &self.positions.of[account_id]
+        cdef bint cross = self.accounts.at[account_id].model == MODEL_CROSS
+        cdef Margin m
+        cdef uint32_t i
+        cdef Instrument* row
+        self.exposure.margin(account_id, entity, NO_ORDERS, &m)
+        total = int(m.equity)
+        for i in range(held.count):
+            row = &self.instruments.at[held.at[i].instrument]
+            if row.kind != KIND_PERPETUAL or (not cross and row.currency != entity):
+                continue
+            index = int(self.exposure.rows.index_e8[row.underlying])
+            if row.inverse:
+                at_index = -(int(row.lot_scale_minor) * 10**8 // index)
+            else:
+                at_index = int(row.lot_scale_minor) * index // 10**8
+            premium = int(held.at[i].quantity_lots) * (at_index - int(row.mark_minor))
+            total += int(self.exposure.usd_units(row.currency, premium)) if cross else premium
+        return total
+
+    def marks_fresh(self, uint32_t account_id, int64_t time_ns):
+        """Whether every underlying that the account depends on has fresh marks."""
+        cdef PositionList* held = &self.positions.of[account_id]
+        cdef uint32_t i
+        for i in range(held.count):
+            if not self.marks.fresh(self.instruments.at[held.at[i].instrument].underlying, time_ns):
+                return False
+        if self.accounts.at[account_id].model == MODEL_CROSS:
+            for c in range(self.exposure.currencies):
+                if self.exposure.currency_underlying[c] >= 0 and self.ledger.balance(account_id, c):
+                    if not self.marks.fresh(self.exposure.currency_underlying[c], time_ns):
+                        return False
+        return True
+
+    def cash(self, uint32_t account_id, int currency):
+        return self.ledger.balance(account_id, currency)
+
+    def fund(self, int currency):
+        """This venue's claim on the insurance fund."""
+        return self.ledger.system_of(SYS_FUND, currency)
+
+    def usd_currency(self):
+        """First currency worth one USD, else 0: what a cross account pays and is paid in."""
+        cdef int c
+        for c in range(self.exposure.currencies):
+            if self.exposure.currency_underlying[c] < 0:
+                return c
+        return 0
+
+    def to_currency(self, int currency, usd_units):
+        """1e-4 USD in minor units of a currency, away from zero."""
+        cdef int u = self.exposure.currency_underlying[currency]
+        if u < 0:
+            return usd_units * int(self.exposure.minor_per_unit[currency])
+        base = int(self.exposure.rows.grid[u].coin_base_q40)
+        sign = -1 if usd_units < 0 else 1
+        return sign * -(-(abs(usd_units) << 40) // base)
+
+    # ------------------------------------------------------------------ changes
+
+    def set_liquidation(self, uint32_t account_id, bint on, int reason):
+        self.accounts.at[account_id].in_liquidation = on
+        self.accounts.at[account_id].liquidation_reason = reason
+
+    def cancel_all(self, uint32_t account_id, int reason):
+        """Cancel the account's open orders; returns how many."""
+        return self.cancel_orders(account_id, reason)
+
+    cdef int _shift_all(self, uint32_t account_id, list legs, int sign) except -1:
+        cdef uint32_t instrument
+        cdef int64_t lots, held
+        cdef Position* position
+        for instrument, lots in legs:
+            self.exposure.ensure_book(account_id, self.instruments.at[instrument].chain)
+            position = self.positions.find(account_id, instrument)
+            held = 0 if position == NULL else position.quantity_lots
+            if sign > 0:
+                self.exposure.shift(account_id, instrument, held, lots, 0)
+            else:
+                self.exposure.shift(account_id, instrument, held + lots, -lots, 0)
+        return 0
+
+    def bidder_stands(self, uint32_t account_id, list legs, int currency, int64_t payment):
+        """Whether the account, taking the legs at the mark and being paid `payment` in a currency, meets its initial
+        margin, or has a requirement no larger than before."""
+        cdef Margin before, after
+        cdef bint cross = self.accounts.at[account_id].model == MODEL_CROSS
+        cdef int64_t paid
+        entities = {0} if cross else {self.instruments.at[<uint32_t>i].currency for i, _ in legs} | {currency}
+        stands = True
+        for entity in sorted(entities):
+            self.exposure.margin(account_id, entity, ALL_ORDERS, &before)
+            self._shift_all(account_id, legs, 1)
+            self.exposure.margin(account_id, entity, ALL_ORDERS, &after)
+            self._shift_all(account_id, legs, -1)
+            paid = 0
+            if cross:
+                paid = self.exposure.usd_units(currency, payment)
+            elif entity == currency:
+                paid = payment
+            if after.equity + paid < after.initial and after.initial > before.initial:
+                stands = False
+        return stands
+
+    def row_budget(self, uint32_t account_id, list legs):
+        """Whether the legs keep every scenario sum of the account exact."""
+        cdef uint32_t instrument
+        cdef int64_t lots
+        for instrument, lots in legs:
+            book = self.exposure.ensure_book(account_id, self.instruments.at[instrument].chain)
+            if abs(lots) > ((1 << 52) - book.gross_row) // self.exposure.rows.row_cap[instrument]:
+                return False
+        return True
+
+    def transfer(self, uint32_t source, uint32_t target, uint32_t instrument, int64_t lots, auction_id):
+        """Move signed lots between accounts at the mark."""
+        cdef Instrument* row = &self.instruments.at[instrument]
+        cdef int64_t cost = wide_mul(lots, row.mark_minor, &self.exposure.failed)
+        cdef PositionTransferred* event
+        self.exposure.trade(source, instrument, -lots, -cost, 0)
+        self.exposure.trade(target, instrument, lots, cost, 0)
+        event = <PositionTransferred*>self.events.emit(EventKind.POSITION_TRANSFERRED, 1, source)
+        event.instrument = instrument
+        event.to_account_id = target
+        event.quantity_lots = lots
+        event.cost_minor = cost
+        event.auction_id = auction_id
+
+    def pay(self, uint32_t source, uint32_t target, int currency, int64_t amount):
+        self.ledger.transfer(source, target, currency, amount)
+
+    def pay_fund(self, uint32_t account_id, int currency, int64_t amount):
+        """From an account to the fund (negative: from the fund)."""
+        self.ledger.transfer_system(SYS_FUND, account_id, currency, -amount)
+
+    def after(self, uint32_t account_id):
+        """Re-margin an account after its cash changed."""
+        return self.monitor.check(account_id)
+
+    # ------------------------------------------------------------------ events
+
+    def emit_auction(self, int kind, uint32_t account_id, auction_id, int phase, int reason, int currency,
+                     int64_t value, int64_t requirement, int64_t price):
+        cdef AuctionEvent* event = <AuctionEvent*>self.events.emit(kind, 1, account_id)
+        event.auction_id = auction_id
+        event.phase = phase
+        event.reason = reason
+        event.currency = currency
+        event.value_minor = value
+        event.requirement_minor = requirement
+        event.price_minor = price
+
+    def emit_bid(self, int kind, uint32_t account_id, auction_id, bid_id, int64_t limit, share_ppm, int phase,
+                 int reason):
+        cdef BidEvent* event = <BidEvent*>self.events.emit(kind, 1, account_id)
+        event.auction_id = auction_id
+        event.bid_id = bid_id
+        event.limit_minor = limit
+        event.share_ppm = share_ppm
+        event.phase = phase
+        event.reason = reason
+
+    def emit_sold(self, uint32_t account_id, auction_id, bid_id, uint32_t buyer, share_ppm, int64_t price,
+                  int64_t fee, int64_t compensation, int currency, int phase):
+        cdef AuctionLotSold* event = <AuctionLotSold*>self.events.emit(EventKind.AUCTION_LOT_SOLD, 2, account_id)
+        event.auction_id = auction_id
+        event.bid_id = bid_id
+        event.buyer_account_id = buyer
+        event.share_ppm = share_ppm
+        event.price_minor = price
+        event.fee_minor = fee
+        event.compensation_minor = compensation
+        event.currency = currency
+        event.phase = phase
+
+    def emit_fund(self, int kind, uint32_t account_id, lease_id, int64_t amount, int currency, int reason,
+                  auction_id, int64_t remaining):
+        cdef FundEvent* event = <FundEvent*>self.events.emit(kind, 1, account_id)
+        event.lease_id = lease_id
+        event.amount_minor = amount
+        event.currency = currency
+        event.reason = reason
+        event.auction_id = auction_id
+        event.remaining_minor = remaining
+
+    @property
+    def time_ns(self):
+        return self.events.time_ns

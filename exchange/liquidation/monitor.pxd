@@ -1,0 +1,16 @@
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+
+from exchange.clearing.account cimport Accounts
+from exchange.event_buffer cimport EventBuffer
+from exchange.risk.exposure cimport Exposure
+
+
+cdef class Monitor:
+    cdef Accounts accounts
+    cdef Exposure exposure
+    cdef EventBuffer events
+    cdef int64_t warning_ppm
+    cdef readonly uint32_t below_maintenance
+    cdef object queue
+    cdef int check(self, uint32_t account_id) except -1
+    cdef int remargin(self, int underlying) except -1

@@ -1,0 +1,113 @@
+"""The monitor: margin levels of accounts, and the queue of work that breaches cause.
+
+Level events come on transitions. A breach puts the account into a queue in the order seen (ascending id within a
+mark); Ticks drain it, so one mark never stalls the venue.
+"""
+
+from collections import deque
+
+from exchange.clearing.account cimport (
+    LEVEL_BREACHED, LEVEL_HEALTHY, LEVEL_WARNING, MODEL_CROSS, Account,
+)
+from exchange.records cimport EV_LEVEL_CHANGED, LevelChanged
+from exchange.risk.exposure cimport NO_ORDERS, Margin, ScenarioBook
+from exchange.wide cimport wide_mul_div_ceil
+
+
+cdef class Monitor:
+    """Looks at accounts after everything that can change their health."""
+
+    def __cinit__(self, Accounts accounts, Exposure exposure, EventBuffer events, config):
+        self.accounts = accounts
+        self.exposure = exposure
+        self.events = events
+        self.warning_ppm = config.liquidation.warning_ppm
+        self.queue = deque()
+
+    cdef int check(self, uint32_t account_id) except -1:
+        """Re-margin an account; emits LEVEL_CHANGED and queues a breach. Returns the level."""
+        cdef Account* account = &self.accounts.at[account_id]
+        cdef Margin m
+        cdef Margin shown
+        cdef int level = LEVEL_HEALTHY, found, c, currency = 0
+        cdef int entities = 1 if account.model == MODEL_CROSS else self.exposure.currencies
+        cdef LevelChanged* event
+        cdef int bad = 0
+        shown.equity = 0
+        shown.maintenance = 0
+        for c in range(entities):
+            self.exposure.margin(account_id, c, NO_ORDERS, &m)
+            if m.equity < m.maintenance:
+                found = LEVEL_BREACHED
+            elif m.maintenance and m.equity < wide_mul_div_ceil(m.maintenance, self.warning_ppm, 1_000_000, &bad):
+                found = LEVEL_WARNING
+            else:
+                found = LEVEL_HEALTHY
+            if c == 0 or found > level:
+                level = found
+                currency = c
+                shown = m
+        if level == account.level:
+            if level == LEVEL_BREACHED:
+                account.breached_currency = currency
+            return level
+        if level == LEVEL_BREACHED:
+            self.below_maintenance += 1
+            account.breached_currency = currency
+        elif account.level == LEVEL_BREACHED:
+            self.below_maintenance -= 1
+        event = <LevelChanged*>self.events.emit(EV_LEVEL_CHANGED, 1, account_id)
+        event.level = level
+        event.previous_level = account.level
+        event.currency = currency
+        event.equity_minor = shown.equity
+        event.requirement_minor = shown.maintenance
+        account.level = level
+        if level == LEVEL_BREACHED and not account.in_liquidation and not account.queued:
+            account.queued = 1
+            self.queue.append(account_id)
+        return level
+
+    cdef int remargin(self, int underlying) except -1:
+        """After a mark: rebuild and check every account with positions in the underlying, ascending id."""
+        cdef uint32_t a
+        cdef int k
+        cdef ScenarioBook* book
+        cdef bint touched
+        for a in range(1, self.accounts.high):
+            touched = self.accounts.at[a].model == MODEL_CROSS
+            for k in range(self.exposure.rows.chain_count):
+                if self.exposure.rows.chain[k].underlying != underlying:
+                    continue
+                book = self.exposure.book(a, k)
+                if book != NULL and (book.held_lots or book.open_lots):
+                    self.exposure.rebuild(a, k)
+                    touched = touched or book.held_lots
+            if touched:
+                self.check(a)
+        return 0
+
+    def look(self, uint32_t account_id):
+        """check() for plain callers."""
+        return self.check(account_id)
+
+    def take(self):
+        """Next queued account, 0 when there is none."""
+        if not self.queue:
+            return 0
+        account_id = self.queue.popleft()
+        self.accounts.at[<uint32_t>account_id].queued = 0
+        return account_id
+
+    def put_back(self, uint32_t account_id):
+        """Queue an account again, at the end."""
+        if not self.accounts.at[account_id].queued:
+            self.accounts.at[account_id].queued = 1
+            self.queue.append(account_id)
+
+    def pending(self):
+        return len(self.queue)
+
+    def export(self):
+        """Canonical state."""
+        return [self.below_maintenance, list(self.queue)]

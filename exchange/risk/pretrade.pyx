@@ -1,0 +1,144 @@
+"""What an order must pass before it may match: instrument, tick, size, price bands, limits, initial margin."""
+
+from exchange.clearing.account cimport Account
+from exchange.market.instrument cimport KIND_OPTION, STATE_CLOSE_ONLY, STATE_OPEN
+from exchange.records cimport (
+    FLAG_RISK_REDUCING, R_ACCOUNT_IN_LIQUIDATION, R_INSTRUMENT_EXPIRED, R_INSTRUMENT_NOT_OPEN, R_NONE, R_NO_MARK,
+    R_NOT_ENOUGH_FUNDS, R_OPEN_ORDER_LIMIT, R_POSITION_LIMIT, R_PRICE_OFF_TICK, R_PRICE_TOO_HIGH, R_PRICE_TOO_LOW,
+    R_QUANTITY_NOT_POSITIVE, R_QUANTITY_TOO_LARGE, R_QUANTITY_TOO_SMALL, R_ROW_LIMIT, R_UNKNOWN_ACCOUNT,
+    R_UNKNOWN_INSTRUMENT,
+)
+from exchange.risk.exposure cimport ALL_ORDERS, Margin, ScenarioBook
+from exchange.wide cimport wide_mul_div_floor
+
+cdef int64_t ROW_BUDGET = 1 << 52
+
+
+cdef class Pretrade:
+    """Stateless checks over the core's state."""
+
+    def __cinit__(self, Accounts accounts, Instruments instruments, Orders orders, Positions positions,
+                  Exposure exposure, config):
+        self.accounts = accounts
+        self.instruments = instruments
+        self.orders = orders
+        self.positions = positions
+        self.exposure = exposure
+        self.price_band_ppm = config.limits.price_band_ppm
+        self.option_band_ppm = config.limits.option_band_coin_ppm
+        self.max_open_orders = config.limits.max_open_orders_per_account
+
+    cdef int64_t highest(self, Instrument* row) noexcept:
+        """Highest price a buy may name, on tick."""
+        cdef int bad = 0
+        cdef int64_t band = wide_mul_div_floor(row.mark_price_e8, self.price_band_ppm, 1_000_000, &bad)
+        cdef int64_t units
+        if row.kind == KIND_OPTION:
+            band += self._option_band(row)
+        units = (row.mark_price_e8 + band) // row.price_unit_e8
+        units = min(units, row.max_price_units)
+        units -= units % self.instruments.tick_at(row, units)
+        return units if units > 0 else self.instruments.tick_at(row, 1)
+
+    cdef int64_t lowest(self, Instrument* row) noexcept:
+        """Lowest price a sell may name, on tick; at least one tick."""
+        cdef int bad = 0
+        cdef int64_t band = wide_mul_div_floor(row.mark_price_e8, self.price_band_ppm, 1_000_000, &bad)
+        cdef int64_t units, tick
+        if row.kind == KIND_OPTION:
+            band += self._option_band(row)
+        units = row.mark_price_e8 - band
+        units = -(-units // row.price_unit_e8) if units > 0 else 1
+        tick = self.instruments.tick_at(row, units)
+        units = -(-units // tick) * tick
+        return min(units, row.max_price_units)
+
+    cdef int64_t _option_band(self, Instrument* row) noexcept:
+        # a share of one coin, in the option's quote currency
+        cdef int bad = 0
+        cdef int64_t coin = 100_000_000
+        if not row.inverse:
+            coin = self.exposure.rows.index_e8[row.underlying]
+        return wide_mul_div_floor(coin, self.option_band_ppm, 1_000_000, &bad)
+
+    cdef int static_reason(self, uint32_t account_id, uint32_t instrument, int side, int64_t price_units,
+                           int64_t lots, bint market, int64_t time_ns) except -1:
+        """Checks that need no margin: R_NONE or the reason to refuse."""
+        cdef Instrument* row
+        if not self.accounts.exists(account_id):
+            return R_UNKNOWN_ACCOUNT
+        if self.accounts.at[account_id].in_liquidation:
+            return R_ACCOUNT_IN_LIQUIDATION
+        if not self.instruments.is_live(instrument):
+            return R_UNKNOWN_INSTRUMENT
+        row = &self.instruments.at[instrument]
+        if row.expiry_ns and time_ns >= row.expiry_ns:
+            return R_INSTRUMENT_EXPIRED
+        if row.state != STATE_OPEN and row.state != STATE_CLOSE_ONLY:
+            return R_INSTRUMENT_NOT_OPEN
+        if not row.marked:
+            return R_NO_MARK
+        if lots <= 0:
+            return R_QUANTITY_NOT_POSITIVE
+        if lots < row.min_quantity_lots:
+            return R_QUANTITY_TOO_SMALL
+        if lots > row.max_quantity_lots:
+            return R_QUANTITY_TOO_LARGE
+        if market:
+            return R_NONE
+        if price_units <= 0:
+            return R_PRICE_TOO_LOW
+        if price_units > row.max_price_units:
+            return R_PRICE_TOO_HIGH
+        if not self.instruments.on_tick(row, price_units):
+            return R_PRICE_OFF_TICK
+        if side == 0 and price_units > self.highest(row):
+            return R_PRICE_TOO_HIGH
+        if side == 1 and price_units < self.lowest(row):
+            return R_PRICE_TOO_LOW
+        return R_NONE
+
+    cdef int64_t reducible(self, uint32_t account_id, uint32_t instrument, int side) noexcept:
+        """Lots that an order of a side could take off the account's position."""
+        cdef Position* position = self.positions.find(account_id, instrument)
+        cdef int64_t held = 0 if position == NULL else position.quantity_lots
+        if side == 0:
+            return -held if held < 0 else 0
+        return held if held > 0 else 0
+
+    cdef int limit_reason(self, uint32_t account_id, uint32_t instrument, int side, int64_t lots) except -1:
+        """Open-order and position limits, and the bound that keeps scenario sums exact."""
+        cdef Instrument* row = &self.instruments.at[instrument]
+        cdef Position* position = self.positions.find(account_id, instrument)
+        cdef ScenarioBook* book = self.exposure.book(account_id, row.chain)
+        cdef int64_t open_lots = 0, held = 0, gross = 0
+        if account_id < self.orders.accounts and self.orders.account_count[account_id] >= self.max_open_orders:
+            return R_OPEN_ORDER_LIMIT
+        if position != NULL:
+            held = position.quantity_lots if side == 0 else -position.quantity_lots
+            open_lots = position.open_buy_lots if side == 0 else position.open_sell_lots
+        if held + open_lots + lots > row.max_position_lots:
+            return R_POSITION_LIMIT
+        if book != NULL:
+            gross = book.gross_row
+        if lots > (ROW_BUDGET - gross) // self.exposure.rows.row_cap[instrument]:
+            return R_ROW_LIMIT
+        return R_NONE
+
+    cdef int fund(self, Order* order) except -1:
+        """Initial margin with the order counted as open (the caller has counted it), else the risk-reducing lane.
+
+        R_NONE (the order may be flagged risk-reducing), or R_NOT_ENOUGH_FUNDS: then it is no longer counted.
+        """
+        cdef Margin m
+        cdef int currency = self.instruments.at[order.instrument].currency
+        cdef int64_t lots = order.remaining_lots
+        self.exposure.margin(order.account_id, currency, ALL_ORDERS, &m)
+        if m.equity >= m.initial:
+            return R_NONE
+        self.exposure.order_reduced(order, lots, True)
+        if self.exposure.lane_allows(order):
+            order.flags |= FLAG_RISK_REDUCING
+            self.exposure.order_added(order)
+            return R_NONE
+        return R_NOT_ENOUGH_FUNDS

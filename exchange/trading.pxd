@@ -1,0 +1,43 @@
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+
+from exchange.clearing.account cimport Accounts
+from exchange.clearing.position cimport Positions
+from exchange.event_buffer cimport EventBuffer
+from exchange.liquidation.monitor cimport Monitor
+from exchange.market.book cimport Books
+from exchange.market.instrument cimport Instrument, Instruments
+from exchange.market.order cimport Order, Orders
+from exchange.records cimport CancelAll, CancelOrder, EditOrder, PlaceOrder
+from exchange.risk.exposure cimport Exposure
+from exchange.risk.pretrade cimport Pretrade
+
+
+cdef class Trading:
+    cdef Accounts accounts
+    cdef Instruments instruments
+    cdef Orders orders
+    cdef Books books
+    cdef Positions positions
+    cdef Exposure exposure
+    cdef Pretrade pretrade
+    cdef Monitor monitor
+    cdef EventBuffer events
+    cdef readonly uint64_t next_order_id
+    cdef readonly uint64_t next_trade_id
+    cdef int failed
+    cdef int place(self, const PlaceOrder* command, const char* label) except -1
+    cdef int cancel(self, const CancelOrder* command) except -1
+    cdef int cancel_all(self, const CancelAll* command, const char* label) except -1
+    cdef int edit(self, const EditOrder* command) except -1
+    cdef int _reject(self, const PlaceOrder* command, int reason, uint64_t order_id) except -1
+    cdef int _reject_edit(self, const EditOrder* command, uint32_t slot, int reason) except -1
+    cdef int withdraw(self, uint32_t slot, int reason, bint resting) except -1
+    cdef int64_t _post_only_price(self, uint32_t instrument, int side, int64_t price_units) noexcept
+    cdef bint _label_in_use(self, uint32_t account_id, const char* label, int size) noexcept
+    cdef bint _maker_stands(self, Order* maker, int64_t held, int64_t lots, int64_t cost, int64_t fee) except -1
+    cdef bint _fillable(self, Order* taker) except -1
+    cdef int _settle(self, uint32_t slot) except -1
+    cdef int execute(self, uint32_t slot) except -1
+    cdef int _fill(self, uint32_t taker_slot, uint32_t maker_slot, int64_t lots) except -1
+    cdef int64_t _maker_lots(self, Order* maker, int64_t wanted) noexcept
+    cdef bint _crosses(self, Order* order) noexcept

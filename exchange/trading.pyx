@@ -1,0 +1,511 @@
+"""The life of an order inside the engine: place, execute fill by fill, cancel, edit.
+
+Between two fills stand the self-trade rule (cancel maker, by owner), reduce-only, and the maintenance check of the
+maker; maker and taker are re-margined on each fill.
+"""
+
+from libc.string cimport memcmp, memcpy
+
+from exchange.clearing.account cimport LEVEL_BREACHED
+from exchange.clearing.fees cimport trade_fee
+from exchange.clearing.position cimport Position
+from exchange.market.instrument cimport KIND_OPTION, NO_SLOT, STATE_CLOSE_ONLY
+from exchange.market.order cimport OrderDetail
+from exchange.records cimport (
+    EV_COMMAND_DONE, EV_COMMAND_REJECTED, EV_ORDER_ACCEPTED, EV_ORDER_CANCELLED, EV_ORDER_EDITED, EV_ORDER_REJECTED,
+    EV_TRADE_EXECUTED, FLAG_POST_ONLY, FLAG_PRICE_ADJUSTED, FLAG_REDUCE_ONLY, FLAG_REJECT_POST_ONLY,
+    FLAG_RISK_REDUCING, FLAG_UNIQUE_LABEL, R_BAD_ORDER_TYPE, R_BAD_TIME_IN_FORCE, R_BOOK_FULL, R_DUPLICATE_LABEL,
+    R_EDIT_BELOW_FILLED, R_FILL_OR_KILL_UNFILLABLE, R_IMMEDIATE_OR_CANCEL, R_LABEL_TOO_LONG,
+    R_MAINTENANCE_WOULD_BREACH, R_MARKET_REMAINDER, R_NONE, R_NOT_OWNER_OF_ORDER, R_POST_ONLY_NOT_ALLOWED,
+    R_POST_ONLY_WOULD_CROSS, R_QUANTITY_NOT_POSITIVE, R_REDUCE_ONLY_POSITION_GONE, R_REDUCE_ONLY_WOULD_INCREASE,
+    R_SELF_TRADE, R_UNKNOWN_ORDER, R_VALID_UNTIL_PASSED, TIF_FOK, TIF_GTC, TYPE_LIMIT, TYPE_MARKET, CommandEvent,
+    OrderAccepted, OrderCancelled, OrderEdited, OrderRejected, TradeExecuted,
+)
+from exchange.risk.exposure cimport NO_ORDERS, Margin
+
+cdef enum:
+    LABEL_MAX = 64
+    ANY_CURRENCY = 0xFFFF
+    ANY_BYTE = 0xFF
+
+
+cdef inline int64_t _abs(int64_t x) noexcept:
+    return -x if x < 0 else x
+
+
+cdef class Trading:
+    """Order commands over the core's rooms."""
+
+    def __cinit__(self, Accounts accounts, Instruments instruments, Orders orders, Books books, Positions positions,
+                  Exposure exposure, Pretrade pretrade, Monitor monitor, EventBuffer events):
+        self.accounts = accounts
+        self.instruments = instruments
+        self.orders = orders
+        self.books = books
+        self.positions = positions
+        self.exposure = exposure
+        self.pretrade = pretrade
+        self.monitor = monitor
+        self.events = events
+        self.next_order_id = 1
+        self.next_trade_id = 1
+
+    # ------------------------------------------------------------------ place
+
+    cdef int _reject(self, const PlaceOrder* command, int reason, uint64_t order_id) except -1:
+        cdef OrderRejected* event = <OrderRejected*>self.events.emit(EV_ORDER_REJECTED, 1, command.header.account_id)
+        event.instrument = command.instrument
+        event.reason = reason
+        event.side = command.side
+        event.flags = command.flags
+        event.price_units = command.price_units
+        event.quantity_lots = command.quantity_lots
+        event.order_id = order_id
+        return 0
+
+    cdef bint _label_in_use(self, uint32_t account_id, const char* label, int size) noexcept:
+        cdef uint32_t slot = self.orders.account_head[account_id]
+        while slot:
+            if (self.orders.detail[slot].label_bytes == size
+                    and memcmp(self.orders.detail[slot].label, label, size) == 0):
+                return True
+            slot = self.orders.at[slot].account_next
+        return False
+
+    cdef int64_t _post_only_price(self, uint32_t instrument, int side, int64_t price_units) noexcept:
+        """The price one tick off the opposite side when `price_units` would cross it; 0 where no such price exists."""
+        cdef Instrument* row = &self.instruments.at[instrument]
+        cdef int64_t best = self.books.at[instrument].side[side ^ 1].best
+        if best < 0:
+            return price_units
+        if side == 0:
+            if price_units < best:
+                return price_units
+            return best - self.instruments.tick_at(row, best - 1)
+        if price_units > best:
+            return price_units
+        best += self.instruments.tick_at(row, best)
+        return best if best <= row.max_price_units else 0
+
+    cdef int place(self, const PlaceOrder* command, const char* label) except -1:
+        cdef uint32_t account_id = command.header.account_id
+        cdef uint32_t instrument = command.instrument
+        cdef int64_t lots = command.quantity_lots
+        cdef int64_t price = command.price_units
+        cdef int side = command.side
+        cdef int flags = command.flags & (FLAG_POST_ONLY | FLAG_REJECT_POST_ONLY | FLAG_REDUCE_ONLY | FLAG_UNIQUE_LABEL)
+        cdef bint market = command.order_type == TYPE_MARKET
+        cdef int reason
+        cdef Instrument* row
+        cdef uint32_t slot
+        cdef Order* order
+        cdef OrderDetail* detail
+        cdef OrderAccepted* event
+        cdef int64_t allowed
+        cdef int label_slots
+        if command.order_type > TYPE_MARKET or side > 1:
+            return self._reject(command, R_BAD_ORDER_TYPE, 0)
+        if command.time_in_force > TIF_FOK:
+            return self._reject(command, R_BAD_TIME_IN_FORCE, 0)
+        if command.label_bytes > LABEL_MAX:
+            return self._reject(command, R_LABEL_TOO_LONG, 0)
+        if command.valid_until_ns and self.events.time_ns > command.valid_until_ns:
+            return self._reject(command, R_VALID_UNTIL_PASSED, 0)
+        reason = self.pretrade.static_reason(account_id, instrument, side, price, lots, market, self.events.time_ns)
+        if reason:
+            return self._reject(command, reason, 0)
+        row = &self.instruments.at[instrument]
+        if market:
+            price = self.pretrade.highest(row) if side == 0 else self.pretrade.lowest(row)
+        if flags & FLAG_POST_ONLY and (market or command.time_in_force != TIF_GTC):
+            return self._reject(command, R_POST_ONLY_NOT_ALLOWED, 0)
+        if flags & FLAG_REDUCE_ONLY or row.state == STATE_CLOSE_ONLY:
+            allowed = self.pretrade.reducible(account_id, instrument, side)
+            if allowed == 0:
+                return self._reject(command, R_REDUCE_ONLY_WOULD_INCREASE, 0)
+            lots = min(lots, allowed)
+            flags |= FLAG_REDUCE_ONLY
+        if flags & FLAG_POST_ONLY:
+            price = self._post_only_price(instrument, side, price)
+            if price != command.price_units:
+                if flags & FLAG_REJECT_POST_ONLY or price <= 0:
+                    return self._reject(command, R_POST_ONLY_WOULD_CROSS, 0)
+                flags |= FLAG_PRICE_ADJUSTED
+        if flags & FLAG_UNIQUE_LABEL and command.label_bytes:
+            if self._label_in_use(account_id, label, command.label_bytes):
+                return self._reject(command, R_DUPLICATE_LABEL, 0)
+        reason = self.pretrade.limit_reason(account_id, instrument, side, lots)
+        if reason:
+            return self._reject(command, reason, 0)
+        slot = self.orders.add(self.next_order_id, account_id)
+        if slot == 0:
+            return self._reject(command, R_BOOK_FULL, 0)
+        order = &self.orders.at[slot]
+        order.price_units = price
+        order.remaining_lots = lots
+        order.instrument = instrument
+        order.owner_id = self.accounts.at[account_id].owner_id
+        order.side = side
+        order.order_type = command.order_type
+        order.time_in_force = command.time_in_force
+        order.flags = flags
+        order.key_id = command.key_id
+        self.exposure.order_added(order)
+        reason = self.pretrade.fund(order)
+        if reason == R_NONE and command.time_in_force == TIF_FOK and not self._fillable(order):
+            reason = R_FILL_OR_KILL_UNFILLABLE
+            self.exposure.order_reduced(order, order.remaining_lots, True)
+        if reason:
+            self.orders.remove(slot)
+            return self._reject(command, reason, 0)
+        self.next_order_id += 1
+        detail = &self.orders.detail[slot]
+        detail.quantity_lots = lots
+        detail.created_ns = self.events.time_ns
+        detail.updated_ns = self.events.time_ns
+        detail.label_bytes = command.label_bytes
+        memcpy(detail.label, label, command.label_bytes)
+        label_slots = (command.label_bytes + 63) // 64
+        event = <OrderAccepted*>self.events.emit(EV_ORDER_ACCEPTED, 1 + label_slots, account_id)
+        event.order_id = order.order_id
+        event.instrument = instrument
+        event.side = side
+        event.order_type = order.order_type
+        event.time_in_force = order.time_in_force
+        event.flags = order.flags
+        event.price_units = price
+        event.quantity_lots = lots
+        event.key_id = command.key_id
+        event.label_bytes = command.label_bytes
+        memcpy(<char*>event + sizeof(OrderAccepted), label, command.label_bytes)
+        return self._settle(slot)
+
+    cdef int _settle(self, uint32_t slot) except -1:
+        """Execute an order that is counted as open, then rest or end it."""
+        cdef Order* order
+        self.execute(slot)
+        order = &self.orders.at[slot]
+        if order.remaining_lots == 0:
+            self.exposure.order_reduced(order, 0, True)
+            self.orders.remove(slot)
+            return 0
+        if order.time_in_force == TIF_GTC and order.order_type == TYPE_LIMIT:
+            return self.books.rest(slot)
+        return self.withdraw(
+            slot, R_MARKET_REMAINDER if order.order_type == TYPE_MARKET else R_IMMEDIATE_OR_CANCEL, False
+        )
+
+    # ------------------------------------------------------------------ matching
+
+    cdef bint _crosses(self, Order* order) noexcept:
+        """Whether the best opposite price is at or through the order's limit."""
+        cdef int64_t best = self.books.at[order.instrument].side[order.side ^ 1].best
+        if best < 0:
+            return False
+        return best <= order.price_units if order.side == 0 else best >= order.price_units
+
+    cdef int64_t _maker_lots(self, Order* maker, int64_t wanted) noexcept:
+        """Lots a maker may trade: all that remain, for reduce-only orders at most its position."""
+        cdef int64_t lots = min(maker.remaining_lots, wanted)
+        if maker.flags & FLAG_REDUCE_ONLY:
+            lots = min(lots, self.pretrade.reducible(maker.account_id, maker.instrument, maker.side))
+        return lots
+
+    cdef bint _maker_stands(self, Order* maker, int64_t held, int64_t lots, int64_t cost, int64_t fee) except -1:
+        """Whether the maker, holding `held`, keeps its maintenance margin after a fill, or the fill lowers it."""
+        cdef Instrument* row = &self.instruments.at[maker.instrument]
+        cdef int64_t signed = lots if maker.side == 0 else -lots
+        cdef int64_t paid = cost if maker.side == 0 else -cost
+        cdef int64_t value = signed * row.mark_minor - paid - fee
+        cdef Margin after, before
+        self.exposure.shift(maker.account_id, maker.instrument, held, signed, value)
+        self.exposure.margin(maker.account_id, row.currency, NO_ORDERS, &after)
+        self.exposure.shift(maker.account_id, maker.instrument, held + signed, -signed, -value)
+        if after.equity >= after.maintenance:
+            return True
+        self.exposure.margin(maker.account_id, row.currency, NO_ORDERS, &before)
+        return after.maintenance < before.maintenance
+
+    cdef bint _fillable(self, Order* taker) except -1:
+        """Fill-or-kill: a dry run of execute() by the same rules, undone before it returns."""
+        cdef Instrument* row = &self.instruments.at[taker.instrument]
+        cdef int64_t wanted = taker.remaining_lots
+        cdef int64_t lots, cost, fee, held, signed, value, allowed
+        cdef uint32_t slot = self.books.best_order(taker.instrument, taker.side ^ 1)
+        cdef Order* maker
+        cdef Position* position
+        applied = []
+        moved = {}
+        while slot and wanted:
+            maker = &self.orders.at[slot]
+            if (maker.price_units > taker.price_units) if taker.side == 0 else (maker.price_units < taker.price_units):
+                break
+            slot = self.books.next_order(slot)
+            if maker.owner_id == taker.owner_id:
+                continue
+            position = self.positions.find(maker.account_id, maker.instrument)
+            held = position.quantity_lots + moved.get(maker.account_id, 0)
+            lots = min(maker.remaining_lots, wanted)
+            if maker.flags & FLAG_REDUCE_ONLY:
+                allowed = -held if maker.side == 0 else held
+                lots = min(lots, allowed)
+                if lots <= 0:
+                    continue
+            cost = self.instruments.trade_cost(row, maker.price_units, lots, &self.failed)
+            fee = trade_fee(row, cost, lots, row.maker_ppm, self.exposure.rows.index_e8[row.underlying], &self.failed)
+            if not self._maker_stands(maker, held, lots, cost, fee):
+                continue
+            signed = lots if maker.side == 0 else -lots
+            value = signed * row.mark_minor - (cost if maker.side == 0 else -cost) - fee
+            self.exposure.shift(maker.account_id, maker.instrument, held, signed, value)
+            applied.append((maker.account_id, held, signed, value))
+            moved[maker.account_id] = moved.get(maker.account_id, 0) + signed
+            wanted -= lots
+        for account_id, held, signed, value in reversed(applied):
+            self.exposure.shift(account_id, taker.instrument, held + signed, -signed, -value)
+        return wanted == 0
+
+    cdef int execute(self, uint32_t slot) except -1:
+        """Match an order against the book until it is filled or no longer crosses."""
+        cdef Order* taker = &self.orders.at[slot]
+        cdef Order* maker
+        cdef Instrument* row = &self.instruments.at[taker.instrument]
+        cdef Position* position
+        cdef uint32_t best
+        cdef int64_t lots, cost, fee
+        while taker.remaining_lots and self._crosses(taker):
+            best = self.books.best_order(taker.instrument, taker.side ^ 1)
+            maker = &self.orders.at[best]
+            if maker.owner_id == taker.owner_id:
+                self.withdraw(best, R_SELF_TRADE, True)
+                continue
+            lots = self._maker_lots(maker, taker.remaining_lots)
+            if lots == 0:
+                self.withdraw(best, R_REDUCE_ONLY_POSITION_GONE, True)
+                continue
+            cost = self.instruments.trade_cost(row, maker.price_units, lots, &self.failed)
+            fee = trade_fee(row, cost, lots, row.maker_ppm, self.exposure.rows.index_e8[row.underlying], &self.failed)
+            position = self.positions.find(maker.account_id, maker.instrument)
+            if not self._maker_stands(maker, position.quantity_lots, lots, cost, fee):
+                self.withdraw(best, R_MAINTENANCE_WOULD_BREACH, True)
+                continue
+            self._fill(slot, best, lots)
+        return 0
+
+    cdef int _fill(self, uint32_t taker_slot, uint32_t maker_slot, int64_t lots) except -1:
+        """One trade at the maker's price: orders, positions, ledger, exposure, event, both re-margined."""
+        cdef Order* taker = &self.orders.at[taker_slot]
+        cdef Order* maker = &self.orders.at[maker_slot]
+        cdef Instrument* row = &self.instruments.at[taker.instrument]
+        cdef int64_t price = maker.price_units
+        cdef int64_t cost = self.instruments.trade_cost(row, price, lots, &self.failed)
+        cdef int64_t index = self.exposure.rows.index_e8[row.underlying]
+        cdef int64_t taker_fee = trade_fee(row, cost, lots, row.taker_ppm, index, &self.failed)
+        cdef int64_t maker_fee = trade_fee(row, cost, lots, row.maker_ppm, index, &self.failed)
+        cdef int taker_sign = 1 if taker.side == 0 else -1
+        cdef uint32_t maker_account = maker.account_id
+        cdef bint maker_done = maker.remaining_lots == lots
+        cdef int64_t taker_realised, maker_realised
+        cdef TradeExecuted* event
+        self.exposure.order_reduced(maker, lots, maker_done)
+        self.exposure.order_reduced(taker, lots, False)
+        taker.remaining_lots -= lots
+        if maker_done:
+            self.books.unlink(maker_slot)
+        else:
+            self.books.reduce(maker_slot, lots)
+        self.orders.detail[maker_slot].filled_cost_minor += cost
+        self.orders.detail[taker_slot].filled_cost_minor += cost
+        self.orders.detail[maker_slot].updated_ns = self.events.time_ns
+        self.orders.detail[taker_slot].updated_ns = self.events.time_ns
+        maker_realised = self.exposure.trade(maker_account, taker.instrument, -taker_sign * lots, -taker_sign * cost,
+                                             maker_fee)
+        taker_realised = self.exposure.trade(taker.account_id, taker.instrument, taker_sign * lots, taker_sign * cost,
+                                             taker_fee)
+        if row.last_price_units:
+            if price > row.last_price_units:
+                row.tick_direction = 0
+            elif price < row.last_price_units:
+                row.tick_direction = 2
+            elif row.tick_direction == 0 or row.tick_direction == 2:
+                row.tick_direction += 1
+        row.last_price_units = price
+        row.volume_lots += lots
+        row.turnover_minor += _abs(cost)
+        row.trade_seq += 1
+        event = <TradeExecuted*>self.events.emit(EV_TRADE_EXECUTED, 2, taker.account_id)
+        event.trade_id = self.next_trade_id
+        event.instrument = taker.instrument
+        event.maker_account_id = maker_account
+        event.taker_order_id = taker.order_id
+        event.maker_order_id = maker.order_id
+        event.price_units = price
+        event.quantity_lots = lots
+        event.taker_fee_minor = taker_fee
+        event.maker_fee_minor = maker_fee
+        event.taker_realised_minor = taker_realised
+        event.maker_realised_minor = maker_realised
+        event.mark_price_e8 = row.mark_price_e8
+        event.index_price_e8 = index
+        event.trade_seq = row.trade_seq
+        event.side = taker.side
+        event.tick_direction = row.tick_direction
+        event.taker_flags = taker.flags
+        event.maker_flags = maker.flags
+        self.next_trade_id += 1
+        if maker_done:
+            self.orders.remove(maker_slot)
+        self.monitor.check(maker_account)
+        self.monitor.check(taker.account_id)
+        return 0
+
+    # ------------------------------------------------------------------ end and change
+
+    cdef int withdraw(self, uint32_t slot, int reason, bint resting) except -1:
+        """End a live order with its remainder unfilled."""
+        cdef Order* order = &self.orders.at[slot]
+        cdef OrderCancelled* event
+        self.exposure.order_reduced(order, order.remaining_lots, True)
+        if resting:
+            self.books.unlink(slot)
+        event = <OrderCancelled*>self.events.emit(EV_ORDER_CANCELLED, 1, order.account_id)
+        event.order_id = order.order_id
+        event.instrument = order.instrument
+        event.reason = reason
+        event.side = order.side
+        event.flags = order.flags
+        event.price_units = order.price_units
+        event.remaining_lots = order.remaining_lots
+        event.quantity_lots = self.orders.detail[slot].quantity_lots
+        self.orders.remove(slot)
+        return 0
+
+    cdef int cancel(self, const CancelOrder* command) except -1:
+        cdef uint32_t slot = self.orders.find(command.order_id)
+        cdef CommandEvent* event
+        cdef int reason = R_NONE
+        if slot == 0:
+            reason = R_UNKNOWN_ORDER
+        elif self.orders.at[slot].account_id != command.header.account_id:
+            reason = R_NOT_OWNER_OF_ORDER
+        if reason == R_NONE:
+            return self.withdraw(slot, command.reason, True)
+        event = <CommandEvent*>self.events.emit(EV_COMMAND_REJECTED, 1, command.header.account_id)
+        event.command_kind = command.header.kind
+        event.reason = reason
+        event.order_id = command.order_id
+        return 0
+
+    cdef int cancel_all(self, const CancelAll* command, const char* label) except -1:
+        """Cancel an account's orders that match every given filter, ascending id."""
+        cdef uint32_t account_id = command.header.account_id
+        cdef uint32_t slot, following
+        cdef uint32_t count = 0
+        cdef Order* order
+        cdef OrderDetail* detail
+        cdef Instrument* row
+        cdef CommandEvent* event
+        slot = self.orders.account_head[account_id] if self.accounts.exists(account_id) else 0
+        while slot:
+            order = &self.orders.at[slot]
+            detail = &self.orders.detail[slot]
+            following = order.account_next
+            row = &self.instruments.at[order.instrument]
+            if ((command.instrument == NO_SLOT or command.instrument == order.instrument)
+                    and (command.currency == ANY_CURRENCY or command.currency == row.currency)
+                    and (command.instrument_kind == ANY_BYTE or command.instrument_kind == row.kind)
+                    and (command.order_type == ANY_BYTE or command.order_type == order.order_type)
+                    and (command.label_bytes == 0 or (detail.label_bytes == command.label_bytes
+                         and memcmp(detail.label, label, command.label_bytes) == 0))):
+                self.withdraw(slot, command.reason, True)
+                count += 1
+            slot = following
+        event = <CommandEvent*>self.events.emit(EV_COMMAND_DONE, 1, account_id)
+        event.command_kind = command.header.kind
+        event.count = count
+        return 0
+
+    cdef int _reject_edit(self, const EditOrder* command, uint32_t slot, int reason) except -1:
+        cdef OrderRejected* event = <OrderRejected*>self.events.emit(EV_ORDER_REJECTED, 1, command.header.account_id)
+        event.instrument = self.orders.at[slot].instrument if slot else NO_SLOT
+        event.reason = reason
+        event.side = self.orders.at[slot].side if slot else 0
+        event.price_units = command.price_units
+        event.quantity_lots = command.quantity_lots
+        event.order_id = command.order_id
+        return 0
+
+    cdef int edit(self, const EditOrder* command) except -1:
+        """New price and total quantity; priority stays when only the quantity shrinks. A refused edit changes nothing."""
+        cdef uint32_t slot = self.orders.find(command.order_id)
+        cdef Order* order
+        cdef Order trial
+        cdef OrderDetail* detail
+        cdef OrderEdited* event
+        cdef int64_t remaining, filled, price = command.price_units
+        cdef int reason, flags, kept
+        if slot == 0:
+            return self._reject_edit(command, 0, R_UNKNOWN_ORDER)
+        order = &self.orders.at[slot]
+        detail = &self.orders.detail[slot]
+        if order.account_id != command.header.account_id:
+            return self._reject_edit(command, 0, R_NOT_OWNER_OF_ORDER)
+        filled = detail.quantity_lots - order.remaining_lots
+        remaining = command.quantity_lots - filled
+        if command.quantity_lots <= 0:
+            return self._reject_edit(command, slot, R_QUANTITY_NOT_POSITIVE)
+        if remaining <= 0:
+            return self._reject_edit(command, slot, R_EDIT_BELOW_FILLED)
+        reason = self.pretrade.static_reason(order.account_id, order.instrument, order.side, price,
+                                             command.quantity_lots, False, self.events.time_ns)
+        if reason:
+            return self._reject_edit(command, slot, reason)
+        flags = command.flags & (FLAG_POST_ONLY | FLAG_REJECT_POST_ONLY | FLAG_REDUCE_ONLY)
+        if flags & FLAG_REDUCE_ONLY:
+            remaining = min(remaining, self.pretrade.reducible(order.account_id, order.instrument, order.side))
+            if remaining == 0:
+                return self._reject_edit(command, slot, R_REDUCE_ONLY_WOULD_INCREASE)
+        if flags & FLAG_POST_ONLY:
+            price = self._post_only_price(order.instrument, order.side, price)
+            if price != command.price_units:
+                if flags & FLAG_REJECT_POST_ONLY or price <= 0:
+                    return self._reject_edit(command, slot, R_POST_ONLY_WOULD_CROSS)
+                flags |= FLAG_PRICE_ADJUSTED
+        kept = price == order.price_units and remaining <= order.remaining_lots
+        self.exposure.refresh_orders(order.account_id, self.instruments.at[order.instrument].chain)
+        if kept:
+            if remaining < order.remaining_lots:
+                self.exposure.order_reduced(order, order.remaining_lots - remaining, False)
+                self.books.reduce(slot, order.remaining_lots - remaining)
+            order.flags = flags | (order.flags & FLAG_RISK_REDUCING)
+        else:
+            trial = order[0]
+            trial.price_units = price
+            trial.remaining_lots = remaining
+            trial.flags = flags
+            self.exposure.order_reduced(order, order.remaining_lots, True)
+            reason = self.pretrade.limit_reason(order.account_id, order.instrument, order.side, remaining)
+            if reason == R_NONE:
+                self.exposure.order_added(&trial)
+                reason = self.pretrade.fund(&trial)
+            if reason:
+                self.exposure.order_added(order)
+                return self._reject_edit(command, slot, reason)
+            self.books.unlink(slot)
+            order.price_units = price
+            order.remaining_lots = remaining
+            order.flags = trial.flags
+        detail.quantity_lots = filled + remaining
+        detail.updated_ns = self.events.time_ns
+        event = <OrderEdited*>self.events.emit(EV_ORDER_EDITED, 1, order.account_id)
+        event.order_id = order.order_id
+        event.instrument = order.instrument
+        event.side = order.side
+        event.flags = order.flags
+        event.kept_priority = kept
+        event.price_units = price
+        event.quantity_lots = detail.quantity_lots
+        event.remaining_lots = remaining
+        if kept:
+            return 0
+        return self._settle(slot)
