@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from exchange import ports
+
 
 class PersistenceError(Exception):
     """Base of everything this package raises on its own account."""
@@ -19,7 +21,7 @@ class JournalError(PersistenceError):
         self.errno = errno
 
 
-class JournalFull(JournalError):
+class JournalFull(JournalError, ports.JournalFull):
     """The bound on bytes not yet durable is reached; retry after the next completed batch."""
 
 
