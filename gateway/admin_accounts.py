@@ -112,7 +112,7 @@ class RevokeKey(msgspec.Struct):
 @operation("revoke_key", RevokeKey)
 def revoke_key(gateway: Any, params: RevokeKey) -> str:
     """Remove a key; its sessions lose their login."""
-    if not gateway.credentials.revoke(params.client_id):
+    if not gateway.revoke_key(params.client_id):
         raise AdminError("unknown_key")
     return "ok"
 

@@ -1,11 +1,10 @@
 """Subscriptions: channel names to topics, topics to sessions, and news to the topics it concerns."""
 
-import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from exchange.events import EventKind
 from gateway.auth import Principal
+from gateway.channel_names import market_topic, user_topic
 from gateway.projection import News
 from gateway.render_market import STATES
 from gateway.topics import (
@@ -19,25 +18,19 @@ from gateway.topics import (
     TickerTopic,
     Topic,
     TradesTopic,
+    event_object,
 )
-from gateway.units import ms
 from gateway.user_topics import (
-    ChangesTopic,
     OrdersTopic,
     PortfolioTopic,
-    Selection,
+    RiskTopic,
     UserTopic,
-    UserTradesTopic,
 )
 
 if TYPE_CHECKING:
     from gateway.gateway import Gateway
     from gateway.session import Session
 
-KINDS = ("any", "future", "option", "spot", "future_combo", "option_combo", "combo")
-USER_TOPICS = {"orders": OrdersTopic, "trades": UserTradesTopic, "changes": ChangesTopic}
-DEPTHS = ("1", "10", "20")
-_GROUP = re.compile(r"none|[1-9][0-9]{0,5}")
 MAX_NAME = 128
 STATE_WORDS = {"created": "created", "open": "started", "settled": "settled", "archived": "terminated"}
 Key = tuple[int, str]
@@ -54,6 +47,11 @@ class Channels:
         self._wide: list[Topic] = []
         """Topics of no single instrument and no account."""
         self._due: dict[str, set[Topic]] = {interval: set() for interval in INTERVALS}
+
+    @property
+    def count(self) -> int:
+        """Topics that have subscribers."""
+        return len(self._topics)
 
     # subscriptions
 
@@ -127,17 +125,14 @@ class Channels:
                 self._wide.remove(topic)
             self._due[topic.interval].discard(topic)
 
-    # names
-
     def _create(self, key: Key) -> Topic | None:
         account_id, name = key
-        parts = name.split(".")
-        if parts[0] == "user":
-            topic = self._user_topic(account_id, name, parts)
+        if name.startswith("user."):
+            topic = user_topic(self._gateway, account_id, name)
             if topic is not None:
                 self._by_account.setdefault(account_id, []).append(topic)
         else:
-            topic = self._market_topic(name, parts)
+            topic = market_topic(self._gateway, name)
             if topic is not None and topic.listing is not None:
                 self._by_slot.setdefault(topic.listing.slot, []).append(topic)
             elif topic is not None:
@@ -145,53 +140,6 @@ class Channels:
         if topic is not None:
             self._topics[key] = topic
         return topic
-
-    def _market_topic(self, name: str, parts: list[str]) -> Topic | None:
-        gateway, family = self._gateway, parts[0]
-        if name == "auctions":
-            return AuctionsTopic(gateway, name)
-        if len(parts) < 2:
-            return None
-        if family == "deribit_price_index" and len(parts) == 2:
-            underlying = gateway.listings.index_by_name(parts[1])
-            return IndexTopic(gateway, name, parts[1], underlying) if underlying >= 0 else None
-        if family == "instrument" and len(parts) == 4 and parts[1] == "state":
-            return StateTopic(gateway, name, parts[2], parts[3].lower()) if parts[2] in KINDS else None
-        if family == "trades" and len(parts) == 4 and parts[1] in KINDS and parts[3] in INTERVALS:
-            return TradesTopic(gateway, name, None, parts[3])
-        listing = gateway.listings.by_name.get(parts[1])
-        if listing is None:
-            return None
-        if family == "quote" and len(parts) == 2:
-            return QuoteTopic(gateway, name, listing)
-        if len(parts) == 3 and parts[2] in INTERVALS:
-            if family == "book":
-                return BookTopic(gateway, name, listing, parts[2])
-            if family == "ticker":
-                return TickerTopic(gateway, name, listing, parts[2])
-            if family == "trades":
-                return TradesTopic(gateway, name, listing, parts[2])
-        grouped = family == "book" and len(parts) == 5 and _GROUP.fullmatch(parts[2])
-        if grouped and parts[3] in DEPTHS and parts[4] in INTERVALS:
-            group = 0 if parts[2] == "none" else int(parts[2])
-            return DepthTopic(gateway, name, listing, group, int(parts[3]), parts[4])
-        return None
-
-    def _user_topic(self, account_id: int, name: str, parts: list[str]) -> Topic | None:
-        gateway = self._gateway
-        if len(parts) == 3 and parts[1] == "portfolio":
-            currency = parts[2].lower()
-            known = {one.lower() for one in gateway.listings.exponents} | {"any"}
-            return PortfolioTopic(gateway, name, account_id, currency) if currency in known else None
-        kind = USER_TOPICS.get(parts[1])
-        if kind is None or parts[-1] not in INTERVALS:
-            return None
-        if len(parts) == 4:
-            listing = gateway.listings.by_name.get(parts[2])
-            return kind(gateway, name, account_id, Selection(listing, "", ""), parts[3]) if listing else None
-        if len(parts) == 5 and parts[2] in KINDS:
-            return kind(gateway, name, account_id, Selection(None, parts[2], parts[3].lower()), parts[4])
-        return None
 
     # news
 
@@ -240,6 +188,10 @@ class Channels:
                 if topic.dirty or isinstance(topic, PortfolioTopic):
                     topic.dirty = False
                     self._mark(topic)
+        for kind, fields in news.facts:
+            for topic in self._by_account.get(fields.account_id, ()):
+                if isinstance(topic, RiskTopic):
+                    topic.on_fact(kind, fields)
 
     def _tell_marks(self, underlying: int) -> None:
         for topics in self._by_slot.values():
@@ -262,7 +214,7 @@ class Channels:
                     topic.on_state(listing, STATE_WORDS.get(word, word))
             elif isinstance(topic, AuctionsTopic):
                 for kind, fields in news.auctions:
-                    topic.emit(auction_event(kind, fields))
+                    topic.emit(event_object(kind, fields))
 
     def flush(self, interval: str) -> None:
         """Let the topics of an interval speak: `user.*` first, orders before trades, as clients expect."""
@@ -280,12 +232,3 @@ def _covers(name: str, listing: Any) -> bool:
     """Whether `trades.{kind}.{currency}.{interval}` covers an instrument."""
     _, kind, currency, _ = name.split(".")
     return kind in ("any", listing.kind) and currency.lower() in ("any", listing.currency.lower())
-
-
-def auction_event(kind: int, fields: Any) -> dict[str, Any]:
-    """One step of an auction as the `auctions` channel shows it; sums in minor units."""
-    found = {name: value for name, value in fields._asdict().items() if not name.startswith("reserved")}
-    for name in ("kind", "slots", "account_id"):
-        found.pop(name, None)
-    stamp = ms(found.pop("time_ns"))
-    return {"type": EventKind(kind).name.lower(), "timestamp": stamp, **found}

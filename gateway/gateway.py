@@ -13,26 +13,25 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from exchange.ports import JournalFull
-
+import persistence.errors
 from exchange.commands import ANY_CURRENCY, ANY_KIND, NO_INSTRUMENT
+from exchange.ports import JournalFull
 from exchange.reasons import Reason
-from gateway import methods, records, render_account, render_market
+from gateway import methods, records
 from gateway.auth import Authenticator, Principal
 from gateway.channels import Channels
 from gateway.credentials import CredentialStore
-from gateway.errors import ApiError, invalid_param
-from gateway.history import OrderRecord
-from gateway.listing import Listing, Listings
-from gateway.projection import News, Projection
+from gateway.errors import ApiError
+from gateway.output import CommitQueue
+from gateway.projection import News
+from gateway.reads import Reads
 from gateway.server import Server
 from gateway.session import Session
 from gateway.settings import DEFAULTS, PROFILES, Settings
 from gateway.throttle import Throttle
-from gateway.units import money, ms
 
 log = logging.getLogger("gateway")
-_NO_GREEKS = (0.0, 0.0, 0.0, 0.0, 0.0)
+_JOURNAL_FULL = (JournalFull, persistence.errors.JournalFull)
 
 
 class Insecure(Exception):
@@ -55,7 +54,7 @@ def require_secure(host: str, credentials: CredentialStore, tls: ssl.SSLContext 
         raise Insecure(f"listening on {host} with demo keys ({', '.join(demo[:5])}): revoke them first")
 
 
-class Gateway:
+class Gateway(Reads):
     """Wires sessions to the engine; one per process, on one event loop."""
 
     def __init__(
@@ -68,22 +67,17 @@ class Gateway:
         fatal_errors: tuple[type[BaseException], ...] = (),
         on_fatal: Callable[[BaseException], None] | None = None,
     ):
-        self.engine, self.sequencer, self.credentials, self.settings = (
-            engine,
-            sequencer,
-            credentials,
-            settings,
-        )
+        super().__init__(engine, settings)
+        self.sequencer, self.credentials, self.settings = sequencer, credentials, settings
         self.wall_ns = wall_ns
         self.fatal_errors, self._on_fatal = fatal_errors, on_fatal
         limits = PROFILES[settings.rate_profile]
         self.auth = Authenticator(credentials, settings, limits.sessions_per_key)
         self.throttle = Throttle(limits)
-        self.listings = Listings(engine)
-        self.projection = Projection(engine, self.listings, settings)
         self.channels = Channels(self)
-        self.projection.listeners.append(self.channels.on_news)
+        self.projection.listeners.append(self._on_news)
         self.server = Server(self)
+        self.queue: CommitQueue | None = None
         self.cancel_on_disconnect_accounts: set[int] = set()
         self._unsent_cancels: list[bytearray] = []
         self._timers: list[asyncio.TimerHandle] = []
@@ -94,6 +88,8 @@ class Gateway:
         """Listen; returns the port."""
         require_secure(host, self.credentials, tls)
         methods.load()
+        loop = asyncio.get_running_loop()
+        self.queue = CommitQueue(self.sequencer, loop.call_soon, self.fail)
         bound = await self.server.start(host, port, tls)
         self._every(0.1, lambda: self.channels.flush("100ms"))
         self._every(1.0, self._every_second)
@@ -140,11 +136,22 @@ class Gateway:
         self.projection.current_session = session
         try:
             self.sequencer.submit(command)
-        except JournalFull:
+        except _JOURNAL_FULL:
             raise ApiError(10047) from None
         finally:
             self.projection.current_session = None
+        if self.queue is not None:
+            self.queue.end_turn_soon()
         return self.projection.news
+
+    def revoke_key(self, client_id: str) -> bool:
+        """Remove a key and end the connections logged in with it; False where there is none."""
+        if not self.credentials.revoke(client_id):
+            return False
+        for session in self.server.sessions():
+            if session.principal is not None and session.principal.client_id == client_id:
+                session.close(1008, "key revoked")
+        return True
 
     # orders that go with their connection
 
@@ -184,104 +191,7 @@ class Gateway:
         except self.fatal_errors as error:
             self.fail(error)
 
-    # reads that several methods and channels share
-
-    def listing(self, name: str) -> Listing:
-        """The live instrument of a name; -32602 otherwise."""
-        found = self.listings.by_name.get(name)
-        if found is None:
-            raise invalid_param("instrument_name", "instrument not found")
-        return found
-
-    def greeks(self, listing: Listing) -> tuple[float, ...]:
-        """Delta, gamma, vega, theta, rho per coin of an option, zeros for futures."""
-        return self.engine.greeks(listing.slot) if listing.is_option else _NO_GREEKS
-
-    def ticker(self, listing: Listing) -> dict[str, Any]:
-        """The ticker of an instrument now."""
-        market = self.engine.market(listing.slot)
-        stats = self.projection.stats(listing.slot)
-        return render_market.ticker(listing, market, stats, self.greeks(listing), self.engine.time_ns)
-
-    def positions(self, account_id: int, slot: int = -1, entries: bool = False) -> list[dict[str, Any]]:
-        """Positions of an account; `slot` limits them to one instrument, `entries` keeps empty ones."""
-        found = []
-        for view in self.engine.positions(account_id):
-            if (slot >= 0 and view.instrument != slot) or not (view.quantity_lots or entries):
-                continue
-            listing = self.listings.by_slot[view.instrument]
-            market = self.engine.market(view.instrument)
-            found.append(render_account.position(listing, view, market, self.greeks(listing)))
-        return found
-
-    def summaries(self, account_id: int) -> list[dict[str, Any]]:
-        """Account summaries, one per currency of the venue."""
-        account = self.engine.account(account_id)
-        totals = self._risk_totals(account_id)
-        found = []
-        for view in account.currencies:
-            options = totals.get(view.currency) or dict.fromkeys(render_account.RISK_NAMES, 0.0)
-            index_name = self._index_name(view.currency)
-            exponent = self.listings.exponents[view.currency]
-            found.append(render_account.summary(account, view, exponent, options, index_name))
-        return found
-
-    def _index_name(self, currency: str) -> str:
-        underlying = self.engine.underlying_index(currency)
-        return self.listings.index_names[underlying] if underlying >= 0 else ""
-
-    def _risk_totals(self, account_id: int) -> dict[str, dict[str, float]]:
-        """Greeks of an account's positions by settlement currency."""
-        totals: dict[str, dict[str, float]] = {}
-        for view in self.engine.positions(account_id):
-            if not view.quantity_lots:
-                continue
-            listing = self.listings.by_slot[view.instrument]
-            market = self.engine.market(view.instrument)
-            shown = render_account.position(listing, view, market, self.greeks(listing))
-            sums = totals.setdefault(listing.currency, dict.fromkeys(render_account.RISK_NAMES, 0.0))
-            if listing.is_option:
-                for name in ("delta", "gamma", "vega", "theta"):
-                    sums[name] += shown[name]
-            else:
-                sums["futures_delta"] += shown["delta"]
-        return totals
-
-    def auctions(self) -> list[dict[str, Any]]:
-        """Running liquidation auctions, sums in coins of their currency (USD: dollars)."""
-        found = []
-        for view in self.engine.auctions():
-            exponent = self.listings.exponents.get(view.currency, 4)
-            lease_exponent = self.listings.exponents.get(view.lease_currency, exponent)
-            found.append(
-                {
-                    "auction_id": view.auction_id,
-                    "currency": view.currency,
-                    "phase": view.phase,
-                    "reason": view.reason,
-                    "opened_timestamp": ms(view.opened_ns),
-                    "phase_timestamp": ms(view.phase_ns),
-                    "value": money(view.value_minor, exponent),
-                    "requirement": money(view.requirement_minor, exponent),
-                    "price": money(view.price_minor, exponent),
-                    "remaining": view.remaining_ppm / 1_000_000,
-                    "bids": view.bids,
-                    "lease": money(view.lease_minor, lease_exponent),
-                    "portfolio": [
-                        {
-                            "instrument_name": position["instrument_name"],
-                            "size": position["size"],
-                            "mark_price": position["mark_price"],
-                        }
-                        for position in self.positions(view.account_id)
-                    ],
-                }
-            )
-        return found
-
-    def order_of(self, account_id: int, order_id: int) -> OrderRecord:
-        """An account's own order; 10004 where it is unknown or somebody else's."""
-        record = self.projection.order(order_id)
-        if record is None or record.account_id != account_id:
-            raise ApiError(10004)
-        return record
+    def _on_news(self, news: News) -> None:
+        if news.states:
+            self.instruments_changed()
+        self.channels.on_news(news)

@@ -207,6 +207,9 @@ class HttpConnection(asyncio.Protocol):
         data = b"".join(self._outbox)
         self._outbox.clear()
         self._held_bytes += len(data)
+        if self._held_bytes > self._settings.max_outbound_bytes and self.transport is not None:
+            self._server.cut_slow += 1
+            self.transport.abort()
         return data
 
     def release(self, data: bytes) -> None:

@@ -23,14 +23,16 @@ def instrument(listing: Listing, market: MarketView) -> dict[str, Any]:
     return listing.wire | {"is_active": active, "state": wire_state(market.state)}
 
 
-def iv_percent(listing: Listing, price: float | None, forward: float, now_ns: int) -> float:
+def iv_percent(
+    listing: Listing, price: float | None, forward: float, now_ns: int, guess: float = 0.6
+) -> float:
     """Implied volatility of an option price in percent, 0.0 where there is none."""
     if price is None:
         return 0.0
     view = listing.view
     usd = price * forward if view.inverse else price
     years = (view.expiry_ns - now_ns) / _YEAR_NS
-    vol = implied_vol(usd, forward, view.strike_e8 / E8, years, view.option_type == "call")
+    vol = implied_vol(usd, forward, view.strike_e8 / E8, years, view.option_type == "call", guess)
     return round(100.0 * vol, 2)
 
 
@@ -65,13 +67,13 @@ def ticker(
         "settlement_price": from_e8(market.settlement_price_e8 or market.mark_price_e8),
     }
     if listing.is_option:
-        forward = market.forward_e8 / E8
+        forward, guess = market.forward_e8 / E8, market.mark_vol_e6 / 1_000_000
         names = ("delta", "gamma", "vega", "theta", "rho")
         found |= {
             "greeks": {name: round(value, 8) for name, value in zip(names, greeks, strict=True)},
             "mark_iv": market.mark_vol_e6 / 10_000,
-            "bid_iv": iv_percent(listing, found["best_bid_price"], forward, now_ns),
-            "ask_iv": iv_percent(listing, found["best_ask_price"], forward, now_ns),
+            "bid_iv": iv_percent(listing, found["best_bid_price"], forward, now_ns, guess),
+            "ask_iv": iv_percent(listing, found["best_ask_price"], forward, now_ns, guess),
             "underlying_price": forward,
             "underlying_index": underlying_index(listing),
             "interest_rate": 0.0,

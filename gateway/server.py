@@ -29,12 +29,17 @@ class Server:
         """Connections cut because they did not read."""
         self.refused = 0
         """Connections refused over a limit."""
-        self.queue: CommitQueue
+
+    @property
+    def queue(self) -> CommitQueue:
+        """Where output waits for durability."""
+        if self.gateway.queue is None:
+            raise RuntimeError("the gateway has not started")
+        return self.gateway.queue
 
     async def start(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> int:
         """Listen; returns the port (asked for with 0: the one given)."""
         loop = asyncio.get_running_loop()
-        self.queue = CommitQueue(self.gateway.sequencer, loop.call_soon)
         self._listener = await loop.create_server(
             lambda: HttpConnection(self), host, port, ssl=tls, backlog=_BACKLOG
         )

@@ -33,7 +33,9 @@ class Session:
         self.grants: list[Grant] = []
         self.channels: dict[str, int] = {}
         """Subscribed names with the account they belong to (0: public)."""
-        self.cancel_on_disconnect = False
+        self.cancel_on_disconnect: Principal | None = None
+        """Whose orders of this connection go when it goes; None: they stay."""
+        self._expires_ns = 0
         self.heartbeat_s = 0
         self.last_in_ns = self._heartbeat_ns = gateway.wall_ns()
         self._test_sent_ns = 0
@@ -127,10 +129,13 @@ class Session:
     def _authorise(self, found: Method, principal: Principal | None) -> None:
         if not found.scope:
             return
-        if principal is None or not self.gateway.auth.valid(principal):
+        if principal is None or not self.gateway.auth.valid(principal) or self._expired(principal):
             raise ApiError(13009, {"reason": "invalid_token"})
         if found.scope != "any" and not principal.allows(found.scope):
             raise ApiError(13021, {"reason": f"scope {found.scope} required"})
+
+    def _expired(self, principal: Principal) -> bool:
+        return principal is self.principal and self.gateway.wall_ns() >= self._expires_ns
 
     def _count_failures(self, error: ApiError) -> None:
         if error.code == 13004:
@@ -175,13 +180,13 @@ class Session:
         previous = self.principal
         if previous is not None and previous.account_id != grant.principal.account_id:
             self.gateway.channels.drop_private(self)
-        self.principal = grant.principal
+        self.principal, self._expires_ns = grant.principal, grant.expires_wall_ns
         if grant.connection_bound:
             self.grants.append(grant)
             if len(self.grants) > 8:
                 self.gateway.auth.revoke(self.grants.pop(0))
         if grant.principal.account_id in self.gateway.cancel_on_disconnect_accounts:
-            self.cancel_on_disconnect = True
+            self.cancel_on_disconnect = grant.principal
 
     def set_heartbeat(self, interval_s: int) -> None:
         """Expect life signs every `interval_s` seconds from now on; 0 ends it."""
@@ -220,5 +225,5 @@ class Session:
         for grant in self.grants:
             gateway.auth.revoke(grant)
         self.grants.clear()
-        if self.cancel_on_disconnect and self.principal is not None:
-            gateway.cancel_orders_of(self, self.principal)
+        if self.cancel_on_disconnect is not None:
+            gateway.cancel_orders_of(self, self.cancel_on_disconnect)

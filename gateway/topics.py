@@ -7,6 +7,7 @@ as their subscribers know it, so every chain of change ids is gapless and a newc
 
 from typing import TYPE_CHECKING, Any
 
+from exchange.events import EventKind
 from gateway import render_market, render_orders
 from gateway.listing import Listing
 from gateway.protocol import encode, notification_bytes
@@ -58,7 +59,7 @@ class BookTopic(Topic):
         self.listing, self.interval = listing, interval
         bids, asks = gateway.engine.depth(listing.slot, ALL_LEVELS)
         self._levels = (dict(bids), dict(asks))
-        self._change_id = gateway.engine.market(listing.slot).change_id
+        self._change_id = gateway.engine.change_id(listing.slot)
         self._touched: set[tuple[int, int]] = set()
 
     def touch(self, levels: set[tuple[int, int]]) -> None:
@@ -100,7 +101,7 @@ class BookTopic(Topic):
         self._touched.clear()
         if not changes[0] and not changes[1]:
             return
-        previous, self._change_id = self._change_id, engine.market(listing.slot).change_id
+        previous, self._change_id = self._change_id, engine.change_id(listing.slot)
         self.emit(
             {
                 "type": "change",
@@ -147,7 +148,7 @@ class DepthTopic(Topic):
         return {
             "instrument_name": listing.name,
             "timestamp": ms(engine.time_ns),
-            "change_id": engine.market(listing.slot).change_id,
+            "change_id": engine.change_id(listing.slot),
             "bids": self._side(bids, up=False),
             "asks": self._side(asks, up=True),
         }
@@ -257,3 +258,12 @@ class AuctionsTopic(Topic):
     def snapshot(self, session: "Session") -> None:
         for auction in self.gateway.auctions():
             self.emit_to(session, {"type": "snapshot", **auction})
+
+
+def event_object(kind: int, fields: Any) -> dict[str, Any]:
+    """An engine event as our own channels show it: its fields, sums in minor units."""
+    found = {name: value for name, value in fields._asdict().items() if not name.startswith("reserved")}
+    for name in ("kind", "slots", "account_id"):
+        found.pop(name, None)
+    stamp = ms(found.pop("time_ns"))
+    return {"type": EventKind(kind).name.lower(), "timestamp": stamp, **found}

@@ -2,14 +2,29 @@
 
 from typing import TYPE_CHECKING, Any
 
+from exchange.events import EventKind
 from gateway import render_orders
 from gateway.listing import Listing
-from gateway.topics import Topic
+from gateway.topics import Topic, event_object
 
 if TYPE_CHECKING:
     from gateway.gateway import Gateway
     from gateway.history import OrderRecord, TradeRecord
     from gateway.session import Session
+
+RISK_EVENTS = frozenset(
+    {
+        EventKind.LEVEL_CHANGED,
+        EventKind.LIQUIDATION_STARTED,
+        EventKind.AUCTION_OPENED,
+        EventKind.AUCTION_PHASE_CHANGED,
+        EventKind.AUCTION_LOT_SOLD,
+        EventKind.AUCTION_CLOSED,
+        EventKind.LIQUIDATION_ENDED,
+        EventKind.POSITION_TRANSFERRED,
+        EventKind.FUND_DRAWN,
+    }
+)
 
 
 class Selection:
@@ -142,3 +157,16 @@ class PortfolioTopic(Topic):
             if self._last.get(summary["currency"]) != summary:
                 self._last[summary["currency"]] = summary
                 self.emit(summary)
+
+
+class RiskTopic(Topic):
+    """`user.liquidation` (our own): margin levels crossed, and each step of the account's liquidation."""
+
+    def __init__(self, gateway: "Gateway", name: str, account_id: int):
+        super().__init__(gateway, name)
+        self.account_id = account_id
+
+    def on_fact(self, kind: int, fields: Any) -> None:
+        """An engine event of this account."""
+        if kind in RISK_EVENTS:
+            self.emit(event_object(kind, fields))

@@ -129,10 +129,10 @@ class WebSocketConnection(WSListener):
         """Everything queued, as frames."""
         self._queued = False
         outbox = self.session.outbox
-        parts = [frame(TEXT, message) for message in outbox]
-        outbox.clear()
-        parts.extend(self._control)
+        parts = list(self._control)
         self._control.clear()
+        parts.extend([frame(TEXT, message) for message in outbox])
+        outbox.clear()
         if self.session.close_code and not self._closing:
             self._closing = True
             parts.append(close_frame(self.session.close_code, self.session.close_reason))

@@ -69,7 +69,7 @@ def auth(gateway, session, principal, params: Auth) -> dict[str, Any]:
 @method("private/logout", scope="any", websocket_only=True)
 def logout(gateway, session, principal, params) -> object:
     """Close the connection without an answer and without cancel-on-disconnect."""
-    session.cancel_on_disconnect = False
+    session.cancel_on_disconnect = None
     session.close(1000, "logout")
     return NO_REPLY
 
@@ -172,7 +172,7 @@ def _switch(gateway, session, principal, params: Scope, on: bool) -> str:
             gateway.cancel_on_disconnect_accounts.add if on else gateway.cancel_on_disconnect_accounts.discard
         )
         change(principal.account_id)
-    session.cancel_on_disconnect = on
+    session.cancel_on_disconnect = principal if on else None
     return "ok"
 
 
@@ -194,4 +194,4 @@ def get_cancel_on_disconnect(gateway, session, principal, params: Scope) -> dict
     if _account_wide(params):
         enabled = principal.account_id in gateway.cancel_on_disconnect_accounts
         return {"scope": "account", "enabled": enabled}
-    return {"scope": "connection", "enabled": session.cancel_on_disconnect}
+    return {"scope": "connection", "enabled": session.cancel_on_disconnect is not None}

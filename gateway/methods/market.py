@@ -43,18 +43,12 @@ def get_currencies(gateway, session, principal, params) -> list[dict[str, Any]]:
 
 
 @method("public/get_instruments", params=ByCurrency)
-def get_instruments(gateway, session, principal, params: ByCurrency) -> list[dict[str, Any]]:
+def get_instruments(gateway, session, principal, params: ByCurrency) -> Any:
     """Live instruments; a currency unknown here has none. Expired ones are not kept."""
     currency, kind = currency_name(params.currency), check_kind(params.kind)
     if params.expired:
         return []
-    listings, engine = gateway.listings, gateway.engine
-    found = []
-    for slot in engine.instruments():
-        listing = listings.by_slot[slot]
-        if covers(listing, currency, kind):
-            found.append(render_market.instrument(listing, engine.market(slot)))
-    return found
+    return gateway.instruments_json(currency, kind)
 
 
 @method("public/get_instrument", params=ByInstrument)

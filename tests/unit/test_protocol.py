@@ -116,7 +116,8 @@ def test_bad_params_name_the_culprit(text: bytes, param: str, reason: str) -> No
 def test_the_http_forms_agree() -> None:
     target = "/api/v2/private/buy?instrument_name=BTC-PERPETUAL&amount=0.1&channels=%5B%22a%22%5D"
     query = protocol.from_http("GET", target, b"")
-    body = b'{"id":3,"method":"private/buy","params":{"instrument_name":"BTC-PERPETUAL","amount":0.1,"channels":["a"]}}'
+    body = b'{"id":3,"method":"private/buy","params":{"instrument_name":"BTC-PERPETUAL",'
+    body += b'"amount":0.1,"channels":["a"]}}'
     paths = ("/", "/api/v2", "/api/v2/", "/api/v2/private/buy")
     forms = [query] + [protocol.from_http("POST", path, body) for path in paths]
     assert {form.method for form in forms} == {"private/buy"}

@@ -1,0 +1,147 @@
+"""What methods and channels show of the engine: tickers, positions, summaries, auctions, as wire objects."""
+
+from typing import Any
+
+import msgspec
+
+from gateway import render_account, render_market
+from gateway.errors import ApiError, invalid_param
+from gateway.history import OrderRecord
+from gateway.listing import Listing, Listings
+from gateway.projection import Projection
+from gateway.protocol import encode
+from gateway.settings import Settings
+from gateway.units import money, ms
+
+MAX_CACHED = 64
+_NO_GREEKS = (0.0, 0.0, 0.0, 0.0, 0.0)
+
+
+class Reads:
+    """Read-only questions about the engine and the projection."""
+
+    def __init__(self, engine: Any, settings: Settings):
+        self.engine = engine
+        self.listings = Listings(engine)
+        self.projection = Projection(engine, self.listings, settings)
+        self._instruments_json: dict[tuple[str, str], msgspec.Raw] = {}
+
+    def instruments_changed(self) -> None:
+        """Forget encoded instruments."""
+        self._instruments_json.clear()
+
+    def listing(self, name: str) -> Listing:
+        """The live instrument of a name; -32602 otherwise."""
+        found = self.listings.by_name.get(name)
+        if found is None:
+            raise invalid_param("instrument_name", "instrument not found")
+        return found
+
+    def instruments_json(self, currency: str, kind: str) -> msgspec.Raw:
+        """Encoded instrument objects of a currency and kind, kept until an instrument changes."""
+        key = (currency, kind)
+        encoded = self._instruments_json.get(key)
+        if encoded is None:
+            chosen = [self.listings.by_slot[slot] for slot in self.engine.instruments()]
+            objects = [
+                render_market.instrument(listing, self.engine.market(listing.slot))
+                for listing in chosen
+                if currency in ("ANY", listing.currency) and kind in ("any", listing.kind)
+            ]
+            if len(self._instruments_json) >= MAX_CACHED:
+                self._instruments_json.clear()
+            encoded = self._instruments_json[key] = msgspec.Raw(encode(objects))
+        return encoded
+
+    def greeks(self, listing: Listing) -> tuple[float, ...]:
+        """Delta, gamma, vega, theta, rho per coin of an option, zeros for futures."""
+        return self.engine.greeks(listing.slot) if listing.is_option else _NO_GREEKS
+
+    def ticker(self, listing: Listing) -> dict[str, Any]:
+        """The ticker of an instrument now."""
+        market = self.engine.market(listing.slot)
+        stats = self.projection.stats(listing.slot)
+        return render_market.ticker(listing, market, stats, self.greeks(listing), self.engine.time_ns)
+
+    def positions(self, account_id: int, slot: int = -1, entries: bool = False) -> list[dict[str, Any]]:
+        """Positions of an account; `slot` limits them to one instrument, `entries` keeps empty ones."""
+        found = []
+        for view in self.engine.positions(account_id):
+            if (slot >= 0 and view.instrument != slot) or not (view.quantity_lots or entries):
+                continue
+            listing = self.listings.by_slot[view.instrument]
+            market = self.engine.market(view.instrument)
+            found.append(render_account.position(listing, view, market, self.greeks(listing)))
+        return found
+
+    def summaries(self, account_id: int) -> list[dict[str, Any]]:
+        """Account summaries, one per currency of the venue."""
+        account = self.engine.account(account_id)
+        totals = self._risk_totals(account_id)
+        found = []
+        for view in account.currencies:
+            options = totals.get(view.currency) or dict.fromkeys(render_account.RISK_NAMES, 0.0)
+            index_name = self._index_name(view.currency)
+            exponent = self.listings.exponents[view.currency]
+            found.append(render_account.summary(account, view, exponent, options, index_name))
+        return found
+
+    def _index_name(self, currency: str) -> str:
+        underlying = self.engine.underlying_index(currency)
+        return self.listings.index_names[underlying] if underlying >= 0 else ""
+
+    def _risk_totals(self, account_id: int) -> dict[str, dict[str, float]]:
+        """Greeks of an account's positions by settlement currency."""
+        totals: dict[str, dict[str, float]] = {}
+        for view in self.engine.positions(account_id):
+            if not view.quantity_lots:
+                continue
+            listing = self.listings.by_slot[view.instrument]
+            market = self.engine.market(view.instrument)
+            shown = render_account.position(listing, view, market, self.greeks(listing))
+            sums = totals.setdefault(listing.currency, dict.fromkeys(render_account.RISK_NAMES, 0.0))
+            if listing.is_option:
+                for name in ("delta", "gamma", "vega", "theta"):
+                    sums[name] += shown[name]
+            else:
+                sums["futures_delta"] += shown["delta"]
+        return totals
+
+    def auctions(self) -> list[dict[str, Any]]:
+        """Running liquidation auctions, sums in coins of their currency (USD: dollars)."""
+        found = []
+        for view in self.engine.auctions():
+            exponent = self.listings.exponents.get(view.currency, 4)
+            lease_exponent = self.listings.exponents.get(view.lease_currency, exponent)
+            found.append(
+                {
+                    "auction_id": view.auction_id,
+                    "currency": view.currency,
+                    "phase": view.phase,
+                    "reason": view.reason,
+                    "opened_timestamp": ms(view.opened_ns),
+                    "phase_timestamp": ms(view.phase_ns),
+                    "value": money(view.value_minor, exponent),
+                    "requirement": money(view.requirement_minor, exponent),
+                    "price": money(view.price_minor, exponent),
+                    "remaining": view.remaining_ppm / 1_000_000,
+                    "bids": view.bids,
+                    "lease": money(view.lease_minor, lease_exponent),
+                    "portfolio": [
+                        {
+                            "instrument_name": position["instrument_name"],
+                            "size": position["size"],
+                            "mark_price": position["mark_price"],
+                        }
+                        for position in self.positions(view.account_id)
+                    ],
+                }
+            )
+        return found
+
+    def order_of(self, account_id: int, order_id: int) -> OrderRecord:
+        """An account's own order; 10004 where it is unknown or somebody else's."""
+        record = self.projection.order(order_id)
+        if record is None or record.account_id != account_id:
+            raise ApiError(10004)
+        return record

@@ -1,0 +1,449 @@
+"""Sessions without sockets: login, scopes, subscriptions, heartbeat, cancel-on-disconnect, failures."""
+
+import json
+import random
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from exchange.engine import InvariantBroken
+
+from gateway import methods
+from gateway.gateway import Gateway
+from gateway.session import Session
+from gateway.settings import Settings
+from tests.clients.venue import CALL, PERPETUAL, Account, Core, build_gateway, open_account
+
+SECOND_NS = 1_000_000_000
+
+
+class Clock:
+    """Wall time that moves when told."""
+
+    def __init__(self) -> None:
+        self.now_ns = 1_790_000_000 * SECOND_NS
+
+    def __call__(self) -> int:
+        return self.now_ns
+
+    def advance(self, seconds: float) -> int:
+        self.now_ns += int(seconds * SECOND_NS)
+        return self.now_ns
+
+
+class Desk:
+    """A gateway without a server, and two accounts."""
+
+    def __init__(self, gateway: Gateway, clock: Clock):
+        self.gateway, self.clock = gateway, clock
+        self.alice, self.bob = open_account(gateway, "alice"), open_account(gateway, "bob")
+
+    def open(self, account: Account | None = None, scope: str = "") -> "Peer":
+        peer = Peer(self.gateway)
+        if account is not None:
+            peer.result(
+                "public/auth",
+                grant_type="client_credentials",
+                client_id=account.client_id,
+                client_secret=account.secret,
+                scope=scope,
+            )
+        return peer
+
+
+class Peer:
+    """The client side of a session."""
+
+    def __init__(self, gateway: Gateway):
+        self.session = Session(gateway, "test", lambda: None)
+
+    def take(self) -> list[dict[str, Any]]:
+        messages = [json.loads(message) for message in self.session.outbox]
+        self.session.outbox.clear()
+        return messages
+
+    def exchange(self, method: str, **params: Any) -> list[dict[str, Any]]:
+        self.session.receive(json.dumps({"id": 1, "method": method, "params": params}).encode())
+        return self.take()
+
+    def answer(self, method: str, **params: Any) -> dict[str, Any]:
+        return next(message for message in self.exchange(method, **params) if "id" in message)
+
+    def result(self, method: str, **params: Any) -> Any:
+        answer = self.answer(method, **params)
+        assert "error" not in answer, answer
+        return answer["result"]
+
+    def code(self, method: str, **params: Any) -> int:
+        return self.answer(method, **params)["error"]["code"]
+
+    def notes(self) -> list[dict[str, Any]]:
+        return [message["params"] for message in self.take() if message.get("method") == "subscription"]
+
+
+@pytest.fixture
+def make_desk(tmp_path: Path) -> Iterator[Callable[..., Desk]]:
+    cores = []
+
+    def make(settings: Settings | None = None) -> Desk:
+        methods.load()
+        core, clock = Core(tmp_path), Clock()
+        cores.append(core)
+        return Desk(build_gateway(core, tmp_path, settings or Settings(), clock), clock)
+
+    yield make
+    for core in cores:
+        core.close()
+
+
+@pytest.fixture
+def desk(make_desk: Callable[..., Desk]) -> Desk:
+    return make_desk()
+
+
+def order(side: str, amount: float, price: float, **more: Any) -> tuple[str, dict[str, Any]]:
+    return f"private/{side}", {"instrument_name": PERPETUAL, "amount": amount, "price": price, **more}
+
+
+# login and scopes
+
+
+def test_private_methods_need_a_login(desk: Desk) -> None:
+    peer = desk.open()
+    answer = peer.answer("private/get_positions", currency="BTC")
+    assert answer["error"]["code"] == 13009
+    assert answer["error"]["data"]["reason"] == "invalid_token"
+    token = desk.open(desk.alice).session.grants[0].access_token
+    assert peer.result("private/get_positions", currency="BTC", access_token=token) == []
+    assert peer.code("private/get_positions", currency="BTC") == 13009
+
+
+def test_login_result_has_what_clients_read(desk: Desk) -> None:
+    peer = desk.open()
+    result = peer.result(
+        "public/auth",
+        grant_type="client_credentials",
+        client_id=desk.alice.client_id,
+        client_secret=desk.alice.secret,
+        scope="session:bot trade:read_write",
+        state="s",
+    )
+    assert result["token_type"] == "bearer"
+    assert result["expires_in"] == 31_536_000
+    assert result["state"] == "s"
+    assert set(result["scope"].split()) >= {"trade:read_write", "session:bot"}
+    assert peer.result("private/get_open_orders") == []
+    assert peer.code("private/get_positions", currency="BTC") == 13021
+    other = desk.open()
+    renewed = other.result("public/auth", grant_type="refresh_token", refresh_token=result["refresh_token"])
+    assert renewed["access_token"] != result["access_token"]
+    assert other.result("private/get_open_orders") == []
+
+
+def test_a_reading_key_cannot_trade(desk: Desk) -> None:
+    reader = open_account(desk.gateway, "reader", scopes=("trade:read", "account:read"))
+    peer = desk.open(reader, scope="trade:read_write")
+    before = desk.gateway.engine.state_digest()
+    method, params = order("buy", 10, 90_000)
+    assert peer.code(method, **params) == 13021
+    assert peer.code("private/cancel_all") == 13021
+    assert desk.gateway.engine.state_digest() == before
+
+
+def test_connection_tokens_die_with_the_connection(desk: Desk) -> None:
+    peer = desk.open(desk.alice)
+    token = peer.session.grants[0].access_token
+    other = desk.open()
+    assert other.result("private/get_open_orders", access_token=token) == []
+    peer.session.closed()
+    assert other.code("private/get_open_orders", access_token=token) == 13009
+
+
+def test_revoking_a_key_ends_its_session(desk: Desk) -> None:
+    peer = desk.open(desk.alice)
+    desk.gateway.credentials.revoke(desk.alice.client_id)
+    assert peer.code("private/get_open_orders") == 13009
+
+
+def test_too_many_failed_logins_end_the_connection(make_desk: Callable[..., Desk]) -> None:
+    desk = make_desk(Settings(auth_failures_per_connection=3))
+    peer = desk.open()
+    for _ in range(3):
+        assert peer.session.close_code == 0
+        found = peer.code("public/auth", grant_type="client_credentials", client_id="x", client_secret="y")
+        assert found == 13004
+    assert peer.session.close_code == 1008
+    assert peer.exchange("public/test") == []
+
+
+def test_overrunning_the_rate_limit_ends_the_session(make_desk: Callable[..., Desk]) -> None:
+    desk = make_desk(Settings(rate_profile="deribit"))
+    peer = desk.open()
+    codes = []
+    while not peer.session.close_code:
+        codes.append(peer.answer("public/test").get("error", {}).get("code"))
+    assert codes == [None] * 100 + [10028]
+
+
+# subscriptions
+
+
+def test_subscribe_answers_before_the_snapshot_and_leaves_out_the_rest(desk: Desk) -> None:
+    peer = desk.open()
+    name = f"book.{PERPETUAL}.100ms"
+    wanted = [name, "book.NOPE.100ms", f"book.{PERPETUAL}.raw", "user.orders.any.any.raw", "x", "trades", ""]
+    messages = peer.exchange("private/subscribe", channels=wanted, scope="ignored")
+    assert messages[0]["result"] == [name]
+    assert [message["params"]["channel"] for message in messages[1:]] == [name]
+    assert messages[1]["params"]["data"]["type"] == "snapshot"
+    assert peer.result("public/subscribe", channels=[]) == []
+    assert peer.result("public/unsubscribe", channels=[name, "y"]) == [name]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        f"book.{PERPETUAL}.raw",
+        f"book.{PERPETUAL}.agg2",
+        f"book.{PERPETUAL}.none.10.100ms",
+        f"book.{CALL}.5.20.100ms",
+        f"trades.{PERPETUAL}.raw",
+        "trades.future.BTC.100ms",
+        "trades.any.any.raw",
+        f"ticker.{CALL}.raw",
+        f"quote.{PERPETUAL}",
+        "deribit_price_index.btc_usd",
+        "instrument.state.any.any",
+        "auctions",
+        "user.orders.any.any.raw",
+        f"user.orders.{PERPETUAL}.100ms",
+        "user.trades.option.BTC.raw",
+        "user.changes.any.any.raw",
+        "user.portfolio.any",
+        "user.portfolio.BTC",
+    ],
+)
+def test_channels_come_and_go_without_a_trace(desk: Desk, name: str) -> None:
+    peer = desk.open(desk.alice)
+    assert peer.result("public/subscribe", channels=[name]) == [name]
+    assert peer.result("public/subscribe", channels=[name]) == [name]
+    assert peer.result("public/unsubscribe_all") == "ok"
+    method, params = order("buy", 10, 99_000)
+    peer.result(method, **params)
+    for interval in ("raw", "100ms", "agg2"):
+        desk.gateway.channels.flush(interval)
+    assert peer.notes() == []
+    assert desk.gateway.channels.count == 0
+
+
+def test_private_channels_follow_the_login(desk: Desk) -> None:
+    peer = desk.open(desk.alice)
+    peer.result("private/subscribe", channels=["user.orders.any.any.raw", "quote.BTC-PERPETUAL"])
+    peer.result(
+        "public/auth",
+        grant_type="client_credentials",
+        client_id=desk.bob.client_id,
+        client_secret=desk.bob.secret,
+    )
+    assert list(peer.session.channels) == ["quote.BTC-PERPETUAL"]
+    method, params = order("buy", 10, 99_000)
+    desk.open(desk.alice).result(method, **params)
+    assert [note["channel"] for note in peer.notes()] == ["quote.BTC-PERPETUAL"]
+
+
+def test_a_trade_reaches_everyone_it_concerns(desk: Desk) -> None:
+    maker, taker, watcher = desk.open(desk.alice), desk.open(desk.bob), desk.open()
+    for peer in (maker, taker):
+        peer.result("private/subscribe", channels=["user.orders.any.any.raw", "user.trades.any.any.raw"])
+        peer.result("private/subscribe", channels=["user.changes.any.any.raw"])
+    watcher.exchange("public/subscribe", channels=["trades.future.BTC.100ms", f"ticker.{PERPETUAL}.100ms"])
+    method, params = order("sell", 100, 100_000.5, label="ask")
+    resting = maker.result(method, **params)["order"]
+    assert resting["order_state"] == "open"
+    maker.take()
+    method, params = order("buy", 60, 100_001)
+    filled = taker.result(method, **params)
+    assert filled["order"]["order_state"] == "filled"
+    assert filled["order"]["average_price"] == 100_000.5
+    assert [trade["amount"] for trade in filled["trades"]] == [60.0]
+    assert filled["trades"][0]["fee"] > 0
+    notes = {note["channel"]: note["data"] for note in maker.notes()}
+    assert notes["user.orders.any.any.raw"]["filled_amount"] == 60.0
+    (own,) = notes["user.trades.any.any.raw"]
+    assert (own["direction"], own["liquidity"], own["label"]) == ("sell", "M", "ask")
+    assert own["order_id"] == resting["order_id"]
+    assert notes["user.changes.any.any.raw"]["positions"][0]["size"] == -60.0
+    desk.gateway.channels.flush("100ms")
+    seen = {note["channel"]: note["data"] for note in watcher.notes()}
+    (public,) = seen["trades.future.BTC.100ms"]
+    assert (public["direction"], public["price"], public["amount"]) == ("buy", 100_000.5, 60.0)
+    assert "fee" not in public
+    assert seen[f"ticker.{PERPETUAL}.100ms"]["best_ask_amount"] == 40.0
+
+
+class BookReader:
+    """A client that keeps a book from one channel, as strict clients do."""
+
+    def __init__(self, peer: Peer, channel: str):
+        self.peer, self.channel = peer, channel
+        self.sides: dict[str, dict[float, float]] = {}
+        self.change_id = -1
+
+    def read(self) -> None:
+        for note in self.peer.notes():
+            if note["channel"] != self.channel:
+                continue
+            data = note["data"]
+            if data["type"] == "snapshot":
+                self.sides = {"bids": {}, "asks": {}}
+            else:
+                assert data["prev_change_id"] == self.change_id
+            self.change_id = data["change_id"]
+            for side, levels in self.sides.items():
+                for action, price, amount in data[side]:
+                    assert (price in levels) == (action != "new")
+                    if action == "delete":
+                        del levels[price]
+                    else:
+                        levels[price] = amount
+
+
+@pytest.mark.parametrize("interval", ["raw", "100ms"])
+def test_every_subscribers_book_is_gapless_and_right(desk: Desk, interval: str) -> None:
+    rng = random.Random(20_251)
+    channel = f"book.{PERPETUAL}.{interval}"
+    traders = [desk.open(desk.alice), desk.open(desk.bob)]
+    readers: list[BookReader] = []
+    live: list[tuple[Peer, str]] = []
+    for step in range(400):
+        trader = rng.choice(traders)
+        roll = rng.random()
+        if roll < 0.65 or not live:
+            method, params = order(
+                rng.choice(("buy", "sell")), 10 * rng.randint(1, 9), 100_000 + rng.randint(-6, 6) / 2
+            )
+            placed = trader.result(method, **params)["order"]
+            if placed["order_state"] == "open":
+                live.append((trader, placed["order_id"]))
+        elif roll < 0.85:
+            owner, order_id = live.pop(rng.randrange(len(live)))
+            owner.answer("private/cancel", order_id=order_id)
+        else:
+            owner, order_id = rng.choice(live)
+            owner.answer("private/edit", order_id=order_id, amount=10 * rng.randint(1, 9), price=100_000)
+        if step % 40 == 0:
+            reader = BookReader(desk.open(desk.alice), channel)
+            reader.peer.session.receive(
+                json.dumps(
+                    {"id": 1, "method": "public/subscribe", "params": {"channels": [channel]}}
+                ).encode()
+            )
+            readers.append(reader)
+        if step % 7 == 0:
+            desk.gateway.channels.flush(interval)
+            for reader in readers:
+                reader.read()
+    desk.gateway.channels.flush(interval)
+    listing = desk.gateway.listings.by_name[PERPETUAL]
+    bids, asks = desk.gateway.engine.depth(listing.slot, 1000)
+    for reader in readers:
+        reader.read()
+        assert reader.sides["bids"] == {listing.price(p): listing.amount(q) for p, q in bids}
+        assert reader.sides["asks"] == {listing.price(p): listing.amount(q) for p, q in asks}
+    assert bids
+    assert asks
+
+
+# heartbeat and idleness
+
+
+def test_heartbeat_asks_and_closes(desk: Desk) -> None:
+    peer = desk.open()
+    assert peer.code("public/set_heartbeat", interval=5) == -32602
+    assert peer.result("public/set_heartbeat", interval=10) == "ok"
+    peer.session.every_second(desk.clock.advance(9))
+    assert peer.take() == []
+    peer.session.every_second(desk.clock.advance(1))
+    kinds = [message["params"]["type"] for message in peer.take()]
+    assert kinds == ["heartbeat", "test_request"]
+    peer.result("public/test")
+    peer.session.every_second(desk.clock.advance(10))
+    assert [message["params"]["type"] for message in peer.take()] == ["heartbeat", "test_request"]
+    peer.session.every_second(desk.clock.advance(10))
+    assert peer.session.close_code == 4000
+    quiet = desk.open()
+    quiet.result("public/set_heartbeat", interval=10)
+    quiet.result("public/disable_heartbeat")
+    quiet.session.every_second(desk.clock.advance(100))
+    assert quiet.take() == []
+    quiet.session.every_second(desk.clock.advance(601))
+    assert quiet.session.close_code == 1001
+
+
+# cancel on disconnect
+
+
+def open_ids(peer: Peer) -> list[str]:
+    return [found["order_id"] for found in peer.result("private/get_open_orders")]
+
+
+def test_cancel_on_disconnect_takes_this_connections_orders_only(desk: Desk) -> None:
+    first, second = desk.open(desk.alice), desk.open(desk.alice)
+    assert first.result("private/get_cancel_on_disconnect")["enabled"] is False
+    first.result("private/enable_cancel_on_disconnect")
+    placed = []
+    for peer in (first, second, first):
+        method, params = order("buy", 10, 99_000)
+        placed.append(peer.result(method, **params)["order"]["order_id"])
+    first.session.closed()
+    assert open_ids(second) == [placed[1]]
+    state = second.result("private/get_order_state", order_id=placed[0])
+    assert (state["order_state"], state["cancel_reason"]) == ("cancelled", "cancel_on_disconnect")
+
+
+def test_cancel_on_disconnect_of_the_account_and_logout(desk: Desk) -> None:
+    desk.open(desk.alice).result("private/enable_cancel_on_disconnect", scope="account")
+    peer, watcher = desk.open(desk.alice), desk.open(desk.alice)
+    assert peer.result("private/get_cancel_on_disconnect")["enabled"] is True
+    method, params = order("buy", 10, 99_000)
+    peer.result(method, **params)
+    assert peer.exchange("private/logout") == []
+    assert peer.session.close_code == 1000
+    peer.session.closed()
+    assert len(open_ids(watcher)) == 1
+    another = desk.open(desk.alice)
+    another.result(*order("buy", 10, 98_000)[:1], **order("buy", 10, 98_000)[1])
+    another.session.closed()
+    assert len(open_ids(watcher)) == 1
+
+
+# failures
+
+
+def test_a_broken_invariant_stops_everything(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[BaseException] = []
+    desk.gateway._on_fatal = seen.append
+
+    def broken(record: bytearray) -> bytes:
+        raise InvariantBroken(7, "sum is not zero")
+
+    peer = desk.open(desk.alice)
+    with monkeypatch.context() as patch:
+        patch.setattr(desk.gateway, "sequencer", type("Broken", (), {"submit": staticmethod(broken)}))
+        method, params = order("buy", 10, 99_000)
+        assert peer.code(method, **params) == 11094
+    assert ["sum is not zero" in str(error) for error in seen] == [True]
+    assert peer.code(method, **params) == 13028
+
+
+def test_http_session_serves_what_needs_no_socket(desk: Desk) -> None:
+    session = Session(desk.gateway, "test", lambda: None, websocket=False)
+    status, body = session.respond("GET", "/api/v2/public/test", "", b"")
+    assert status == 200
+    assert json.loads(body)["result"]["version"]
+    for method in ("public/subscribe?channels=[]", "public/set_heartbeat?interval=10", "private/logout"):
+        status, body = session.respond("GET", f"/api/v2/{method}", "", b"")
+        assert (status, json.loads(body)["error"]["code"]) == (400, 10030)
+    with pytest.raises(LookupError):
+        session.respond("GET", "/else", "", b"")
