@@ -14,7 +14,7 @@ from libc.string cimport memcmp
 from exchange import config as vocabulary
 from exchange import config_checks, invariants
 from exchange.clearing.account cimport MODEL_CROSS, Accounts
-from exchange.clearing.ledger cimport SYS_FUND, SYS_OUTSIDE, SYS_ROUNDING, Ledger
+from exchange.clearing.ledger cimport SYS_FUND, SYS_FUNDING, SYS_OUTSIDE, SYS_ROUNDING, Ledger
 from exchange.clearing.position cimport Position, PositionList, Positions
 from exchange.commands import CommandKind
 from exchange.event_buffer cimport EventBuffer
@@ -473,6 +473,7 @@ cdef class Engine:
         if currency < 0:
             return Reason.UNKNOWN_CURRENCY, 0
         if kind == CommandKind.SWEEP_DUST:
+            self._settle_all_funding(currency)
             amount = self.ledger_room.system_of(SYS_ROUNDING, currency)
             self.ledger_room.move_system(SYS_ROUNDING, SYS_FUND, currency, amount)
             self._balance(0, currency, BalanceCause.DUST_SWEEP, amount,
@@ -507,6 +508,21 @@ cdef class Engine:
                       payload.reference)
         self.monitor.check(account_id)
         return Reason.NONE, amount
+
+    def _settle_all_funding(self, int currency):
+        """Bring all accrued funding into cash; what payers paid up and receivers did not get is dust."""
+        cdef uint32_t a, i
+        cdef Position* p
+        cdef ScenarioBook* book
+        for a in range(1, self.accounts.high):
+            for i in range(self.positions_room.of[a].count):
+                p = &self.positions_room.of[a].at[i]
+                if self.listing.at[p.instrument].kind == KIND_PERPETUAL and (
+                        self.listing.at[p.instrument].currency == currency):
+                    book = self.exposure.book(a, p.chain)
+                    book.value_minor -= self.positions_room.settle_funding(a, p)
+        self.ledger_room.move_system(SYS_FUNDING, SYS_ROUNDING, currency,
+                                     self.ledger_room.system_of(SYS_FUNDING, currency))
 
     def _balance(self, uint32_t account_id, int currency, cause, int64_t amount, int64_t balance, reference):
         cdef BalanceChanged* event = <BalanceChanged*>self.events.emit(EV_BALANCE_CHANGED, 1, account_id)

@@ -5,8 +5,8 @@ Stages of one account (all in venue time, driven by Ticks; the clock stands stil
 1. A breach on fresh marks starts the liquidation; open orders are cancelled; the account is looked at again.
 2. SOLVENT auction. The asking price for the whole remaining portfolio is d(t) x its robust value; d falls from
    `discount_start` to `discount_cutoff` (fast), then to zero (slow). Bidders take shares: positions move at the mark and
-   the account pays the difference between value and price, so the bidder has bought at the price. Just as much is
-   sold as restores the buffer: f = (T - V) / (T - V (1 - d)), T = maintenance x (1 + buffer).
+   the account pays the difference between value V and price P, so the bidder has bought at the price. Just as much is
+   sold as restores the buffer, the fee counted: f = (T - E) / (T - (V - P) - fee), T = maintenance x (1 + buffer).
 3. INSOLVENT phase, at once where the robust value is not positive: the price falls from min(V, 0) to
    -compensation cap; what lies below zero is paid by the fund, from a lease taken by the worker.
 4. It ends when the account is above its buffer or holds nothing; what is left of the lease is settled.
@@ -183,11 +183,12 @@ class Liquidation:
 
     def _needed_ppm(self, auction: Auction, value: int, price: int) -> int:
         """Share that restores the buffer at a price, rounded up; everything where no share does."""
-        _, _, maintenance = self.desk.margins(auction.account_id, auction.entity)
+        equity, _, maintenance = self.desk.margins(auction.account_id, auction.entity)
         target = maintenance * (PPM + self.parameters.buffer_ppm) // PPM
-        if auction.phase != SOLVENT or value >= target:
+        kept = target - (value - price) - max(price, 0) * self.parameters.fee_ppm // PPM
+        if auction.phase != SOLVENT or kept <= 0:
             return PPM
-        return min(PPM, -(-(target - value) * PPM // (target - value + price)))
+        return max(1, min(PPM, -(-(target - equity) * PPM // kept)))
 
     def _minor(self, auction: Auction, amount: int) -> int:
         """An amount in the auction's unit as minor units of its currency (cross accounts reckon in 1e-4 USD)."""
@@ -258,13 +259,17 @@ class Liquidation:
                 return
 
     def _legs(self, auction: Auction, share_ppm: int) -> list[tuple[int, int]]:
-        """Signed lots per instrument of a share, rounded towards zero; all of them for the whole."""
-        legs = []
-        for instrument, lots in self.desk.held(auction.account_id, auction.entity):
-            part = abs(lots) * share_ppm // PPM
-            if part:
-                legs.append((instrument, part if lots > 0 else -part))
-        return legs
+        """Signed lots per instrument of a share, to the nearest lot; upwards where that would leave nothing."""
+        held = self.desk.held(auction.account_id, auction.entity)
+        for bias in (PPM // 2, PPM - 1):
+            legs = []
+            for instrument, lots in held:
+                part = (abs(lots) * share_ppm + bias) // PPM
+                if part:
+                    legs.append((instrument, part if lots > 0 else -part))
+            if legs:
+                return legs
+        return []
 
     def _sell(self, auction: Auction, bid: Bid) -> Reason:
         """Move a share to a bidder in one piece, or change nothing and say why."""
@@ -272,9 +277,6 @@ class Liquidation:
         price = self.price(auction)
         share = min(bid.share_ppm, self._needed_ppm(auction, value, price))
         legs = self._legs(auction, share)
-        if not legs:
-            share = min(PPM, bid.share_ppm)
-            legs = self._legs(auction, share)
         if not legs or self.desk.in_liquidation(bid.account_id):
             return Reason.SHARE_OUT_OF_RANGE
         payment = self._minor(auction, (value - price) * share // PPM)
@@ -293,6 +295,7 @@ class Liquidation:
         fee = self._minor(auction, max(price, 0) * share // PPM * self.parameters.fee_ppm // PPM)
         if fee:
             self.desk.pay_fund(auction.account_id, auction.currency, fee)
+            self.desk.emit_fund_credit(auction.currency, fee, bid.bid_id)
         auction.sold_ppm += (PPM - auction.sold_ppm) * share // PPM
         self.desk.emit_sold(
             auction.account_id,

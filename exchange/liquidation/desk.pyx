@@ -6,9 +6,9 @@ The stages above it are plain Python; every state change they make goes through 
 from exchange.clearing.account cimport MODEL_CROSS
 from exchange.clearing.ledger cimport SYS_FUND
 from exchange.clearing.position cimport Position, PositionList
-from exchange.events import EventKind
+from exchange.events import BalanceCause, EventKind
 from exchange.market.instrument cimport KIND_OPTION, KIND_PERPETUAL, Instrument
-from exchange.records cimport AuctionEvent, AuctionLotSold, BidEvent, FundEvent, PositionTransferred
+from exchange.records cimport AuctionEvent, AuctionLotSold, BalanceChanged, BidEvent, FundEvent, PositionTransferred
 from exchange.risk.exposure cimport ALL_ORDERS, NO_ORDERS, Margin
 from exchange.wide cimport wide_mul
 
@@ -246,6 +246,16 @@ cdef class Desk:
         event.compensation_minor = compensation
         event.currency = currency
         event.phase = phase
+
+    def emit_fund_credit(self, int currency, int64_t amount, reference):
+        """A liquidation fee has gone to the fund; `reference` is the bid that paid it."""
+        cdef BalanceChanged* event = <BalanceChanged*>self.events.emit(EventKind.BALANCE_CHANGED, 1, 0)
+        event.currency = currency
+        event.cause = BalanceCause.LIQUIDATION_FEE
+        event.instrument = 0xFFFFFFFF
+        event.amount_minor = amount
+        event.balance_minor = self.ledger.system_of(SYS_FUND, currency)
+        event.reference = reference
 
     def emit_fund(self, int kind, uint32_t account_id, lease_id, int64_t amount, int currency, int reason,
                   auction_id, int64_t remaining):

@@ -73,7 +73,12 @@ class Leases:
             return Reason.UNKNOWN_LEASE
         if amount < lease.granted_minor or amount > max(lease.requested_minor, lease.granted_minor):
             return Reason.AMOUNT_TOO_LARGE
-        if amount - lease.used_minor > self.desk.fund(lease.currency):
+        others = sum(
+            other.granted_minor - other.used_minor
+            for other in self.live.values()
+            if other.currency == lease.currency and other is not lease
+        )
+        if amount - lease.used_minor + others > self.desk.fund(lease.currency):
             return Reason.AMOUNT_TOO_LARGE
         lease.granted_minor = amount
         lease.state = "exhausted" if exhausted or amount < lease.requested_minor else "granted"
