@@ -1,0 +1,133 @@
+"""What a venue is made of when nobody says otherwise, and what a configuration file may say.
+
+A file is TOML. Its top-level names are those of `exchange.config.Config` (tables such as `[limits]` may give some
+fields, lists such as `[[underlyings]]` replace the default list whole); beside them `[population]`, `[fund]`,
+`[sim]` and `[[rules]]`, which count at the first start only.
+"""
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from exchange.config import Config, Currency, Limits, Liquidation, ListingRule, MatrixParameters, Underlying
+from exchange.config_checks import faults
+from gateway.feeds import SimParameters
+
+STALE_NS = 10_000_000_000
+LEASE_WAIT_NS = 30_000_000_000
+FUND = {"BTC": 100, "ETH": 2_000, "USDC": 5_000_000}
+
+
+class ConfigurationError(ValueError):
+    """A configuration file that cannot be used; the message names what is wrong."""
+
+
+class Population(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Seeded leveraged accounts of a first start (`gateway/population.py`)."""
+
+    accounts: int = 200
+    leverage_min: float = 2.0
+    leverage_max: float = 25.0
+    """Bounded by what the initial margin of the venue's parameters allows."""
+    long_share: float = 0.75
+    options_share: float = 0.3
+    """Share of the accounts that are short options as well."""
+    cross_share: float = 0.3
+    """Share of the accounts under cross portfolio margin."""
+
+
+class Setup(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """All that a first start needs to know."""
+
+    config: Config
+    population: Population = Population()
+    fund: dict[str, int] = msgspec.field(default_factory=FUND.copy)
+    """Endowment of the insurance fund in coins."""
+    sim: SimParameters = SimParameters()
+    rules: tuple[ListingRule, ...] | None = None
+    """None: the feed's own."""
+
+
+def default_config(venue_id: str, speed: float = 1.0) -> Config:
+    """Two coins and a dollar coin.
+
+    At speed N marks come N times further apart in venue time and the fund's answers take N times longer, so
+    staleness and the wait for a lease grow with it.
+    """
+    stale_ns = max(STALE_NS, int(speed * 2_500_000_000))
+    btc = Underlying(name="BTC", index_name="btc_usd", mark_stale_ns=stale_ns)
+    eth_matrix = MatrixParameters(
+        price_range_ppm=180_000,
+        vol_up_ppm=400_000,
+        annualised_move_risk_ppm=50_000,
+        minimum_move_ppm=5_000,
+        extended_dampener_usd=200_000,
+        delta_move_per_coin_e9=4_000,
+    )
+    eth = Underlying(name="ETH", index_name="eth_usd", matrix=eth_matrix, mark_stale_ns=stale_ns)
+    return Config(
+        venue_id=venue_id,
+        currencies=(
+            Currency(name="BTC", exponent=10, underlying="BTC"),
+            Currency(name="ETH", exponent=10, underlying="ETH"),
+            Currency(name="USDC", exponent=6),
+        ),
+        underlyings=(btc, eth),
+        limits=Limits(),
+        liquidation=Liquidation(lease_wait_ns=max(LEASE_WAIT_NS, int(speed * 1_000_000_000))),
+    )
+
+
+def _overlaid(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """`base` with the tables of `changes` merged into its own and everything else replaced."""
+    merged = dict(base)
+    for name, value in changes.items():
+        known = merged.get(name)
+        merged[name] = (
+            _overlaid(known, value) if isinstance(known, dict) and isinstance(value, dict) else value
+        )
+    return merged
+
+
+def load_setup(path: Path | None, venue_id: str, speed: float = 1.0) -> Setup:
+    """The defaults, overlaid with a file. ConfigurationError names the field that is wrong."""
+    setup = Setup(config=default_config(venue_id, speed))
+    if path is None:
+        return setup
+    try:
+        given = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigurationError(f"{path}: {error}") from None
+    beside = {name: given.pop(name) for name in ("population", "fund", "sim", "rules") if name in given}
+    whole = msgspec.to_builtins(setup)
+    whole["config"] = _overlaid(whole["config"], given)
+    if "fund" in beside:
+        whole["fund"] = beside.pop("fund")  # not merged: what a file does not name is not endowed
+    try:
+        setup = msgspec.convert(_overlaid(whole, beside), Setup)
+    except msgspec.ValidationError as error:
+        raise ConfigurationError(f"{path}: {error}") from None
+    wrong = faults(setup.config)
+    if wrong:
+        raise ConfigurationError(f"{path}: " + "; ".join(wrong))
+    return setup
+
+
+def differences(running: Config, wanted: Config) -> list[str]:
+    """Where a configuration differs from the journaled one: "liquidation.fee_ppm: 20000 -> 30000"."""
+    found: list[str] = []
+    _compare("", msgspec.to_builtins(running), msgspec.to_builtins(wanted), found)
+    return found
+
+
+def _compare(path: str, old: Any, new: Any, found: list[str]) -> None:
+    if isinstance(old, dict) and isinstance(new, dict):
+        for name in old.keys() | new.keys():
+            _compare(f"{path}.{name}" if path else name, old.get(name), new.get(name), found)
+    elif isinstance(old, list | tuple) and isinstance(new, list | tuple) and len(old) == len(new):
+        for place, (before, after) in enumerate(zip(old, new, strict=True)):
+            _compare(f"{path}[{place}]", before, after, found)
+    elif old != new:
+        found.append(f"{path}: {old!r} -> {new!r}")
