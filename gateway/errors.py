@@ -106,17 +106,13 @@ REASON_CODES: dict[Reason, int] = {
 
 CANCEL_REASONS: dict[Reason, str] = {
     Reason.USER_REQUEST: "user_request",
-    Reason.IMMEDIATE_OR_CANCEL: "immediate_or_cancel",
-    Reason.MARKET_REMAINDER: "market_remainder",
-    Reason.FILL_OR_KILL_UNFILLABLE: "fill_or_kill",
-    Reason.SELF_TRADE: "self_trade",
     Reason.REDUCE_ONLY_POSITION_GONE: "position_locked",
     Reason.MAINTENANCE_WOULD_BREACH: "risk_mitigation",
     Reason.AUTO_LIQUIDATION: "autoliquidation",
     Reason.INSTRUMENT_SETTLED: "settlement",
     Reason.CANCEL_ON_DISCONNECT: "cancel_on_disconnect",
-    Reason.ADMIN_REQUEST: "locked_by_admin",
 }
+"""Reasons that Deribit has a word for; strict clients refuse any other word."""
 
 
 class ApiError(Exception):
@@ -148,9 +144,3 @@ def engine_refusal(reason_number: int) -> ApiError:
     code = REASON_CODES.get(reason, 11030)
     message = f"{MESSAGES[code]} {word}" if code == 11030 else ""
     return ApiError(code, {"reason": word}, message=message)
-
-
-def cancel_reason(reason_number: int) -> str:
-    """The wire word for why a live order ended."""
-    reason = Reason(reason_number)
-    return CANCEL_REASONS.get(reason, reason.name.lower())

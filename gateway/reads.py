@@ -54,8 +54,11 @@ class Reads:
         return encoded
 
     def greeks(self, listing: Listing) -> tuple[float, ...]:
-        """Delta, gamma, vega, theta, rho per coin of an option, zeros for futures."""
-        return self.engine.greeks(listing.slot) if listing.is_option else _NO_GREEKS
+        """Delta, gamma, vega (per vol point), theta (per day), rho (per point) of a coin; futures: zeros."""
+        if not listing.is_option:
+            return _NO_GREEKS
+        delta, gamma, vega, theta, rho = self.engine.greeks(listing.slot)
+        return delta, gamma, vega / 100.0, theta / 365.0, rho / 100.0
 
     def ticker(self, listing: Listing) -> dict[str, Any]:
         """The ticker of an instrument now."""
@@ -100,11 +103,12 @@ class Reads:
             market = self.engine.market(view.instrument)
             shown = render_account.position(listing, view, market, self.greeks(listing))
             sums = totals.setdefault(listing.currency, dict.fromkeys(render_account.RISK_NAMES, 0.0))
+            sums["net_delta"] += shown["delta"]
             if listing.is_option:
                 for name in ("delta", "gamma", "vega", "theta"):
                     sums[name] += shown[name]
-            else:
-                sums["futures_delta"] += shown["delta"]
+                if listing.view.inverse:
+                    sums["net_delta"] -= shown["size"] * shown["mark_price"]
         return totals
 
     def auctions(self) -> list[dict[str, Any]]:

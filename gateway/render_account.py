@@ -6,15 +6,16 @@ from exchange.views import AccountView, CurrencyView, MarketView, PositionView
 from gateway.listing import Listing
 from gateway.units import E8, money
 
-RISK_NAMES = ("delta", "gamma", "theta", "vega", "futures_delta")
+RISK_NAMES = ("delta", "gamma", "theta", "vega", "net_delta")
+"""Sums over an account: Greeks of options, and the net transaction delta (inverse options less marks)."""
 
 
 def average_price(listing: Listing, view: PositionView) -> float:
     """Price at which the position stands in the books, from its signed cost."""
     if view.quantity_lots == 0 or view.cost_minor == 0:
         return 0.0
-    amount = abs(view.quantity_lots) * listing.lot_e8 / E8
-    coins = abs(view.cost_minor) / 10**listing.exponent
+    amount = abs(view.quantity_lots) * listing.lot_e8 * 10**listing.exponent
+    coins = abs(view.cost_minor) * E8
     return amount / coins if listing.view.inverse and not listing.is_option else coins / amount
 
 
@@ -53,8 +54,8 @@ def position(
             "gamma": gamma * coins,
             "vega": vega * coins,
             "theta": theta * coins,
-            "average_price_usd": found["average_price"] * usd,
-            "floating_profit_loss_usd": floating * usd,
+            "average_price_usd": round(found["average_price"] * usd, 4),
+            "floating_profit_loss_usd": round(floating * usd, 4),
         }
         return found
     size_currency = (coins / mark if mark else 0.0) if listing.view.inverse else coins
@@ -82,7 +83,7 @@ def summary(
         return money(amount_minor, exponent)
 
     cross = account.margin_model.startswith("cross")
-    futures, delta_total = coins(view.futures_unrealised_minor), options["delta"] + options["futures_delta"]
+    futures, delta_total = coins(view.futures_unrealised_minor), options["net_delta"]
     maps = {
         f"options_{name}_map": {index_name: options[name]} if index_name else {}
         for name in ("gamma", "theta", "vega")

@@ -3,7 +3,8 @@
 from typing import Any
 
 from exchange.commands import OrderFlag, OrderType, Side, TimeInForce
-from gateway.errors import cancel_reason
+from exchange.reasons import Reason
+from gateway.errors import CANCEL_REASONS
 from gateway.history import OrderRecord, TradeRecord
 from gateway.render_market import iv_percent
 from gateway.units import E8, money, ms
@@ -22,7 +23,7 @@ def direction(side: int) -> str:
 
 
 def order(record: OrderRecord) -> dict[str, Any]:
-    """An order object."""
+    """An order object; `cancel_detail` is our own member, the engine's reason."""
     listing, flags = record.listing, record.flags
     filled = record.filled_lots
     found: dict[str, Any] = {
@@ -54,7 +55,10 @@ def order(record: OrderRecord) -> dict[str, Any]:
         "user_id": record.account_id,
     }
     if record.state == "cancelled":
-        found["cancel_reason"] = cancel_reason(record.cancel_reason)
+        reason = Reason(record.cancel_reason)
+        found["cancel_detail"] = reason.name.lower()
+        if reason in CANCEL_REASONS:
+            found["cancel_reason"] = CANCEL_REASONS[reason]
     return found
 
 

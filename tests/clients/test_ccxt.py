@@ -1,5 +1,7 @@
 """ccxt as it is installed, told another address: the REST journey of a trading bot."""
 
+import asyncio
+
 import pytest
 
 from tests.clients.venue import CALL, INDEX, Account, Venue
@@ -113,3 +115,42 @@ def test_cancel_all(alice) -> None:
         alice.create_order(SYMBOL, "limit", "buy", 10, price)
     alice.cancel_all_orders(SYMBOL)
     assert alice.fetch_open_orders(SYMBOL) == []
+
+
+def test_ccxt_pro_watches_the_same_venue(venue: Venue) -> None:
+    """Book, own orders and own trades over the WebSocket while orders go by REST, as ccxt does it."""
+    pro = pytest.importorskip("ccxt.pro")
+    settings = {"urls": {"api": {"rest": venue.http, "ws": venue.ws}}}
+    maker = pro.deribit({"apiKey": venue.alice.client_id, "secret": venue.alice.secret, **settings})
+    taker = pro.deribit({"apiKey": venue.bob.client_id, "secret": venue.bob.secret, **settings})
+
+    async def journey() -> None:
+        watches = {
+            "book": maker.watch_order_book(SYMBOL),
+            "orders": maker.watch_orders(SYMBOL),
+            "fills": maker.watch_my_trades(SYMBOL),
+            "trades": taker.watch_trades(SYMBOL),
+        }
+        tasks = {name: asyncio.create_task(asyncio.wait_for(watch, 10)) for name, watch in watches.items()}
+        assert (await tasks["book"])["symbol"] == SYMBOL
+        while venue.run(lambda: venue.gateway.channels.count) < len(watches):
+            await asyncio.sleep(0.01)
+        change = asyncio.create_task(asyncio.wait_for(maker.watch_order_book(SYMBOL), 10))
+        await asyncio.sleep(0)
+        resting = await maker.create_order(SYMBOL, "limit", "sell", 50, INDEX)
+        assert (await change)["asks"][0][:2] == [float(INDEX), 50.0]
+        await taker.create_order(SYMBOL, "market", "buy", 20)
+        assert (await tasks["orders"])[0]["id"] == resting["id"]
+        (fill,) = await tasks["fills"]
+        assert (fill["order"], fill["amount"], fill["takerOrMaker"]) == (resting["id"], 20.0, "maker")
+        assert (await tasks["trades"])[0]["amount"] == 20.0
+        await maker.cancel_all_orders(SYMBOL)
+
+    async def run() -> None:
+        try:
+            await journey()
+        finally:
+            await maker.close()
+            await taker.close()
+
+    asyncio.run(run())
