@@ -11,13 +11,18 @@ USD_COINS = ("USD", "USDC", "USDT")
 
 
 class Funds(msgspec.Struct):
-    """Equity and initial margin in USD, in all and by currency."""
+    """Equity and available funds in all and by currency."""
 
     equity_usd: float = 0.0
     available_usd: float = 0.0
     available: dict[str, float] = {}
-    """Available funds by currency, in coins ("USD": the account as a whole)."""
+    """Available funds by currency, in coins."""
+    equity_usd_by_currency: dict[str, float] = {}
     cross: bool = False
+
+    def backing_usd(self, currency: str) -> float:
+        """Equity that carries positions settled in a currency: all of it in a cross account."""
+        return self.equity_usd if self.cross else self.equity_usd_by_currency.get(currency, 0.0)
 
 
 class Holding(msgspec.Struct):
@@ -67,13 +72,13 @@ class Account:
             currency = summary["currency"]
             price = self.price_of(currency)
             funds.available[currency] = summary["available_funds"]
+            funds.equity_usd_by_currency[currency] = summary["equity"] * price
             funds.equity_usd += summary["equity"] * price
             funds.available_usd += summary["available_funds"] * price
             if summary.get("cross_collateral_enabled") and "total_equity_usd" in summary:
                 funds.cross = True
                 funds.equity_usd = summary["total_equity_usd"]
                 funds.available_usd = funds.equity_usd - summary["total_initial_margin_usd"]
-        funds.available["USD"] = funds.available_usd
         self.funds = funds
 
     def delta_usd(self, base: str) -> float:

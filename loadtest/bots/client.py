@@ -198,7 +198,7 @@ class Client:
             self.url,
             websocket_handshake_timeout=5,
             enable_auto_ping=True,
-            auto_ping_idle_timeout=5,
+            auto_ping_idle_timeout=10,
             auto_ping_reply_timeout=10,
             max_frame_size=MAX_MESSAGE_BYTES,
         )

@@ -21,8 +21,8 @@ class MakerSettings(msgspec.Struct, frozen=True):
     option_inventory_orders: float = 20.0
     """Options: the inventory is full at this many orders of one contract."""
     futures: int = 2
-    expiries: int = 3
-    strikes: int = 8
+    expiries: int = 2
+    strikes: int = 6
     orders_per_second: float = 100.0
     burst: int = 50
     refresh_s: float = 1.0

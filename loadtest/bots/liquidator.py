@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from exchange.reasons import Reason
 from loadtest.bots.account import Account, Holding, read_contracts, read_indices
 from loadtest.bots.client import Client, Disconnected, Refused
 from loadtest.bots.contracts import E8, Contract, number
@@ -17,6 +18,7 @@ log = logging.getLogger("loadtest.liquidator")
 
 USD_DECIMALS = 4
 SHARE_STEP = 1e-6
+_REASONS = {int(reason): reason.name.lower() for reason in Reason}
 
 
 class LiquidatorSettings(msgspec.Struct, frozen=True):
@@ -30,7 +32,13 @@ class LiquidatorSettings(msgspec.Struct, frozen=True):
     least_share: float = 0.02
     poll_s: float = 0.5
     idle_poll_s: float = 2.0
-    rebid_s: float = 5.0
+    rest_s: float = 2.0
+    """Pause in an auction after a refusal."""
+    raise_by: float = 0.02
+    """A further bid is placed where the reservation price has risen by this share of the requirement."""
+    most_standing: int = 3
+    forget_s: float = 15.0
+    """A bid is counted as standing for this long at most."""
     work_s: float = 2.0
     slice_share: float = 0.1
     slice_usd: float = 50_000.0
@@ -38,6 +46,18 @@ class LiquidatorSettings(msgspec.Struct, frozen=True):
     """Rounds after which an unfilled order reaches furthest from the mark."""
     furthest: float = 0.01
     holdings_per_round: int = 8
+
+
+class Try(msgspec.Struct):
+    """Our standing bids in one auction, bid id to limit, and what was learnt from refusals."""
+
+    phase: int
+    standing: dict[int, float] = {}
+    bid_s: float = 0.0
+    """When we last bid."""
+    largest_share: float = 1.0
+    """Halved each time the venue says that our margin does not carry a bid."""
+    rest_until_s: float = 0.0
 
 
 class Offer(msgspec.Struct):
@@ -88,11 +108,8 @@ class Liquidator:
         self.account = Account(client, self.contracts)
         self.counts: Counter[str] = Counter()
         self._decimals: dict[str, int] = {}
-        self._bid_s: dict[tuple[int, int], float] = {}
-        """When we last bid, by auction and phase."""
-        self._largest_share: dict[int, float] = {}
-        """Halved each time the venue says that our margin does not carry a bid."""
-        self._own_bids: set[int] = set()
+        self._tries: dict[int, Try] = {}
+        """What we know of each auction that runs."""
         self._rounds: dict[str, int] = {}
         self._wake = asyncio.Event()
         client.on_ready.append(self._begin)
@@ -101,7 +118,7 @@ class Liquidator:
         await self.client.call("private/cancel_all")
         currencies = await self.client.call("public/get_currencies")
         self._decimals = {one["currency"]: min(8, one["decimals"]) for one in currencies}
-        self._bid_s.clear()
+        self._tries.clear()
         await self._read()
         await self.client.subscribe({"auctions": self._on_auction})
 
@@ -121,10 +138,14 @@ class Liquidator:
             group.create_task(self._work_for_ever())
 
     def _on_auction(self, data: dict[str, Any]) -> None:
-        kind = data.get("type")
-        if kind == "auction_lot_sold" and data.get("bid_id") in self._own_bids:
-            self.counts["lots bought"] += 1
-            self._own_bids.discard(data["bid_id"])
+        """A step of an auction: bids that were filled or refused stand no longer."""
+        kind, bid_id = data.get("type"), data.get("bid_id")
+        known = self._tries.get(data.get("auction_id", 0))
+        if known is not None and known.standing.pop(bid_id, None) is not None:
+            if kind == "auction_lot_sold":
+                self.counts["lots bought"] += 1
+            elif kind == "bid_rejected":
+                self._learn(known, _REASONS.get(data["reason"], str(data["reason"])))
         if kind in ("snapshot", "auction_opened", "auction_phase_changed", "auction_lot_sold"):
             self._wake.set()
 
@@ -143,50 +164,62 @@ class Liquidator:
             await self.client.ready.wait()
             try:
                 auctions = await self.client.call("public/get_auctions")
-                self.counts["auctions seen"] = max(
-                    self.counts["auctions seen"],
-                    max((auction["auction_id"] for auction in auctions), default=0),
-                )
                 pause_s = self.settings.poll_s if auctions else self.settings.idle_poll_s
+                running = {auction["auction_id"] for auction in auctions}
+                for ended in self._tries.keys() - running:
+                    del self._tries[ended]
+                if auctions:
+                    await self.account.read_funds()
                 for auction in auctions:
                     await self._bid(auction)
             except (Disconnected, Refused, TimeoutError) as error:
                 log.info("auctions: %s", error)
 
+    def _available(self, currency: str) -> float:
+        """Funds free for new margin, in coins of an auction's currency."""
+        funds = self.account.funds
+        if not funds.cross:
+            return funds.available.get(currency, 0.0)
+        price = self.account.price_of(currency)
+        return funds.available_usd / price if price else 0.0
+
     async def _bid(self, auction: dict[str, Any]) -> None:
-        """Bid where we have no recent bid in this auction's phase."""
-        settings, key = self.settings, (auction["auction_id"], auction["phase"])
-        now_s = time.monotonic()
-        if now_s - self._bid_s.get(key, -math.inf) < settings.rebid_s:
+        """Bid where none of our bids stands at about today's reservation price."""
+        settings, now_s = self.settings, time.monotonic()
+        known = self._tries.get(auction["auction_id"])
+        if known is None or known.phase != auction["phase"]:
+            self.counts["auctions"] += known is None
+            known = self._tries[auction["auction_id"]] = Try(auction["phase"])
+        if auction["bids"] < len(known.standing) or now_s - known.bid_s > settings.forget_s:
+            known.standing.clear()  # refused when its turn came: the venue says so by the count alone
+        best = max(known.standing.values(), default=-math.inf)
+        nearly = reservation(auction, settings.edge) - settings.raise_by * auction["requirement"]
+        if now_s < known.rest_until_s or best >= nearly or len(known.standing) >= settings.most_standing:
             return
-        await self.account.read_funds()
         currency = auction["currency"]
-        available = self.account.funds.available.get(currency, 0.0)
-        if not self.account.funds.cross and currency == "USD":
-            available = min(available, self.account.funds.available.get("USDC", 0.0))
-        largest = self._largest_share.get(key[0], 1.0)
-        offer = offer_for(auction, available, self._decimals.get(currency, USD_DECIMALS), settings, largest)
+        decimals = self._decimals.get(currency, USD_DECIMALS)
+        offer = offer_for(auction, self._available(currency), decimals, settings, known.largest_share)
         if offer is None:
             self.counts["too small"] += 1
+            known.rest_until_s = now_s + settings.rest_s
             return
         try:
             placed = await self.client.call("private/place_bid", **msgspec.structs.asdict(offer))
         except Refused as error:
-            self.counts[f"refused {error.reason or error.code}"] += 1
-            if error.reason == "bidder_margin":
-                self._largest_share[key[0]] = max(settings.least_share, 0.5 * offer.share)
-            elif error.reason not in ("bid_below_price", "batch_full", "awaiting_lease"):
-                self._bid_s[key] = now_s
+            self._learn(known, error.reason or str(error.code))
             return
-        self._bid_s[key] = now_s
-        self._own_bids.add(placed["bid_id"])
+        known.standing[placed["bid_id"]] = offer.limit
+        known.bid_s = now_s
         self.counts["bids"] += 1
-        while len(self._bid_s) > 1_000:
-            self._bid_s.pop(next(iter(self._bid_s)))
-        while len(self._own_bids) > 1_000:
-            self._own_bids.remove(min(self._own_bids))
-        while len(self._largest_share) > 1_000:
-            self._largest_share.pop(next(iter(self._largest_share)))
+
+    def _learn(self, known: Try, reason: str) -> None:
+        """Take a smaller share where our margin was the reason; otherwise wait a moment."""
+        self.counts[f"refused {reason}"] += 1
+        if reason == "bidder_margin" and known.largest_share > 2 * self.settings.least_share:
+            known.largest_share *= 0.5
+        elif reason != "wrong_phase":
+            known.largest_share = 1.0
+            known.rest_until_s = time.monotonic() + self.settings.rest_s
 
     # working the inventory off
 

@@ -188,13 +188,13 @@ class Maker:
         )
 
     def wanted(self, desk: Desk) -> list[Quote]:
-        """The quotes an instrument should have now."""
+        """The quotes an instrument should have now; none where the account holds nothing to carry them."""
         contract, market, settings = desk.contract, desk.market, self.settings
-        if market is None or desk.retired:
+        equity_usd = self.account.funds.backing_usd(contract.settlement)
+        if market is None or desk.retired or equity_usd <= 0.0 or market.index <= 0.0:
             return []
         turbulence = self._turbulence.get(contract.base)
         sigma = turbulence.sigma(settings.style.reaction_s) if turbulence else 0.0
-        equity_usd = self.account.funds.equity_usd
         if contract.kind == "option":
             usd = min(settings.option_usd, settings.option_equity * equity_usd)
             amount_e8 = contract.amount_e8(usd, market.index)

@@ -55,7 +55,10 @@ class Taker:
         await self.account.read_positions()
         await self.account.read_funds()
         now_ms = await self.client.call("public/get_time")
-        listed = sorted(self.contracts.values(), key=lambda one: one.name)
+        carried = (
+            one for one in self.contracts.values() if self.account.funds.backing_usd(one.settlement) > 0
+        )
+        listed = sorted(carried, key=lambda one: one.name)
         self._perpetuals = [one for one in listed if one.kind == "perpetual"]
         self._options = []
         for base, index in sorted(self.account.index.items()):
