@@ -134,7 +134,7 @@ cdef class Trading:
         if flags & FLAG_UNIQUE_LABEL and command.label_bytes:
             if self._label_in_use(account_id, label, command.label_bytes):
                 return self._reject(command, R_DUPLICATE_LABEL, 0)
-        reason = self.pretrade.limit_reason(account_id, instrument, side, lots)
+        reason = self.pretrade.limit_reason(account_id, instrument, side, lots, True)
         if reason:
             return self._reject(command, reason, 0)
         slot = self.orders.add(self.next_order_id, account_id)
@@ -461,6 +461,8 @@ cdef class Trading:
         if reason:
             return self._reject_edit(command, slot, reason)
         flags = command.flags & (FLAG_POST_ONLY | FLAG_REJECT_POST_ONLY | FLAG_REDUCE_ONLY)
+        if self.instruments.at[order.instrument].state == STATE_CLOSE_ONLY:
+            flags |= FLAG_REDUCE_ONLY
         if flags & FLAG_REDUCE_ONLY:
             remaining = min(remaining, self.pretrade.reducible(order.account_id, order.instrument, order.side))
             if remaining == 0:
@@ -484,7 +486,7 @@ cdef class Trading:
             trial.remaining_lots = remaining
             trial.flags = flags
             self.exposure.order_reduced(order, order.remaining_lots, True)
-            reason = self.pretrade.limit_reason(order.account_id, order.instrument, order.side, remaining)
+            reason = self.pretrade.limit_reason(order.account_id, order.instrument, order.side, remaining, False)
             if reason == R_NONE:
                 self.exposure.order_added(&trial)
                 reason = self.pretrade.fund(&trial)

@@ -572,7 +572,9 @@ cdef class Exposure:
         book.open_lots = 1
         self.margin(order.account_id, currency, chain, &lane)
         book[0] = saved
-        # the one lot that stands for "has orders" costs one rounding unit
+        # the one lot that stands for "has orders" costs one rounding unit: 1e-4 USD in a cross account
+        if self.accounts.at[order.account_id].model == MODEL_CROSS:
+            return lane.initial - alone.initial <= 1
         return lane.initial - alone.initial <= self.minor_per_unit[currency]
 
     cdef int margin_currency(self, uint32_t account_id, int settlement) noexcept:

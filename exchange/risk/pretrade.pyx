@@ -48,9 +48,9 @@ cdef class Pretrade:
         if row.kind == KIND_OPTION:
             band += self._option_band(row)
         units = row.mark_price_e8 - band
-        units = -(-units // row.price_unit_e8) if units > 0 else 1
+        units = (units + row.price_unit_e8 - 1) // row.price_unit_e8 if units > 0 else 1
         tick = self.instruments.tick_at(row, units)
-        units = -(-units // tick) * tick
+        units = (units + tick - 1) // tick * tick
         return min(units, row.max_price_units)
 
     cdef int64_t _option_band(self, Instrument* row) noexcept:
@@ -106,13 +106,15 @@ cdef class Pretrade:
             return -held if held < 0 else 0
         return held if held > 0 else 0
 
-    cdef int limit_reason(self, uint32_t account_id, uint32_t instrument, int side, int64_t lots) except -1:
-        """Open-order and position limits, and the bound that keeps scenario sums exact."""
+    cdef int limit_reason(self, uint32_t account_id, uint32_t instrument, int side, int64_t lots,
+                          bint new) except -1:
+        """Open-order (of a new order) and position limits, and the bound that keeps scenario sums exact."""
         cdef Instrument* row = &self.instruments.at[instrument]
         cdef Position* position = self.positions.find(account_id, instrument)
         cdef ScenarioBook* book = self.exposure.book(account_id, row.chain)
         cdef int64_t open_lots = 0, held = 0, gross = 0
-        if account_id < self.orders.accounts and self.orders.account_count[account_id] >= self.max_open_orders:
+        if (new and account_id < self.orders.accounts
+                and self.orders.account_count[account_id] >= self.max_open_orders):
             return R_OPEN_ORDER_LIMIT
         if position != NULL:
             held = position.quantity_lots if side == 0 else -position.quantity_lots
