@@ -64,9 +64,13 @@ def operations(seq: int, facts: list[tuple[int, Any]]) -> list[Operation]:
         if kind not in _WATCHED:
             continue
         if kind == EventKind.FUND_LEASE_REQUESTED:
-            found.append(Operation(seq, place, "lease", fields.currency, fields.amount_minor, fields.lease_id))
+            found.append(
+                Operation(seq, place, "lease", fields.currency, fields.amount_minor, fields.lease_id)
+            )
         elif kind == EventKind.FUND_LEASE_SETTLED:
-            found.append(Operation(seq, place, "settle", fields.currency, fields.amount_minor, fields.lease_id))
+            found.append(
+                Operation(seq, place, "settle", fields.currency, fields.amount_minor, fields.lease_id)
+            )
         elif kind == EventKind.AUCTION_LOT_SOLD:
             if fields.fee_minor > 0:
                 found.append(Operation(seq, place, "credit", fields.currency, fields.fee_minor))

@@ -43,7 +43,9 @@ Progress = Callable[[str], None]
 
 def create_house(core: Core) -> dict[str, int]:
     """Create and fund the house accounts; account ids by name."""
-    return {name: create_account(core, name, deposits, "segregated_pm") for name, deposits in DEPOSITS.items()}
+    return {
+        name: create_account(core, name, deposits, "segregated_pm") for name, deposits in DEPOSITS.items()
+    }
 
 
 def create_account(core: Core, name: str, coins: dict[str, Any], model: MarginModel) -> int:
@@ -138,10 +140,11 @@ class Populator:
         choice = [view for view in self._options.get(chain, []) if view.option_type == kind]
         if not choice:
             return False
-        nearest = sorted({view.expiry_ns for view in choice})[: 3]
+        nearest = sorted({view.expiry_ns for view in choice})[:3]
         expiry_ns = self._random.choice(nearest)
         view = min(
-            (one for one in choice if one.expiry_ns == expiry_ns), key=lambda one: abs(one.strike_e8 / E8 - wanted)
+            (one for one in choice if one.expiry_ns == expiry_ns),
+            key=lambda one: abs(one.strike_e8 / E8 - wanted),
         )
         return self._trade(account_id, view, Side.SELL, equity_usd * share)
 
@@ -158,20 +161,31 @@ class Populator:
             lots = min(lots, view.max_quantity_lots)
             if lots < view.min_quantity_lots:
                 return False
-            self._place(self._house_id, view, Side(1 - side), price_units, lots, TimeInForce.GOOD_TIL_CANCELLED)
+            self._place(
+                self._house_id, view, Side(1 - side), price_units, lots, TimeInForce.GOOD_TIL_CANCELLED
+            )
             if self._place(account_id, view, side, price_units, lots, TimeInForce.IMMEDIATE_OR_CANCEL):
                 return True
             self._core.submit(
                 records.cancel_all(
-                    account_id=self._house_id, instrument=view.instrument, currency=0xFFFF,
-                    instrument_kind=0xFF, order_type=0xFF,
+                    account_id=self._house_id,
+                    instrument=view.instrument,
+                    currency=0xFFFF,
+                    instrument_kind=0xFF,
+                    order_type=0xFF,
                 )
             )
             lots = int(lots * SHRINK)
         return False
 
     def _place(
-        self, account_id: int, view: InstrumentView, side: Side, price_units: int, lots: int, force: TimeInForce
+        self,
+        account_id: int,
+        view: InstrumentView,
+        side: Side,
+        price_units: int,
+        lots: int,
+        force: TimeInForce,
     ) -> bool:
         """Whether the order was accepted; a refusal of the house is an error."""
         events = self._core.submit(

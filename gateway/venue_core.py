@@ -15,6 +15,7 @@ from exchange.engine import LOGIC_VERSION, Engine, InvariantBroken
 from exchange.ports import JournalFull
 from exchange.reasons import Reason
 from exchange.sequencer import Sequencer
+from gateway.feeds import SimParameters
 from gateway.records import EventKind, decode
 from persistence.data_dir import DataDirectory
 from persistence.journal import Journal
@@ -44,8 +45,8 @@ class FeedRecord(msgspec.Struct, frozen=True, kw_only=True):
     chain: str | None = None
     snapshot: str | None = None
     index: tuple[str, ...] = ()
-    parameters: msgspec.Raw | None = None
-    """The simulation's parameters as JSON."""
+    parameters: SimParameters | None = None
+    """Of the simulation."""
 
 
 class VenueRecord(msgspec.Struct, kw_only=True):
@@ -127,7 +128,12 @@ class Core:
     """A data directory held for writing, with its engine replayed and its journal open for more."""
 
     def __init__(
-        self, directory: DataDirectory, engine: Engine, journal: Journal, clock: Callable[[], int], replayed: int
+        self,
+        directory: DataDirectory,
+        engine: Engine,
+        journal: Journal,
+        clock: Callable[[], int],
+        replayed: int,
     ):
         self.directory, self.engine, self.journal = directory, engine, journal
         self.sequencer = Sequencer(engine, journal, clock)
@@ -172,7 +178,10 @@ class Core:
 
     def demand(self, kind: CommandKind, payload: Any, account_id: int = 0) -> list[tuple[int, Any]]:
         """Apply a cold command that must not be refused; returns its events as (kind, fields)."""
-        found = [(event, fields) for event, fields, _ in decode(self.submit(commands.cold(kind, payload, account_id)))]
+        found = [
+            (event, fields)
+            for event, fields, _ in decode(self.submit(commands.cold(kind, payload, account_id)))
+        ]
         for event, fields in found:
             if event == EventKind.COMMAND_REJECTED:
                 raise Refused(f"{kind.name} was refused: {Reason(fields.reason).name} ({fields.detail})")

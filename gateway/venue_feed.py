@@ -38,8 +38,7 @@ REFRESH_REAL_NS = 250_000_000
 def open_feed(record: FeedRecord, rules: tuple[ListingRule, ...] | None, speed: float) -> Feed:
     """The feed that a record describes. VenueError where its files cannot be used."""
     if record.kind == "sim":
-        parameters = msgspec.json.decode(record.parameters or b"{}", type=SimParameters)
-        return SimFeed(record.start_time_ns, parameters, rules=rules, speed=speed)
+        return SimFeed(record.start_time_ns, record.parameters, rules=rules, speed=speed)
     if record.chain is None or not record.index:
         raise VenueError("a replay needs --chain FILE and --index FILE (or UNDERLYING=FILE)")
     try:
@@ -73,7 +72,7 @@ def sim_record(start_time_ns: int, seed: int, speed: float, parameters: SimParam
         start_time_ns=start_time_ns,
         seed=seed,
         speed=speed,
-        parameters=msgspec.Raw(msgspec.json.encode(chosen)),
+        parameters=chosen,
     )
 
 
@@ -92,6 +91,15 @@ class Pump:
         self.seconds = FAST_PUMP_SECONDS if clock.speed > FAST_SPEED else PUMP_SECONDS
         self.lost = 0
         """Marks and ticks not published because the journal was full."""
+
+    @property
+    def finished(self) -> bool:
+        """Whether a recorded path has ended."""
+        return self._feed.finished
+
+    def use(self, submit: Callable[[bytearray], bytes | None]) -> None:
+        """Submit through this from now on."""
+        self._submit = submit
 
     def list_instruments(self, instruments: list[Instrument]) -> int:
         """List those that the venue does not know; returns how many."""
@@ -160,4 +168,3 @@ class Pump:
             due = max(due + self.seconds, time.monotonic())  # what was missed is not made up in a burst
             await asyncio.sleep(due - time.monotonic())
             self.advance(self._clock.target_ns())
-

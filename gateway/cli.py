@@ -1,0 +1,34 @@
+"""The `margrave` command: serve, verify, journal, account, bench.
+
+Each takes `--json` (one object on standard output, nothing else there). Exit status 0 on success, 1 on a failed
+check, 2 on bad usage.
+"""
+
+import typer
+
+from gateway import cli_account
+from gateway.cli_bench import bench
+from gateway.cli_serve import serve
+from gateway.cli_verify import journal, verify
+
+app = typer.Typer(
+    name="margrave",
+    help="An open crypto-derivatives exchange: run a venue, prove its journal, measure it.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command()(serve)
+app.command()(verify)
+app.command()(journal)
+app.command()(bench)
+app.add_typer(cli_account.app, name="account")
+
+
+def main() -> None:
+    """Entry point."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

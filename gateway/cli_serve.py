@@ -1,0 +1,175 @@
+"""`margrave serve`."""
+
+import asyncio
+import logging
+import os
+import signal
+import ssl
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+import uvloop
+from rich.markup import escape
+
+from gateway.cli_output import FAILED, MISUSED, err, fail, out, print_json
+from gateway.credentials import CredentialError
+from gateway.defaults import ConfigurationError
+from gateway.gateway import Insecure
+from gateway.status import Status
+from gateway.venue import Options, Venue, is_loopback
+from gateway.venue_core import InvariantBroken, Refused, VenueError
+from persistence.errors import DataDirectoryError, JournalError, PersistenceError
+
+KEYS_HELP = (
+    "make keys with `margrave account create NAME --data-dir DIR`, revoke the demo key with "
+    "`margrave account revoke CLIENT_ID --data-dir DIR` (`margrave account keys` lists them)"
+)
+
+
+def serve(
+    config: Annotated[
+        Path | None, typer.Option(help="TOML: engine parameters, population, fund, sim.")
+    ] = None,
+    data_dir: Annotated[
+        Path | None,
+        typer.Option(help="Journal, keys and fund of the venue; a fresh temporary one if left out."),
+    ] = None,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; off loopback needs TLS and no demo key.")
+    ] = ("127.0.0.1"),
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free one.")] = 8080,
+    feed: Annotated[
+        Literal["sim", "replay"] | None, typer.Option(help="Source of marks [default: sim].")
+    ] = None,
+    chain: Annotated[str | None, typer.Option(help="Replay: option chain, CSV (.gz) or Parquet.")] = None,
+    snapshot: Annotated[str | None, typer.Option(help="Replay: which snapshot of the chain file.")] = None,
+    index: Annotated[
+        list[str] | None,
+        typer.Option(help="Replay: FILE or UNDERLYING=FILE of klines or trades; repeatable."),
+    ] = None,
+    speed: Annotated[
+        float | None, typer.Option(min=0.01, max=10_000, help="Venue seconds per second.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Of the simulation and the population.")] = None,
+    bots: Annotated[
+        bool, typer.Option(help="Run market maker, taker and liquidator beside the venue.")
+    ] = False,
+    redis: Annotated[
+        str | None, typer.Option(help="URL of the insurance fund's server instead of an own one.")
+    ] = None,
+    durability: Annotated[
+        Literal["fsync", "os"], typer.Option(help="os: survive a crash of the venue, not of the machine.")
+    ] = "fsync",
+    rate_limits: Annotated[Literal["off", "deribit"], typer.Option(help="Rate limits of clients.")] = "off",
+    tls_certificate: Annotated[Path | None, typer.Option(help="PEM certificate chain.")] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="PEM key of the certificate.")] = None,
+    json: Annotated[
+        bool, typer.Option("--json", help="One line of JSON when ready, nothing else there.")
+    ] = False,
+) -> None:
+    """Run a venue until interrupted. On a data directory with a journal it goes on where that ends."""
+    logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
+    tls = _tls(tls_certificate, tls_key)
+    if not is_loopback(host) and tls is None:
+        fail(
+            f"listening on {host} needs --tls-certificate and --tls-key: only loopback may go without; and no demo "
+            f"key may exist there: {KEYS_HELP}",
+            MISUSED,
+        )
+    options = Options(
+        config=config,
+        data_dir=data_dir,
+        host=host,
+        port=port,
+        feed=feed,
+        chain=chain,
+        snapshot=snapshot,
+        index=tuple(index or ()),
+        speed=speed,
+        seed=seed,
+        bots=bots,
+        redis=redis,
+        durability=durability,
+        rate_limits=rate_limits,
+        tls=tls,
+    )
+    raise SystemExit(uvloop.run(_serve(options, json)))
+
+
+def _tls(certificate: Path | None, key: Path | None) -> ssl.SSLContext | None:
+    if certificate is None and key is None:
+        return None
+    if certificate is None or key is None:
+        fail("--tls-certificate and --tls-key go together", MISUSED)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        context.load_cert_chain(certificate, key)
+    except (OSError, ssl.SSLError) as error:
+        fail(f"the TLS certificate cannot be used: {error}", MISUSED)
+    return context
+
+
+async def _serve(options: Options, as_json: bool) -> int:
+    status = Status()
+    venue = Venue(options, status)
+    if venue.temporary:
+        err.print(f"no --data-dir: using the fresh directory {escape(str(venue.root))}")
+    try:
+        await venue.start()
+    except Insecure as error:
+        return _refused(status, f"{error}; {KEYS_HELP}", MISUSED)
+    except (VenueError, ConfigurationError, DataDirectoryError, CredentialError, Refused) as error:
+        return _refused(status, str(error), MISUSED)
+    except (PersistenceError, InvariantBroken, OSError, ValueError) as error:
+        return _refused(status, str(error), FAILED)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, venue.stopping.set)
+    try:
+        _announce(venue, status, as_json)
+        await venue.run()
+    finally:
+        status.progress("stopping: checkpoint and sync")
+        await venue.stop()
+        status.end()
+    if venue.failure is not None:
+        kind = "the journal failed" if isinstance(venue.failure, JournalError) else "the venue stopped itself"
+        return _refused(status, f"{kind}: {venue.failure}", FAILED)
+    return 0
+
+
+def _refused(status: Status, message: str, code: int) -> int:
+    status.end()
+    err.print(f"[red]margrave:[/red] {escape(message)}")
+    return code
+
+
+def _announce(venue: Venue, status: Status, as_json: bool) -> None:
+    """Say that the venue answers now, where, and with which keys."""
+    status.end()
+    if as_json:
+        print_json(
+            {
+                "ws": venue.ws,
+                "http": venue.http,
+                "data_dir": str(venue.root.absolute()),
+                "keys": venue.keys,
+                "pid": os.getpid(),
+            }
+        )
+        return
+    counters = venue.engine.counters()
+    out.print(
+        f"[bold]Margrave[/bold] is open: {counters.instruments:,} instruments, {counters.accounts:,} accounts"
+    )
+    out.print(f"  WebSocket  {venue.ws}")
+    out.print(f"  HTTP       {venue.http}/api/v2")
+    out.print(
+        f"  data       {escape(str(venue.root.absolute()))}" + (" (temporary)" if venue.temporary else "")
+    )
+    demo = next((key for key in venue.keys if key["name"] == "demo"), None)
+    if demo is not None:
+        out.print(f"  demo key   client_id {demo['client_id']}  client_secret {demo['client_secret']}")
+    else:
+        out.print(f"  keys       {escape(KEYS_HELP)}")

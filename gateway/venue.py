@@ -1,0 +1,363 @@
+"""The composition root: one data directory, one engine, one journal, one gateway, one feed, one fund worker."""
+
+import asyncio
+import contextlib
+import ipaddress
+import logging
+import secrets
+import ssl
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from exchange.ports import JournalFull
+from gateway import population
+from gateway.admin import AdminServer, check_path
+from gateway.credentials import KEY_NAME, STORE_NAME, Credential, CredentialStore
+from gateway.defaults import ConfigurationError, Setup, differences, load_setup
+from gateway.gateway import Gateway, require_secure
+from gateway.liquidator import FundWorker
+from gateway.settings import DEFAULTS
+from gateway.status import Status
+from gateway.venue_bots import Bots
+from gateway.venue_clock import VenueClock
+from gateway.venue_commit import CommitLoop
+from gateway.venue_core import (
+    ADMIN_SOCKET,
+    CURSOR_FILE,
+    Core,
+    FeedRecord,
+    InvariantBroken,
+    VenueError,
+    VenueRecord,
+    read_venue_record,
+    write_venue_record,
+)
+from gateway.venue_feed import Pump, open_feed, sim_record
+from persistence.data_dir import DataDirectory
+from persistence.embedded_redis import EmbeddedRedis
+from persistence.errors import JournalError
+
+log = logging.getLogger("gateway.venue")
+FATAL = (InvariantBroken, JournalError)
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """What `margrave serve` was told. None: not given (a restart takes what the data directory says)."""
+
+    config: Path | None = None
+    data_dir: Path | None = None
+    host: str = "127.0.0.1"
+    port: int = 8080
+    feed: str | None = None
+    chain: str | None = None
+    snapshot: str | None = None
+    index: tuple[str, ...] = ()
+    speed: float | None = None
+    seed: int | None = None
+    bots: bool = False
+    redis: str | None = None
+    durability: str = "fsync"
+    rate_limits: str = "off"
+    tls: ssl.SSLContext | None = None
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches a host."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+class Venue:
+    """Start, run, stop. `failure` says why a venue stopped by itself."""
+
+    def __init__(self, options: Options, status: Status):
+        self.options, self.status = options, status
+        self.stopping = asyncio.Event()
+        self.failure: BaseException | None = None
+        self.temporary = options.data_dir is None
+        self.root = (
+            Path(tempfile.mkdtemp(prefix="margrave-")) if options.data_dir is None else options.data_dir
+        )
+        self.ws = self.http = ""
+        self.keys: list[dict[str, str]] = []
+        self._starting = True
+        self._tasks: list[asyncio.Task[Any]] = []
+        self._closing = contextlib.AsyncExitStack()
+
+    # start
+
+    async def start(self) -> None:
+        """Everything up to answering clients. VenueError, ConfigurationError, Insecure, PersistenceError."""
+        options, say = self.options, self.status.progress
+        directory = DataDirectory.open(self.root)
+        try:
+            record, fresh = self._record(directory)
+            speed = record.feed.speed if options.speed is None else options.speed
+            setup = self._setup(record, speed if fresh else record.feed.speed)
+            if fresh and record.feed.kind == "sim":
+                feed_record = sim_record(record.feed.start_time_ns, record.feed.seed, speed, setup.sim)
+                record = msgspec.structs.replace(record, feed=feed_record)
+            feed = open_feed(record.feed, setup.rules, speed)
+            wall_clock = record.feed.kind == "sim" and speed == 1.0
+            url = await self._fund_server(directory)
+            self.worker = FundWorker(
+                url, directory.epoch, directory.path / CURSOR_FILE, self.submit, on_fenced=self.fail
+            )
+            core = Core.open(
+                directory,
+                lambda last_ns: VenueClock(max(last_ns or feed.start_time_ns, _wall_ns(wall_clock)), speed),
+                durability=options.durability,
+                progress=say,
+                on_events=self.worker.observe,
+                events_from_seq=self.worker.cursor + 1,
+            )
+        except BaseException:
+            await self._closing.aclose()
+            directory.close()
+            raise
+        self._closing.callback(self._close_core, core)
+        self.core, self.engine, self.sequencer = core, core.engine, core.sequencer
+        core.sequencer.subscribe(self._observe_starting)
+        try:
+            self.clock: VenueClock = core.sequencer.clock
+            self.pump = Pump(core.engine, feed, self.clock, self._submit_starting)
+            self.credentials = CredentialStore(directory.path)
+            require_secure(options.host, self.credentials, options.tls)
+            if fresh:
+                self._first_start(setup, feed, record)
+            else:
+                self._restart(setup, core)
+            core.journal.sync()
+            if fresh:
+                record.populated = True
+                write_venue_record(directory.path, record)
+            self.clock.restart(max(core.engine.time_ns, _wall_ns(wall_clock)))
+            await self._open_doors(record)
+        except BaseException:
+            await self._closing.aclose()
+            raise
+
+    def _record(self, directory: DataDirectory) -> tuple[VenueRecord, bool]:
+        """The directory's record, and whether this is a first start (or one that did not get to its end)."""
+        options = self.options
+        record = read_venue_record(directory.path)
+        has_journal = any(directory.journal.glob("*.seg"))
+        if record is None and has_journal:
+            raise VenueError(
+                f"{directory.path} holds a journal but no venue.json: it was not made by `serve`"
+            )
+        if record is not None and record.populated:
+            self._check_feed(record.feed)
+            return record, False
+        # No client has been answered from what an interrupted first start left behind.
+        for path in [*directory.journal.glob("*.seg"), *(directory.path / n for n in (STORE_NAME, KEY_NAME))]:
+            path.unlink(missing_ok=True)
+        kind = options.feed or ("replay" if options.chain else "sim")
+        feed = FeedRecord(
+            kind=kind,
+            start_time_ns=time.time_ns(),
+            seed=options.seed if options.seed is not None else 1,
+            speed=options.speed or 1.0,
+            chain=str(Path(options.chain).absolute()) if options.chain else None,
+            snapshot=options.snapshot,
+            index=tuple(_absolute(word) for word in options.index),
+        )
+        record = VenueRecord(venue_id=f"margrave-{secrets.token_hex(4)}", feed=feed)
+        write_venue_record(directory.path, record)
+        return record, True
+
+    def _check_feed(self, known: FeedRecord) -> None:
+        """A restart goes on with its feed; asking for another one is an error."""
+        options = self.options
+        wanted = {
+            "--feed": (options.feed, known.kind),
+            "--seed": (options.seed, known.seed),
+            "--chain": (str(Path(options.chain).absolute()) if options.chain else None, known.chain),
+            "--snapshot": (options.snapshot, known.snapshot),
+            "--index": (tuple(map(_absolute, options.index)) or None, known.index),
+        }
+        for name, (asked, stored) in wanted.items():
+            if asked is not None and asked != stored:
+                raise VenueError(
+                    f"{self.root} was started with {name} {stored}, not {asked}: leave the option out, or choose "
+                    "another data directory"
+                )
+
+    def _setup(self, record: VenueRecord, speed: float) -> Setup:
+        setup = load_setup(self.options.config, record.venue_id, speed)
+        record.venue_id = setup.config.venue_id
+        return setup
+
+    async def _fund_server(self, directory: DataDirectory) -> str:
+        if self.options.redis is not None:
+            return self.options.redis
+        server = EmbeddedRedis.start(directory.redis)
+        self._closing.callback(server.stop)
+        return server.url
+
+    def _first_start(self, setup: Setup, feed: Any, record: VenueRecord) -> None:
+        """Genesis, listing, first marks, house, fund, population; every bit of it commands."""
+        core, say = self.core, self.status.progress
+        core.genesis(setup.config)
+        self.pump.list_instruments(feed.instruments())
+        for update in feed.snapshot():
+            self.pump.publish(update)
+        house = population.create_house(core)
+        population.endow_fund(core, setup.fund)
+        populator = population.Populator(core, house[population.HOUSE], setup.population, record.feed.seed)
+        populator.run(say)
+        for name in population.KEYED:
+            demo = name == "demo"
+            if not demo or is_loopback(self.options.host):
+                self.credentials.create(house[name], name, demo=demo)
+
+    def _restart(self, setup: Setup, core: Core) -> None:
+        """The journal's configuration stands; the feed goes on where venue time stood."""
+        if self.options.config is not None:
+            changed = differences(core.engine.config, setup.config)
+            if changed:
+                raise ConfigurationError(
+                    f"{self.options.config} differs from what this venue was started with: {'; '.join(changed[:5])}"
+                    ". Take the changes back, or start another data directory"
+                )
+        self.pump.resume(max(self.clock(), core.engine.time_ns))
+
+    async def _open_doors(self, record: VenueRecord) -> None:
+        """Serve clients and administrators, then let time run."""
+        options = self.options
+        settings = msgspec.structs.replace(DEFAULTS, rate_profile=options.rate_limits)
+        self.gateway = Gateway(
+            self.engine,
+            self.sequencer,
+            self.credentials,
+            settings,
+            fatal_errors=FATAL,
+            on_fatal=self.fail,
+        )
+        commit = CommitLoop(self.core.journal, self.sequencer, self.gateway.fail)
+        commit.start()
+        self._closing.callback(self._stop_commit, commit)
+        self._starting = False
+        self.worker.attach(self.engine, self.sequencer)
+        self.gateway.projection.listeners.append(lambda news: self.worker.observe_facts(news.seq, news.facts))
+        self.pump.use(self.submit)
+        port = await self.gateway.start(options.host, options.port, options.tls)
+        self._closing.push_async_callback(self.gateway.stop)
+        admin = AdminServer(self.gateway, check_path(self.core.directory.path / ADMIN_SOCKET))
+        await admin.start()
+        self._closing.push_async_callback(admin.stop)
+        secure = "s" if options.tls else ""
+        host = f"[{options.host}]" if ":" in options.host else options.host
+        self.ws = f"ws{secure}://{host}:{port}/ws/api/v2"
+        self.http = f"http{secure}://{host}:{port}"
+        self.keys = [_key(one) for one in self.credentials.all() if one.name in population.KEYED]
+        self._spawn(self.worker.run())
+        self._spawn(self.pump.run())
+        self._closing.push_async_callback(self._end_tasks)
+        if options.bots:
+            log_file = self.core.directory.path / "bots.log"
+            self._spawn(Bots(self.ws, self.keys, record.feed.seed, log_file).run(), vital=False)
+
+    # commands
+
+    def _observe_starting(self, seq: int, events: bytes) -> None:
+        """Until the gateway decodes events for everybody."""
+        if self._starting:
+            self.worker.observe(seq, events)
+
+    def _submit_starting(self, record: bytearray) -> bytes:
+        return self.core.submit(record)
+
+    def submit(self, record: bytearray) -> bytes | None:
+        """Apply a command of the feed or the worker; None where the journal is full or the venue has stopped."""
+        if self.gateway.failure is not None:
+            return None
+        try:
+            return self.sequencer.submit(record)
+        except JournalFull:
+            return None
+        except FATAL as error:
+            self.gateway.fail(error)
+            return None
+
+    # run and stop
+
+    def _spawn(self, work: Any, vital: bool = True) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.append(task)
+
+        def ended(done: asyncio.Task[Any]) -> None:
+            if done.cancelled() or done.exception() is None:
+                return
+            log.error("a task of the venue failed", exc_info=done.exception())
+            if vital:
+                self.fail(done.exception() or RuntimeError("failed"))
+
+        task.add_done_callback(ended)
+
+    def fail(self, error: BaseException) -> None:
+        """Stop the venue and say why."""
+        if self.failure is None:
+            self.failure = error
+        self.stopping.set()
+
+    async def run(self) -> None:
+        """Show the status until told to stop."""
+        told_end = False
+        while not self.stopping.is_set():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self.status.period_seconds):
+                    await self.stopping.wait()
+            if not self.stopping.is_set():
+                self.status.show(self.engine, self.sequencer, self.worker.waiting)
+            if self.pump.finished and not told_end:
+                told_end = True
+                self.status.say("the recorded path has ended: its last prices are held from now on")
+
+    async def stop(self) -> None:
+        """Close the doors, let the fund's operations finish, checkpoint, sync."""
+        await self._closing.aclose()
+
+    async def _end_tasks(self) -> None:
+        if self.failure is None:
+            await self.worker.drained(2.0)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _stop_commit(self, commit: CommitLoop) -> None:
+        if not isinstance(self.failure, JournalError):
+            if self.engine.broken is None:
+                self.sequencer.checkpoint()
+            commit.stop()
+
+    def _close_core(self, core: Core) -> None:
+        try:
+            core.close(checkpoint=False)
+        except JournalError as error:
+            self.fail(error)
+
+
+def _wall_ns(use: bool) -> int:
+    """Real time where the venue's clock is the wall's, else 0."""
+    return time.time_ns() if use else 0
+
+
+def _absolute(word: str) -> str:
+    """`FILE` or `UNDERLYING=FILE` with an absolute path."""
+    name, sign, file = word.partition("=")
+    if sign and "/" not in name:
+        return f"{name}={Path(file).absolute()}"
+    return str(Path(word).absolute())
+
+
+def _key(credential: Credential) -> dict[str, str]:
+    return {"name": credential.name, "client_id": credential.client_id, "client_secret": credential.secret}
