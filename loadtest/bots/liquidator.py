@@ -55,6 +55,9 @@ class Try(msgspec.Struct):
     standing: dict[int, float] = {}
     bid_s: float = 0.0
     """When we last bid."""
+    currency: str = ""
+    committed: float = 0.0
+    """Initial margin that the standing bids may come to need, in coins of the currency."""
     largest_share: float = 1.0
     """Halved each time the venue says that our margin does not carry a bid."""
     rest_until_s: float = 0.0
@@ -177,11 +180,13 @@ class Liquidator:
 
     def _available(self, currency: str) -> float:
         """Funds free for new margin, in coins of an auction's currency."""
-        funds = self.account.funds
+        funds, price = self.account.funds, self.account.price_of(currency)
+        standing = [one for one in self._tries.values() if one.standing]
         if not funds.cross:
-            return funds.available.get(currency, 0.0)
-        price = self.account.price_of(currency)
-        return funds.available_usd / price if price else 0.0
+            committed = sum(one.committed for one in standing if one.currency == currency)
+            return funds.available.get(currency, 0.0) - committed
+        committed_usd = sum(one.committed * self.account.price_of(one.currency) for one in standing)
+        return (funds.available_usd - committed_usd) / price if price else 0.0
 
     async def _bid(self, auction: dict[str, Any]) -> None:
         """Bid where none of our bids stands at about today's reservation price."""
@@ -190,8 +195,11 @@ class Liquidator:
         if known is None or known.phase != auction["phase"]:
             self.counts["auctions"] += known is None
             known = self._tries[auction["auction_id"]] = Try(auction["phase"])
-        if auction["bids"] < len(known.standing) or now_s - known.bid_s > settings.forget_s:
-            known.standing.clear()  # refused when its turn came: the venue says so by the count alone
+        if auction["bids"] < len(known.standing):
+            known.standing.clear()  # refused at its turn, which only the count shows: too large, most likely
+            self._learn(known, "bidder_margin")
+        elif now_s - known.bid_s > settings.forget_s:
+            known.standing.clear()
         best = max(known.standing.values(), default=-math.inf)
         nearly = reservation(auction, settings.edge) - settings.raise_by * auction["requirement"]
         if now_s < known.rest_until_s or best >= nearly or len(known.standing) >= settings.most_standing:
@@ -209,7 +217,9 @@ class Liquidator:
             self._learn(known, error.reason or str(error.code))
             return
         known.standing[placed["bid_id"]] = offer.limit
-        known.bid_s = now_s
+        known.bid_s, known.currency = now_s, currency
+        need = settings.initial_factor * auction["requirement"] * offer.share
+        known.committed = max(need, known.committed if len(known.standing) > 1 else 0.0)
         self.counts["bids"] += 1
 
     def _learn(self, known: Try, reason: str) -> None:
