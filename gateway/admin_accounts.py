@@ -36,9 +36,7 @@ def create_key(gateway: Any, account_id: int, key: Key) -> dict[str, Any]:
     """Make a key for an account."""
     try:
         return key_result(
-            gateway.credentials.create(
-                account_id, key.name, key.scopes, key.demo, key.client_id, key.client_secret
-            )
+            gateway.credentials.create(account_id, key.name, key.scopes, key.demo, key.client_id, key.client_secret)
         )
     except CredentialError as error:
         raise AdminError("bad_key", str(error)) from None
@@ -77,9 +75,7 @@ def create_account(gateway: Any, params: CreateAccount) -> dict[str, Any]:
     """Create an account, fund it, and give it a key where asked for."""
     for currency, amount in params.deposits.items():
         amount_minor(gateway, currency, amount)
-    payload = config.CreateAccount(
-        name=params.name, owner_id=params.owner_id, margin_model=params.margin_model
-    )
+    payload = config.CreateAccount(name=params.name, owner_id=params.owner_id, margin_model=params.margin_model)
     news = submit(gateway, commands.cold(CommandKind.CREATE_ACCOUNT, payload))
     account_id = news.created_account
     for currency, amount in params.deposits.items():

@@ -50,9 +50,7 @@ def update_marks(gateway: Any, params: Marks) -> str:
     underlying = gateway.engine.underlying_index(params.underlying)
     if underlying < 0:
         raise AdminError("unknown_underlying")
-    forwards = [
-        tuple(entry) for entry in _entries(params.forwards, commands.FORWARD_ENTRY, "forwards").tolist()
-    ]
+    forwards = [tuple(entry) for entry in _entries(params.forwards, commands.FORWARD_ENTRY, "forwards").tolist()]
     vols = _entries(params.vols, commands.VOL_ENTRY, "vols")
     submit(
         gateway,

@@ -3,10 +3,11 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from exchange.market.instrument import STATES
+
 from gateway.auth import Principal
 from gateway.channel_names import market_topic, user_topic
 from gateway.projection import News
-from gateway.render_market import STATES
 from gateway.topics import (
     INTERVALS,
     AuctionsTopic,
@@ -32,7 +33,8 @@ if TYPE_CHECKING:
     from gateway.session import Session
 
 MAX_NAME = 128
-STATE_WORDS = {"created": "created", "open": "started", "settled": "settled", "archived": "terminated"}
+STATE_WORDS = {"open": "started"}
+"""Deribit says `started` where an instrument opens; our other states go out under their own names."""
 Key = tuple[int, str]
 
 
@@ -147,6 +149,8 @@ class Channels:
         """Hand one command's changes to the topics they concern, then let the raw ones speak."""
         if not self._topics:
             return
+        for listing in news.settled:
+            self._retire(listing.slot)
         if self._by_account:
             self._tell_accounts(news)
         for slot, levels in news.levels.items():
@@ -158,9 +162,7 @@ class Channels:
                     self._mark(topic)
         for trade in news.trades:
             for topic in (*self._by_slot.get(trade.listing.slot, ()), *self._wide):
-                if isinstance(topic, TradesTopic) and (
-                    topic.listing is not None or _covers(topic.name, trade.listing)
-                ):
+                if isinstance(topic, TradesTopic) and (topic.listing is not None or _covers(topic.name, trade.listing)):
                     topic.add(trade)
                     self._mark(topic)
         for underlying in news.marks:
@@ -169,6 +171,14 @@ class Channels:
             self._tell_rare(news)
         if self._due["raw"]:
             self.flush("raw")
+
+    def _retire(self, slot: int) -> None:
+        """End the channels of an instrument that is no more: its slot will be another's."""
+        for topic in self._by_slot.pop(slot, []):
+            self._due[topic.interval].discard(topic)
+            self._topics.pop((0, topic.name), None)
+            for session in topic.subscribers:
+                session.channels.pop(topic.name, None)
 
     def _mark(self, topic: Topic) -> None:
         self._due[topic.interval].add(topic)

@@ -117,6 +117,10 @@ class Gateway(Reads):
     def _every_second(self) -> None:
         self.channels.flush("agg2")
         self.server.every_second(self.wall_ns())
+        self.retry_cancels()
+
+    def retry_cancels(self) -> None:
+        """Try again what a full journal kept from being cancelled on a disconnect."""
         pending, self._unsent_cancels = self._unsent_cancels, []
         for command in pending:
             self._cancel(command)

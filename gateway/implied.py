@@ -24,9 +24,7 @@ def forward_price(forward: float, strike: float, vol: float, years: float, is_ca
     return strike * _cdf(deviation - d1) - forward * _cdf(-d1)
 
 
-def implied_vol(
-    price: float, forward: float, strike: float, years: float, is_call: bool, guess: float = 0.6
-) -> float:
+def implied_vol(price: float, forward: float, strike: float, years: float, is_call: bool, guess: float = 0.6) -> float:
     """Volatility (fraction) at which Black-76 gives `price`; 0.0 where none below 2000 % does.
 
     Newton steps from `guess`, kept inside a bracket that every step shrinks.

@@ -9,7 +9,7 @@ from typing import Any
 
 from exchange.events import EventKind as E
 from gateway.history import DayStats, OrderRecord, TradeRecord
-from gateway.listing import Listings
+from gateway.listing import Listing, Listings
 from gateway.records import decode
 from gateway.settings import Settings
 from gateway.units import E8
@@ -43,6 +43,7 @@ class News:
         "rejected",
         "rejected_order",
         "seq",
+        "settled",
         "states",
         "time_ns",
         "trades",
@@ -68,6 +69,8 @@ class News:
         self.accounts: set[int] = set()
         self.states: list[tuple[Any, int]] = []
         """(listing, state number)"""
+        self.settled: list[Listing] = []
+        """Contracts that ended; their slots are free."""
         self.auctions: list[tuple[int, Any]] = []
         self.facts: list[tuple[int, Any]] = []
         """Every other event."""
@@ -153,9 +156,7 @@ class Projection:
             usd = amount if listing.view.inverse else amount * price
         else:
             usd = amount * price * (fields.index_price_e8 / E8 if listing.view.inverse else 1.0)
-        self._stats.setdefault(fields.instrument, DayStats()).add(
-            fields.time_ns, price, fields.quantity_lots, usd
-        )
+        self._stats.setdefault(fields.instrument, DayStats()).add(fields.time_ns, price, fields.quantity_lots, usd)
 
     def _fill(self, news: News, order_id: int, fields: Any) -> OrderRecord | None:
         record = self.orders.get(order_id)
@@ -192,12 +193,15 @@ class Projection:
         if kind in _STATES:
             slot = fields.instrument
             if kind == E.INSTRUMENT_LISTED:
-                self._trades.pop(slot, None)
-                self._stats.pop(slot, None)
                 self._listings.refresh(slot)
             listing = self._listings.by_slot.get(slot)
             if listing is not None:
                 news.states.append((listing, fields.state))
+            if kind == E.INSTRUMENT_SETTLED and listing is not None:
+                news.settled.append(listing)
+                self._trades.pop(slot, None)
+                self._stats.pop(slot, None)
+                self._listings.forget(slot)
         elif kind == E.ACCOUNT_CREATED:
             news.created_account = fields.account_id
         if kind in _ACCOUNT:
@@ -248,9 +252,7 @@ class Projection:
 
     def stats(self, slot: int) -> dict[str, Any]:
         """Day statistics of an instrument at the engine's time."""
-        return self._stats.setdefault(slot, DayStats()).read(
-            self._engine.time_ns, self._listings.by_slot[slot]
-        )
+        return self._stats.setdefault(slot, DayStats()).read(self._engine.time_ns, self._listings.by_slot[slot])
 
     def last_price(self, slot: int) -> int | None:
         """Price units of the last trade seen, None where none was."""

@@ -19,9 +19,7 @@ def average_price(listing: Listing, view: PositionView) -> float:
     return amount / coins if listing.view.inverse and not listing.is_option else coins / amount
 
 
-def position(
-    listing: Listing, view: PositionView, market: MarketView, greeks: tuple[float, ...]
-) -> dict[str, Any]:
+def position(listing: Listing, view: PositionView, market: MarketView, greeks: tuple[float, ...]) -> dict[str, Any]:
     """A position. Portfolio margin belongs to the account as a whole, so the position's own share is 0."""
     exponent, lots = listing.exponent, view.quantity_lots
     amount, index = listing.amount(lots), market.index_price_e8 / E8
@@ -85,8 +83,7 @@ def summary(
     cross = account.margin_model.startswith("cross")
     futures, delta_total = coins(view.futures_unrealised_minor), options["net_delta"]
     maps = {
-        f"options_{name}_map": {index_name: options[name]} if index_name else {}
-        for name in ("gamma", "theta", "vega")
+        f"options_{name}_map": {index_name: options[name]} if index_name else {} for name in ("gamma", "theta", "vega")
     }
     equity = coins(view.equity_minor)
     initial, maintenance = coins(view.initial_margin_minor), coins(view.maintenance_margin_minor)

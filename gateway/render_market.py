@@ -8,24 +8,21 @@ from gateway.listing import Listing
 from gateway.units import E8, from_e8, ms
 
 _YEAR_NS = 365 * 86_400 * 1_000_000_000
-STATES = ("created", "open", "halted", "auction", "close_only", "settling", "settled", "archived")
-WIRE_STATES = {"created": "inactive", "close_only": "open", "settling": "settlement", "settled": "delivered"}
+WIRE_STATES = {"close_only": "open", "settling": "settlement", "settled": "delivered", "free": "archivized"}
 
 
 def wire_state(state: str) -> str:
     """The wire's word for a lifecycle state of the engine."""
-    return WIRE_STATES.get(state, "archivized" if state == "archived" else state)
+    return WIRE_STATES.get(state, state)
 
 
 def instrument(listing: Listing, market: MarketView) -> dict[str, Any]:
     """An instrument object."""
-    active = market.state in ("open", "close_only", "halted", "auction")
+    active = market.state in ("open", "close_only", "halted")
     return listing.wire | {"is_active": active, "state": wire_state(market.state)}
 
 
-def iv_percent(
-    listing: Listing, price: float | None, forward: float, now_ns: int, guess: float = 0.6
-) -> float:
+def iv_percent(listing: Listing, price: float | None, forward: float, now_ns: int, guess: float = 0.6) -> float:
     """Implied volatility of an option price in percent, 0.0 where there is none."""
     if price is None:
         return 0.0

@@ -32,9 +32,7 @@ def order(record: OrderRecord) -> dict[str, Any]:
         "direction": direction(record.side),
         "order_type": ORDER_TYPES[record.order_type],
         "order_state": record.state,
-        "price": listing.price(record.price_units)
-        if record.order_type == OrderType.LIMIT
-        else "market_price",
+        "price": listing.price(record.price_units) if record.order_type == OrderType.LIMIT else "market_price",
         "amount": listing.amount(record.quantity_lots),
         "contracts": listing.contracts(record.quantity_lots),
         "filled_amount": listing.amount(filled),

@@ -40,9 +40,7 @@ class Server:
     async def start(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> int:
         """Listen; returns the port (asked for with 0: the one given)."""
         loop = asyncio.get_running_loop()
-        self._listener = await loop.create_server(
-            lambda: HttpConnection(self), host, port, ssl=tls, backlog=_BACKLOG
-        )
+        self._listener = await loop.create_server(lambda: HttpConnection(self), host, port, ssl=tls, backlog=_BACKLOG)
         return int(self._listener.sockets[0].getsockname()[1])
 
     async def stop(self) -> None:

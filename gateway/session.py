@@ -70,9 +70,7 @@ class Session:
                 gateway = self.gateway
                 testnet = gateway.settings.testnet
                 self.send(
-                    protocol.result_bytes(
-                        request.id, result, arrived_ns // 1000, gateway.wall_ns() // 1000, testnet
-                    )
+                    protocol.result_bytes(request.id, result, arrived_ns // 1000, gateway.wall_ns() // 1000, testnet)
                 )
         self._run_after_reply()
 
@@ -98,9 +96,7 @@ class Session:
             self._after_reply.clear()
         now_us = gateway.wall_ns() // 1000
         result = None if result is NO_REPLY else result
-        return 200, protocol.result_bytes(
-            request_id, result, arrived_ns // 1000, now_us, gateway.settings.testnet
-        )
+        return 200, protocol.result_bytes(request_id, result, arrived_ns // 1000, now_us, gateway.settings.testnet)
 
     def _call(self, request: protocol.Request, principal: Principal | None, now_ns: int) -> Any:
         found = METHODS.get(request.method)

@@ -76,9 +76,7 @@ class BookTopic(Topic):
                 "timestamp": ms(self.gateway.engine.time_ns),
                 "instrument_name": listing.name,
                 "change_id": self._change_id,
-                "bids": [
-                    ["new", listing.price(p), listing.amount(bids[p])] for p in sorted(bids, reverse=True)
-                ],
+                "bids": [["new", listing.price(p), listing.amount(bids[p])] for p in sorted(bids, reverse=True)],
                 "asks": [["new", listing.price(p), listing.amount(asks[p])] for p in sorted(asks)],
             },
         )
@@ -118,9 +116,7 @@ class BookTopic(Topic):
 class DepthTopic(Topic):
     """`book.I.{group}.{depth}.{interval}`: the top of the book, whole each time. `group` counts ticks."""
 
-    def __init__(
-        self, gateway: "Gateway", name: str, listing: Listing, group: int, depth: int, interval: str
-    ):
+    def __init__(self, gateway: "Gateway", name: str, listing: Listing, group: int, depth: int, interval: str):
         super().__init__(gateway, name)
         self.listing, self.interval = listing, interval
         self._group_units = group * listing.tick_e8 // listing.unit_e8

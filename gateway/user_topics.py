@@ -30,16 +30,16 @@ RISK_EVENTS = frozenset(
 class Selection:
     """The instruments a private channel speaks of: one, or a kind and a currency, either of them `any`."""
 
-    __slots__ = ("_currency", "_kind", "_slot")
+    __slots__ = ("_currency", "_kind", "_name")
 
     def __init__(self, listing: Listing | None, kind: str, currency: str):
-        self._slot = listing.slot if listing is not None else -1
+        self._name = listing.name if listing is not None else ""
         self._kind, self._currency = kind, currency
 
     def holds(self, listing: Listing) -> bool:
         """Whether the channel covers this instrument."""
-        if self._slot >= 0:
-            return listing.slot == self._slot
+        if self._name:
+            return listing.name == self._name
         return self._kind in ("any", listing.kind) and self._currency in ("any", listing.currency.lower())
 
 

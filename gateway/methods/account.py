@@ -41,9 +41,7 @@ def get_position(gateway, session, principal, params: InstrumentName) -> dict[st
     if found:
         return found[0]
     empty = PositionView(principal.account_id, listing.slot, 0, 0, 0, 0, 0, 0, 0, 0)
-    return render_account.position(
-        listing, empty, gateway.engine.market(listing.slot), gateway.greeks(listing)
-    )
+    return render_account.position(listing, empty, gateway.engine.market(listing.slot), gateway.greeks(listing))
 
 
 class Summaries(Params, kw_only=True):

@@ -47,9 +47,7 @@ class CancelAll(Params, kw_only=True):
     detailed: bool | None = None
 
 
-def _cancel_many(
-    gateway, session, principal, params: CancelAll, targets: list[dict[str, int]], label=b""
-) -> Any:
+def _cancel_many(gateway, session, principal, params: CancelAll, targets: list[dict[str, int]], label=b"") -> Any:
     """Run CANCEL_ALL once per target; the number of orders cancelled, or the orders in groups."""
     count, groups = 0, {}
     for target in targets:
@@ -68,7 +66,7 @@ def _cancel_many(
         if news.rejected:
             raise engine_refusal(news.rejected)
         count += news.count
-        for record in news.orders.values():
+        for record in news.orders.values() if params.detailed else ():
             groups.setdefault(record.listing, []).append(render_orders.order(record))
     if not params.detailed:
         return count
@@ -90,9 +88,7 @@ def _currency_targets(gateway, currencies: list[str], kind: str) -> list[dict[st
     if "ANY" in currencies:
         return _kind_targets(kind)
     numbers = [gateway.engine.currency_index(currency) for currency in currencies]
-    return [
-        {"currency": number, **target} for number in numbers if number >= 0 for target in _kind_targets(kind)
-    ]
+    return [{"currency": number, **target} for number in numbers if number >= 0 for target in _kind_targets(kind)]
 
 
 @method("private/cancel_all", params=CancelAll, scope=TRADE, kind="matching")

@@ -168,9 +168,7 @@ def _account_wide(params: Scope) -> bool:
 
 def _switch(gateway, session, principal, params: Scope, on: bool) -> str:
     if _account_wide(params):
-        change = (
-            gateway.cancel_on_disconnect_accounts.add if on else gateway.cancel_on_disconnect_accounts.discard
-        )
+        change = gateway.cancel_on_disconnect_accounts.add if on else gateway.cancel_on_disconnect_accounts.discard
         change(principal.account_id)
     session.cancel_on_disconnect = principal if on else None
     return "ok"

@@ -140,9 +140,7 @@ def get_order_history_by_instrument(gateway, session, principal, params: History
     return _history(gateway, principal, params)
 
 
-def _user_page(
-    gateway, principal, params: Trades, currency: str, kind: str, name: str | None
-) -> dict[str, Any]:
+def _user_page(gateway, principal, params: Trades, currency: str, kind: str, name: str | None) -> dict[str, Any]:
     chosen = [
         (record, as_maker)
         for record, as_maker in gateway.projection.account_trades(principal.account_id)

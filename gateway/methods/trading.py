@@ -1,6 +1,7 @@
 """Placing, editing and cancelling orders: parameters to commands, news to answers."""
 
 import math
+from operator import attrgetter
 from typing import Any
 
 from exchange.commands import (
@@ -55,7 +56,7 @@ class Order(Quantity, kw_only=True):
     unique_label: bool | None = None
 
 
-_UNSUPPORTED = (
+_NOT_OFFERED = (
     "advanced",
     "display_amount",
     "linked_order_type",
@@ -64,6 +65,7 @@ _UNSUPPORTED = (
     "trigger_offset",
     "trigger_price",
 )
+_not_offered = attrgetter(*_NOT_OFFERED)
 
 
 def quantity_lots(listing: Listing, params: Quantity) -> int | None:
@@ -142,9 +144,9 @@ def _order_type(params: Order) -> OrderType:
     word = params.type or "limit"
     if word in TRIGGER_TYPES:
         raise ApiError(10033, {"reason": "order type not offered", "param": "type"})
-    for name in _UNSUPPORTED:
-        if getattr(params, name):
-            raise ApiError(10033, {"reason": "not offered", "param": name})
+    if any(asked := _not_offered(params)):
+        name = next(name for name, value in zip(_NOT_OFFERED, asked, strict=True) if value)
+        raise ApiError(10033, {"reason": "not offered", "param": name})
     if word not in ("limit", "market"):
         raise invalid_param("type", "invalid value")
     return OrderType.MARKET if word == "market" else OrderType.LIMIT

@@ -83,9 +83,7 @@ def test_an_account_from_creation_to_login(admin: AdminClient, venue: Venue) -> 
         ("revoke_key", {"client_id": "x"}, "unknown_key"),
     ],
 )
-def test_refusals_have_a_reason(
-    admin: AdminClient, venue: Venue, operation: str, params: dict, reason: str
-) -> None:
+def test_refusals_have_a_reason(admin: AdminClient, venue: Venue, operation: str, params: dict, reason: str) -> None:
     with pytest.raises(AdminError) as caught:
         admin.call(operation, **params)
     assert caught.value.reason == reason
@@ -117,9 +115,7 @@ def test_marks_tick_status_and_instruments(admin: AdminClient, venue: Venue) -> 
     assert admin.call("list_instruments", instruments=[msgspec.to_builtins(extra)]) == {"listed": 1}
     assert venue.run(lambda: "BTC-27DEC30-120000-C" in venue.gateway.listings.by_name)
     admin.call("set_instrument_state", name=PERPETUAL, state="halted")
-    assert (
-        venue.run(lambda: venue.core.engine.market(venue.gateway.listing(PERPETUAL).slot).state) == "halted"
-    )
+    assert venue.run(lambda: venue.core.engine.market(venue.gateway.listing(PERPETUAL).slot).state) == "halted"
     admin.call("set_instrument_state", name=PERPETUAL, state="open")
     admin.call("endow_fund", currency="BTC", amount="2")
     assert admin.call("ledger")["BTC"]["fund"] == 2.0

@@ -115,9 +115,7 @@ ENGINE = [
 
 
 @pytest.mark.parametrize(("method", "params", "code"), EDGE)
-def test_edge_refusals_leave_everything_as_it_was(
-    alice: Fixture, method: str, params: Any, code: int
-) -> None:
+def test_edge_refusals_leave_everything_as_it_was(alice: Fixture, method: str, params: Any, code: int) -> None:
     before, seq = alice.venue.digest(), alice.venue.run(lambda: alice.venue.core.sequencer.seq)
     answer = alice.answer(method, params)
     assert answer["error"]["code"] == code
@@ -128,9 +126,7 @@ def test_edge_refusals_leave_everything_as_it_was(
 
 
 @pytest.mark.parametrize(("method", "params", "code"), ENGINE)
-def test_engine_refusals_change_nothing_but_the_sequence(
-    alice: Fixture, method: str, params: Any, code: int
-) -> None:
+def test_engine_refusals_change_nothing_but_the_sequence(alice: Fixture, method: str, params: Any, code: int) -> None:
     def money() -> Any:
         engine = alice.venue.core.engine
         ids = engine.account_ids()
@@ -159,8 +155,5 @@ def test_somebody_elses_order_is_unknown(alice: Fixture, venue: Venue) -> None:
             answer = bob.answer(f"private/{method}", {"order_id": placed["order_id"], **extra})
             assert answer["error"]["code"] == 10004
         assert venue.digest() == before
-    assert (
-        alice.answer("private/cancel", {"order_id": placed["order_id"]})["result"]["order_state"]
-        == "cancelled"
-    )
+    assert alice.answer("private/cancel", {"order_id": placed["order_id"]})["result"]["order_state"] == "cancelled"
     assert alice.answer("private/cancel", {"order_id": placed["order_id"]})["error"]["code"] == 11044

@@ -141,9 +141,7 @@ def test_cancelling_many_ways(alice: Client) -> None:
     assert alice.result("private/cancel_all_by_currency", currency="BTC", kind="option") == 1
     assert alice.result("private/cancel_all_by_currency", currency="USDC") == 0
     assert alice.result("private/cancel_all_by_instrument", instrument_name=PERPETUAL, type="stop") == 0
-    detailed = alice.result(
-        "private/cancel_all_by_kind_or_type", currency=["BTC"], kind="future", detailed=True
-    )
+    detailed = alice.result("private/cancel_all_by_kind_or_type", currency=["BTC"], kind="future", detailed=True)
     assert [group["instrument_name"] for group in detailed] == [PERPETUAL]
     assert detailed[0]["result"][0]["label"] == "y"
     assert alice.result("private/get_open_orders") == []
@@ -164,9 +162,7 @@ def test_reads_have_the_required_members(alice: Client) -> None:
     perpetual = alice.result("public/get_order_book", instrument_name=PERPETUAL, depth=20)
     assert {"funding_8h", "current_funding", "bids", "asks", "change_id"} <= set(perpetual)
     summary = alice.result("private/get_account_summary", currency="BTC", extended=True)
-    assert {"equity", "balance", "available_funds", "initial_margin", "margin_model", "username"} <= set(
-        summary
-    )
+    assert {"equity", "balance", "available_funds", "initial_margin", "margin_model", "username"} <= set(summary)
     assert alice.result("public/status")["locked"] == "false"
     assert alice.result("public/get_index_price", index_name="btc_usd")["index_price"] == 100_000.0
     assert alice.result("public/get_auctions") == []

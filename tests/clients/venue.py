@@ -4,6 +4,7 @@ Plain synchronous clients (raw sockets, ccxt, `websockets.sync`) can then be use
 """
 
 import asyncio
+import ssl
 import threading
 import time
 from collections.abc import Callable
@@ -83,15 +84,19 @@ CONFIG = config.Config(
 class Core:
     """Engine, sequencer and journal in a directory."""
 
-    def __init__(self, directory: Path):
+    def __init__(self, directory: Path, clock: Callable[[], int] = time.time_ns, **journal: int):
         self.engine = Engine()
         (directory / "journal").mkdir(parents=True, exist_ok=True)
-        self.journal = Journal(directory / "journal", commands.RECORD_VERSION, LOGIC_VERSION, 1)
-        self.sequencer = Sequencer(self.engine, self.journal, time.time_ns)
+        self.journal = Journal(directory / "journal", commands.RECORD_VERSION, LOGIC_VERSION, 1, **journal)
+        self.sequencer = Sequencer(self.engine, self.journal, clock)
 
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:
         """Have the loop pass on what the journal made durable."""
         loop.add_reader(self.journal.fileno(), self._durable)
+
+    def detach(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Have nobody notice what becomes durable."""
+        loop.remove_reader(self.journal.fileno())
 
     def _durable(self) -> None:
         self.journal.on_durable()
@@ -119,11 +124,13 @@ def build_gateway(
     return gateway
 
 
-def publish(gateway: Gateway, index: float, vol_e6: int = 600_000) -> None:
-    """Marks around an index: forwards at the index, one volatility."""
+def publish(gateway: Gateway, index: float, vol_e6: int = 600_000, also: int = 0) -> None:
+    """Marks around an index: forwards at the index (for the expiry `also` too), one volatility."""
     price_e8 = round(index * E8)
     vols = np.array([(slot, vol_e6) for slot, _, _ in gateway.engine.pairs(0)], dtype=commands.VOL_ENTRY)
-    gateway.submit(commands.update_marks(0, price_e8, time.time_ns(), [(EXPIRY_NS, price_e8)], vols))
+    forwards = [(expiry_ns, price_e8) for expiry_ns in sorted({EXPIRY_NS, also} - {0})]
+    source_ns = gateway.sequencer.clock()
+    gateway.submit(commands.update_marks(0, price_e8, source_ns, forwards, vols))
 
 
 def open_account(
@@ -131,9 +138,7 @@ def open_account(
 ) -> "Account":
     """Create and fund an account with a key."""
     deposits = {currency: amount for currency, amount in (("BTC", btc), ("USDC", usdc)) if amount != "0"}
-    return Account(
-        create_account(gateway, CreateAccount(name=name, deposits=deposits, key=Key(scopes=scopes)))
-    )
+    return Account(create_account(gateway, CreateAccount(name=name, deposits=deposits, key=Key(scopes=scopes))))
 
 
 class Account:
@@ -147,8 +152,8 @@ class Account:
 class Venue:
     """A running gateway on a free port of the loopback, with accounts alice and bob."""
 
-    def __init__(self, directory: Path, settings: Settings | None = None):
-        self._directory, self._settings = directory, settings or Settings()
+    def __init__(self, directory: Path, settings: Settings | None = None, tls: ssl.SSLContext | None = None):
+        self._directory, self._settings, self._tls = directory, settings or Settings(), tls
         self._loop = uvloop.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
@@ -163,7 +168,7 @@ class Venue:
         self.core = core = Core(self._directory)
         core.attach(asyncio.get_running_loop())
         self.gateway = build_gateway(core, self._directory, self._settings)
-        return await self.gateway.start("127.0.0.1", 0)
+        return await self.gateway.start("127.0.0.1", 0, self._tls)
 
     def publish(self, index: float) -> None:
         """New marks around an index."""
@@ -188,6 +193,11 @@ class Venue:
 
     def _await(self, work: Any) -> Any:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(30)
+
+    def stall(self, stalled: bool) -> None:
+        """Whether completions of the journal go unnoticed."""
+        change = self.core.detach if stalled else self.core.attach
+        self.run(lambda: change(self._loop))
 
     def digest(self) -> bytes:
         """The engine's state digest."""

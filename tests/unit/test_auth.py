@@ -88,24 +88,17 @@ def test_client_signature_window_and_reuse(store: CredentialStore, auth: Authent
     good = sign(made.secret, text)
     assert auth.signature(made.client_id, str(NOW_MS), "abc", text, good, NOW_NS) == made
     assert code_of(lambda: auth.signature(made.client_id, str(NOW_MS), "abc", text, good, NOW_NS)) == 13004
-    assert (
-        code_of(lambda: auth.signature(made.client_id, str(NOW_MS), "abc", text, "0" * 64, NOW_NS)) == 13004
-    )
+    assert code_of(lambda: auth.signature(made.client_id, str(NOW_MS), "abc", text, "0" * 64, NOW_NS)) == 13004
     for skew_ms in (-61_000, 61_000):
         stamp = str(NOW_MS + skew_ms)
         late = f"{stamp}\nabc\n"
         signature = sign(made.secret, late)
         assert (
-            code_of(
-                lambda s=stamp, t=late, g=signature: auth.signature(made.client_id, s, "abc", t, g, NOW_NS)
-            )
+            code_of(lambda s=stamp, t=late, g=signature: auth.signature(made.client_id, s, "abc", t, g, NOW_NS))
             == 13004
         )
     bad = "soon\nabc\n"
-    assert (
-        code_of(lambda: auth.signature(made.client_id, "soon", "abc", bad, sign(made.secret, bad), NOW_NS))
-        == -32602
-    )
+    assert code_of(lambda: auth.signature(made.client_id, "soon", "abc", bad, sign(made.secret, bad), NOW_NS)) == -32602
 
 
 def test_nonce_memory_is_bounded_and_forgets(store: CredentialStore, auth: Authenticator) -> None:

@@ -4,22 +4,27 @@ import base64
 import json
 import os
 import socket
+import ssl
 import struct
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import msgspec
 import picows
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 from gateway.settings import Settings
 from tests.clients.venue import Venue
 
 TEXT, CONTINUATION, BINARY, CLOSE, PING, PONG = 1, 0, 2, 8, 9, 10
-SETTINGS = Settings(
-    max_message_bytes=4096, max_body_bytes=8192, max_header_bytes=4096, max_outbound_bytes=200_000
-)
+SETTINGS = Settings(max_message_bytes=4096, max_body_bytes=8192, max_header_bytes=4096, max_outbound_bytes=200_000)
 
 
 @pytest.fixture(scope="module")
@@ -356,6 +361,73 @@ def test_a_reader_that_does_not_read_is_cut(venue: Venue) -> None:
     fresh = Wire(venue.port)
     fresh.send(get("/api/v2/public/test"))
     assert fresh.response()[0] == 200
+
+
+def test_nothing_leaves_before_it_is_durable(venue: Venue) -> None:
+    trader, reader = Wire(venue.port), Wire(venue.port)
+    for wire in (trader, reader):
+        wire.send(UPGRADE)
+        wire.response()
+    account = venue.alice
+    trader.call(
+        "public/auth",
+        grant_type="client_credentials",
+        client_id=account.client_id,
+        client_secret=account.secret,
+    )
+    reader.call("public/subscribe", channels=["quote.BTC-PERPETUAL"])
+    reader.read_frame()
+    venue.stall(True)
+    try:
+        params = {"instrument_name": "BTC-PERPETUAL", "amount": 10, "price": 90_000}
+        trader.frame(TEXT, json.dumps({"id": 5, "method": "private/buy", "params": params}).encode())
+        deadline = time.monotonic() + 5
+        while venue.run(lambda: venue.core.sequencer.held) == 0:
+            assert time.monotonic() < deadline
+        http = Wire(venue.port)
+        http.send(get("/api/v2/public/get_order_book?instrument_name=BTC-PERPETUAL"))
+        for wire in (trader, reader, http):
+            wire.socket.settimeout(0.1)
+            with pytest.raises(TimeoutError):
+                wire.take(1)
+            wire.socket.settimeout(5)
+    finally:
+        venue.stall(False)
+    assert json.loads(trader.read_frame()[1])["result"]["order"]["order_state"] == "open"
+    assert json.loads(reader.read_frame()[1])["params"]["data"]["best_bid_price"] == 90_000.0
+    assert json.loads(http.response()[2])["result"]["bids"] == [[90_000.0, 10.0]]
+    trader.call("private/cancel_all")
+
+
+def test_tls_carries_both(tmp_path: Path) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    pem = tmp_path / "venue.pem"
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    pem.write_bytes(private + certificate.public_bytes(Encoding.PEM))
+    served = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    served.load_cert_chain(pem)
+    trusted = ssl.create_default_context(cafile=str(pem))
+    with Venue(tmp_path / "venue", tls=served) as venue:
+        wire = Wire(venue.port)
+        wire.socket = trusted.wrap_socket(wire.socket, server_hostname="localhost")
+        wire.send(get("/api/v2/public/test"))
+        assert wire.response()[0] == 200
+        wire.send(UPGRADE)
+        assert wire.response()[0] == 101
+        assert len(wire.call("public/get_instruments")["result"]) == 5
 
 
 def test_stop_says_goodbye(tmp_path: Path) -> None:

@@ -31,9 +31,7 @@ def refusal(text: bytes) -> ApiError:
     return caught.value
 
 
-@pytest.mark.parametrize(
-    "given_id", ["1", "-7", '"auth_1.x"', '"\\u00e9 \\""', "12345678901234567890", "1.5"]
-)
+@pytest.mark.parametrize("given_id", ["1", "-7", '"auth_1.x"', '"\\u00e9 \\""', "12345678901234567890", "1.5"])
 def test_id_is_echoed_byte_for_byte(given_id: str) -> None:
     request = protocol.parse(b'{"id":%b,"method":"public/test"}' % given_id.encode())
     answer = protocol.result_bytes(request.id, "ok", 10, 25)

@@ -1,19 +1,22 @@
 """Sessions without sockets: login, scopes, subscriptions, heartbeat, cancel-on-disconnect, failures."""
 
+import copy
 import json
 import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from exchange.engine import InvariantBroken
 
+from exchange import commands, config
 from gateway import methods
 from gateway.gateway import Gateway
 from gateway.session import Session
 from gateway.settings import Settings
-from tests.clients.venue import CALL, PERPETUAL, Account, Core, build_gateway, open_account
+from tests.clients.venue import CALL, CONFIG, FUTURE, PERPETUAL, Account, Core, build_gateway, open_account, publish
 
 SECOND_NS = 1_000_000_000
 
@@ -51,6 +54,13 @@ class Desk:
             )
         return peer
 
+    def restarted(self) -> "Desk":
+        """The same engine under a gateway that has seen nothing yet."""
+        old = self.gateway
+        new = copy.copy(self)
+        new.gateway = Gateway(old.engine, old.sequencer, old.credentials, old.settings, self.clock)
+        return new
+
 
 class Peer:
     """The client side of a session."""
@@ -86,9 +96,9 @@ class Peer:
 def make_desk(tmp_path: Path) -> Iterator[Callable[..., Desk]]:
     cores = []
 
-    def make(settings: Settings | None = None) -> Desk:
+    def make(settings: Settings | None = None, **core_options: Any) -> Desk:
         methods.load()
-        core, clock = Core(tmp_path), Clock()
+        core, clock = Core(tmp_path, **core_options), Clock()
         cores.append(core)
         return Desk(build_gateway(core, tmp_path, settings or Settings(), clock), clock)
 
@@ -335,9 +345,7 @@ def test_every_subscribers_book_is_gapless_and_right(desk: Desk, interval: str) 
         if step % 40 == 0:
             reader = BookReader(desk.open(desk.alice), channel)
             reader.peer.session.receive(
-                json.dumps(
-                    {"id": 1, "method": "public/subscribe", "params": {"channels": [channel]}}
-                ).encode()
+                json.dumps({"id": 1, "method": "public/subscribe", "params": {"channels": [channel]}}).encode()
             )
             readers.append(reader)
         if step % 7 == 0:
@@ -447,3 +455,75 @@ def test_http_session_serves_what_needs_no_socket(desk: Desk) -> None:
         assert (status, json.loads(body)["error"]["code"]) == (400, 10030)
     with pytest.raises(LookupError):
         session.respond("GET", "/else", "", b"")
+
+
+# journal, restart, settlement
+
+
+def test_a_full_journal_refuses_and_remembers_disconnects(make_desk: Callable[..., Desk]) -> None:
+    desk = make_desk(pending_limit_bytes=16_384)
+    peer, watcher = desk.open(desk.alice), desk.open(desk.alice)
+    peer.result("private/enable_cancel_on_disconnect")
+    journal = desk.gateway.sequencer.journal
+    journal.sync()
+    placed = 0
+    method, params = order("buy", 10, 99_000)
+    while "result" in (answer := peer.answer(method, **params)):
+        placed += 1
+    assert answer["error"]["code"] == 10047
+    assert placed > 10
+    digest = desk.gateway.engine.state_digest()
+    assert peer.code(method, **params) == 10047
+    assert desk.gateway.engine.state_digest() == digest
+    peer.session.closed()
+    assert len(open_ids(watcher)) == placed
+    journal.sync()
+    desk.gateway.retry_cancels()
+    assert open_ids(watcher) == []
+
+
+def test_a_restarted_gateway_knows_the_live_orders(desk: Desk) -> None:
+    maker, taker = desk.open(desk.alice), desk.open(desk.bob)
+    method, params = order("sell", 50, 100_000, label="kept")
+    resting = maker.result(method, **params)["order"]
+    method, params = order("buy", 20, 100_000)
+    taker.result(method, **params)
+    after = desk.restarted().open(desk.alice)
+    (shown,) = after.result("private/get_open_orders")
+    expected = maker.result("private/get_open_orders")[0]
+    assert shown == expected | {"replaced": False}
+    assert after.result("private/cancel", order_id=resting["order_id"])["cancel_reason"] == "user_request"
+
+
+def test_channels_end_with_their_instrument(make_desk: Callable[..., Desk]) -> None:
+    venue_time = Clock()
+    desk = make_desk(clock=venue_time)
+    gateway = desk.gateway
+    template = next(one for one in CONFIG.instruments if one.name == FUTURE)
+    near = msgspec.structs.replace(template, name="BTC-NEAR", expiry_ns=venue_time.now_ns + 60 * SECOND_NS)
+    chain = config.ListInstruments(instruments=(near,))
+    gateway.submit(commands.cold(commands.CommandKind.LIST_INSTRUMENTS, chain))
+    slot = gateway.listings.by_name["BTC-NEAR"].slot
+    publish(gateway, 100_000, also=near.expiry_ns)
+    peer = desk.open(desk.alice)
+    names = ["book.BTC-NEAR.raw", "ticker.BTC-NEAR.raw", "instrument.state.any.any", "user.orders.BTC-NEAR.raw"]
+    assert peer.result("public/subscribe", channels=names) == names
+    placed = peer.result("private/buy", instrument_name="BTC-NEAR", amount=10, price=99_000)["order"]
+    peer.take()
+    venue_time.advance(61)
+    gateway.submit(commands.record(commands.CommandKind.TICK))
+    notes = {note["channel"]: note["data"] for note in peer.notes()}
+    assert notes["instrument.state.any.any"]["state"] == "settled"
+    assert notes["user.orders.BTC-NEAR.raw"]["cancel_reason"] == "settlement"
+    assert set(peer.session.channels) == {"instrument.state.any.any", "user.orders.BTC-NEAR.raw"}
+    assert peer.code("public/ticker", instrument_name="BTC-NEAR") == -32602
+    assert peer.result("private/get_order_state", order_id=placed["order_id"])["order_state"] == "cancelled"
+    again = msgspec.structs.replace(near, name="BTC-NEXT", expiry_ns=near.expiry_ns + 3600 * SECOND_NS)
+    chain = config.ListInstruments(instruments=(again,))
+    gateway.submit(commands.cold(commands.CommandKind.LIST_INSTRUMENTS, chain))
+    assert gateway.listings.by_name["BTC-NEXT"].slot == slot
+    publish(gateway, 100_000, also=again.expiry_ns)
+    peer.take()
+    peer.result("private/buy", instrument_name="BTC-NEXT", amount=10, price=99_000)
+    assert peer.notes() == []
+    assert peer.result("public/get_last_trades_by_instrument", instrument_name="BTC-NEXT")["trades"] == []
