@@ -1,7 +1,7 @@
 """The `margrave` command: serve, verify, journal, account, bench.
 
-Each takes `--json` (one object on standard output, nothing else there). Exit status 0 on success, 1 on a failed
-check, 2 on bad usage.
+Each takes `--json` (one object on standard output, nothing else there). Exit status 0 on success, 1 on a
+failed check, 2 on bad usage.
 """
 
 import typer

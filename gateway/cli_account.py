@@ -1,4 +1,4 @@
-"""`margrave account`: through the administration socket of a running venue, else offline on the same commands."""
+"""`margrave account`: through the socket of a running venue, else offline with the same commands."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -26,7 +26,7 @@ Call = Callable[..., Any]
 
 @contextlib.contextmanager
 def administration(data_dir: Path) -> Iterator[Call]:
-    """A way to call administration operations: the running venue's, or one opened on its directory for this."""
+    """A way to call operations: the running venue's, or one opened on its directory for this."""
     if read_venue_record(data_dir) is None:
         fail(f"{data_dir} is no data directory of a venue (start it once with `margrave serve`)", MISUSED)
     try:

@@ -1,4 +1,4 @@
-"""What every command says and how it ends: one JSON object or readable text on standard output, the rest on standard error.
+"""What every command says and how it ends: JSON or text on standard output, the rest on standard error.
 
 Exit status: 0 success, 1 a check failed or the venue stopped, 2 the command was used wrongly.
 """

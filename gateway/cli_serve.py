@@ -28,53 +28,41 @@ KEYS_HELP = (
 
 
 def serve(
-    config: Annotated[
-        Path | None, typer.Option(help="TOML: engine parameters, population, fund, sim.")
-    ] = None,
+    config: Annotated[Path | None, typer.Option(help="TOML: engine parameters, population, fund, sim.")] = None,
     data_dir: Annotated[
         Path | None,
         typer.Option(help="Journal, keys and fund of the venue; a fresh temporary one if left out."),
     ] = None,
-    host: Annotated[
-        str, typer.Option(help="Address to listen on; off loopback needs TLS and no demo key.")
-    ] = ("127.0.0.1"),
+    host: Annotated[str, typer.Option(help="Address to listen on; off loopback needs TLS and no demo key.")] = (
+        "127.0.0.1"
+    ),
     port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free one.")] = 8080,
-    feed: Annotated[
-        Literal["sim", "replay"] | None, typer.Option(help="Source of marks [default: sim].")
-    ] = None,
+    feed: Annotated[Literal["sim", "replay"] | None, typer.Option(help="Source of marks [default: sim].")] = None,
     chain: Annotated[str | None, typer.Option(help="Replay: option chain, CSV (.gz) or Parquet.")] = None,
     snapshot: Annotated[str | None, typer.Option(help="Replay: which snapshot of the chain file.")] = None,
     index: Annotated[
         list[str] | None,
         typer.Option(help="Replay: FILE or UNDERLYING=FILE of klines or trades; repeatable."),
     ] = None,
-    speed: Annotated[
-        float | None, typer.Option(min=0.01, max=10_000, help="Venue seconds per second.")
-    ] = None,
+    speed: Annotated[float | None, typer.Option(min=0.01, max=10_000, help="Venue seconds per second.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Of the simulation and the population.")] = None,
-    bots: Annotated[
-        bool, typer.Option(help="Run market maker, taker and liquidator beside the venue.")
-    ] = False,
-    redis: Annotated[
-        str | None, typer.Option(help="URL of the insurance fund's server instead of an own one.")
-    ] = None,
+    bots: Annotated[bool, typer.Option(help="Run market maker, taker and liquidator beside the venue.")] = False,
+    redis: Annotated[str | None, typer.Option(help="URL of the insurance fund's server instead of an own one.")] = None,
     durability: Annotated[
         Literal["fsync", "os"], typer.Option(help="os: survive a crash of the venue, not of the machine.")
     ] = "fsync",
     rate_limits: Annotated[Literal["off", "deribit"], typer.Option(help="Rate limits of clients.")] = "off",
     tls_certificate: Annotated[Path | None, typer.Option(help="PEM certificate chain.")] = None,
     tls_key: Annotated[Path | None, typer.Option(help="PEM key of the certificate.")] = None,
-    json: Annotated[
-        bool, typer.Option("--json", help="One line of JSON when ready, nothing else there.")
-    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="One line of JSON when ready, nothing else there.")] = False,
 ) -> None:
     """Run a venue until interrupted. On a data directory with a journal it goes on where that ends."""
     logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
     tls = _tls(tls_certificate, tls_key)
     if not is_loopback(host) and tls is None:
         fail(
-            f"listening on {host} needs --tls-certificate and --tls-key: only loopback may go without; and no demo "
-            f"key may exist there: {KEYS_HELP}",
+            f"listening on {host} needs --tls-certificate and --tls-key: only loopback may go without; and no "
+            f"demo key may exist there: {KEYS_HELP}",
             MISUSED,
         )
     options = Options(
@@ -160,14 +148,10 @@ def _announce(venue: Venue, status: Status, as_json: bool) -> None:
         )
         return
     counters = venue.engine.counters()
-    out.print(
-        f"[bold]Margrave[/bold] is open: {counters.instruments:,} instruments, {counters.accounts:,} accounts"
-    )
+    out.print(f"[bold]Margrave[/bold] is open: {counters.instruments:,} instruments, {counters.accounts:,} accounts")
     out.print(f"  WebSocket  {venue.ws}")
     out.print(f"  HTTP       {venue.http}/api/v2")
-    out.print(
-        f"  data       {escape(str(venue.root.absolute()))}" + (" (temporary)" if venue.temporary else "")
-    )
+    out.print(f"  data       {escape(str(venue.root.absolute()))}" + (" (temporary)" if venue.temporary else ""))
     demo = next((key for key in venue.keys if key["name"] == "demo"), None)
     if demo is not None:
         out.print(f"  demo key   client_id {demo['client_id']}  client_secret {demo['client_secret']}")

@@ -1,8 +1,8 @@
 """What a venue is made of when nobody says otherwise, and what a configuration file may say.
 
-A file is TOML. Its top-level names are those of `exchange.config.Config` (tables such as `[limits]` may give some
-fields, lists such as `[[underlyings]]` replace the default list whole); beside them `[population]`, `[fund]`,
-`[sim]` and `[[rules]]`, which count at the first start only.
+A file is TOML. Its top-level names are those of `exchange.config.Config` (tables such as `[limits]` may give
+some fields, lists such as `[[underlyings]]` replace the default list whole); beside them `[population]`,
+`[fund]`, `[sim]` and `[[rules]]`, which count at the first start only.
 """
 
 import tomllib
@@ -85,9 +85,7 @@ def _overlaid(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     merged = dict(base)
     for name, value in changes.items():
         known = merged.get(name)
-        merged[name] = (
-            _overlaid(known, value) if isinstance(known, dict) and isinstance(value, dict) else value
-        )
+        merged[name] = _overlaid(known, value) if isinstance(known, dict) and isinstance(value, dict) else value
     return merged
 
 

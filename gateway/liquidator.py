@@ -1,10 +1,10 @@
 """The fund worker: the only one who talks to the shared insurance fund, always after the fact.
 
-What the engine said to do with the fund becomes operations, done one at a time in the order of events, each once
-its event is durable. Every operation has an id made of its place in the journal, so it may be repeated; the answer
-of the fund enters the engine as a command. Replay never calls the fund: after a crash the operations behind the
-cursor (a file holding the seq up to which all is confirmed) are simply done again. While the fund's server is away
-operations wait here; nothing else does.
+What the engine said to do with the fund becomes operations, done one at a time in the order of events, each
+once its event is durable. Every operation has an id made of its place in the journal, so it may be repeated; the
+answer of the fund enters the engine as a command. Replay never calls the fund: after a crash the operations
+behind the cursor (a file holding the seq up to which all is confirmed) are simply done again. While the fund's
+server is away operations wait here; nothing else does.
 """
 
 import asyncio
@@ -64,13 +64,9 @@ def operations(seq: int, facts: list[tuple[int, Any]]) -> list[Operation]:
         if kind not in _WATCHED:
             continue
         if kind == EventKind.FUND_LEASE_REQUESTED:
-            found.append(
-                Operation(seq, place, "lease", fields.currency, fields.amount_minor, fields.lease_id)
-            )
+            found.append(Operation(seq, place, "lease", fields.currency, fields.amount_minor, fields.lease_id))
         elif kind == EventKind.FUND_LEASE_SETTLED:
-            found.append(
-                Operation(seq, place, "settle", fields.currency, fields.amount_minor, fields.lease_id)
-            )
+            found.append(Operation(seq, place, "settle", fields.currency, fields.amount_minor, fields.lease_id))
         elif kind == EventKind.AUCTION_LOT_SOLD:
             if fields.fee_minor > 0:
                 found.append(Operation(seq, place, "credit", fields.currency, fields.fee_minor))
@@ -83,7 +79,7 @@ def operations(seq: int, facts: list[tuple[int, Any]]) -> list[Operation]:
 
 
 def read_cursor(path: Path) -> int:
-    """The seq up to which every operation is confirmed; 0 where the file says nothing (then all are repeated)."""
+    """The seq up to which every operation is confirmed; 0 where no file says so (then all are repeated)."""
     try:
         text = path.read_text()
     except FileNotFoundError:
@@ -204,7 +200,7 @@ class FundWorker:
         return self.fund
 
     async def _close_unknown(self, fund: InsuranceFund) -> None:
-        """Leases that the fund holds for this venue and that neither engine nor queue knows are given back."""
+        """Give back leases that the fund holds for this venue and that neither engine nor queue knows."""
         known = {f"lease-{view.lease_id}" for view in self._engine.leases()}
         known |= {f"lease-{operation.lease_id}" for operation in self._queue}
         for lease in await fund.leases():
@@ -237,7 +233,7 @@ class FundWorker:
         if held is None:
             held = (await fund.reserve(name, currency, operation.amount_minor)).total_minor
         elif held < operation.amount_minor:
-            # the id names the total held before, so a repetition after a lost answer is another call or the same one
+            # the id names the total held before: a repetition is the same call, or rightly another one
             top_up_id = f"{operation.operation_id}-{held}"
             held = (await fund.top_up(name, top_up_id, operation.amount_minor - held)).total_minor
         view = self._live(operation.lease_id)

@@ -1,8 +1,8 @@
 """The first start's accounts: the house, and a seeded population of leveraged traders a crash can liquidate.
 
-Everything goes through commands. A trade is two orders: the house posts at the mark, the account takes. Accounts
-under segregated portfolio margin hold inverse contracts on a coin deposit, those under cross portfolio margin
-linear ones on dollars.
+Everything goes through commands. A trade is two orders: the house posts at the mark, the account takes.
+Accounts under segregated portfolio margin hold inverse contracts on a coin deposit, those under cross portfolio
+margin linear ones on dollars.
 """
 
 import math
@@ -43,13 +43,11 @@ Progress = Callable[[str], None]
 
 def create_house(core: Core) -> dict[str, int]:
     """Create and fund the house accounts; account ids by name."""
-    return {
-        name: create_account(core, name, deposits, "segregated_pm") for name, deposits in DEPOSITS.items()
-    }
+    return {name: create_account(core, name, deposits, "segregated_pm") for name, deposits in DEPOSITS.items()}
 
 
 def create_account(core: Core, name: str, coins: dict[str, Any], model: MarginModel) -> int:
-    """An account with deposits in coins (int, or Decimal-like); the currencies the venue lacks are left out."""
+    """An account with deposits in coins; currencies that the venue lacks are left out."""
     core.demand(CommandKind.CREATE_ACCOUNT, CreateAccount(name=name, margin_model=model))
     account_id = core.engine.account_id(name)
     for currency in core.engine.config.currencies:
@@ -161,9 +159,7 @@ class Populator:
             lots = min(lots, view.max_quantity_lots)
             if lots < view.min_quantity_lots:
                 return False
-            self._place(
-                self._house_id, view, Side(1 - side), price_units, lots, TimeInForce.GOOD_TIL_CANCELLED
-            )
+            self._place(self._house_id, view, Side(1 - side), price_units, lots, TimeInForce.GOOD_TIL_CANCELLED)
             if self._place(account_id, view, side, price_units, lots, TimeInForce.IMMEDIATE_OR_CANCEL):
                 return True
             self._core.submit(

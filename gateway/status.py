@@ -1,4 +1,4 @@
-"""The status line of a running venue: refreshed in place on a terminal, a plain line now and then elsewhere."""
+"""The status line of a running venue: refreshed in place on a terminal, now and then a line elsewhere."""
 
 import sys
 import time
@@ -54,7 +54,8 @@ class Status:
         return (
             f"seq {sequencer.seq:,} · {rate:,.0f} orders/s · {counters.trades:,} trades · "
             f"{counters.accounts:,} accounts, {counters.below_maintenance} below maintenance · "
-            f"{counters.auctions_open} auctions ({counters.auctions_closed} closed) · fund {' + '.join(funds)}{lag}"
+            f"{counters.auctions_open} auctions ({counters.auctions_closed} closed) · "
+            f"fund {' + '.join(funds)}{lag}"
         )
 
     def end(self) -> None:

@@ -1,4 +1,4 @@
-"""The composition root: one data directory, one engine, one journal, one gateway, one feed, one fund worker."""
+"""The composition root: data directory, engine, journal, gateway, feed and fund worker of one venue."""
 
 import asyncio
 import contextlib
@@ -83,9 +83,7 @@ class Venue:
         self.stopping = asyncio.Event()
         self.failure: BaseException | None = None
         self.temporary = options.data_dir is None
-        self.root = (
-            Path(tempfile.mkdtemp(prefix="margrave-")) if options.data_dir is None else options.data_dir
-        )
+        self.root = Path(tempfile.mkdtemp(prefix="margrave-")) if options.data_dir is None else options.data_dir
         self.ws = self.http = ""
         self.keys: list[dict[str, str]] = []
         self._starting = True
@@ -151,9 +149,7 @@ class Venue:
         record = read_venue_record(directory.path)
         has_journal = any(directory.journal.glob("*.seg"))
         if record is None and has_journal:
-            raise VenueError(
-                f"{directory.path} holds a journal but no venue.json: it was not made by `serve`"
-            )
+            raise VenueError(f"{directory.path} holds a journal but no venue.json: it was not made by `serve`")
         if record is not None and record.populated:
             self._check_feed(record.feed)
             return record, False
@@ -187,8 +183,8 @@ class Venue:
         for name, (asked, stored) in wanted.items():
             if asked is not None and asked != stored:
                 raise VenueError(
-                    f"{self.root} was started with {name} {stored}, not {asked}: leave the option out, or choose "
-                    "another data directory"
+                    f"{self.root} was started with {name} {stored}, not {asked}: leave the option out, or "
+                    "choose another data directory"
                 )
 
     def _setup(self, record: VenueRecord, speed: float) -> Setup:
@@ -225,8 +221,8 @@ class Venue:
             changed = differences(core.engine.config, setup.config)
             if changed:
                 raise ConfigurationError(
-                    f"{self.options.config} differs from what this venue was started with: {'; '.join(changed[:5])}"
-                    ". Take the changes back, or start another data directory"
+                    f"{self.options.config} differs from what this venue was started with: "
+                    f"{'; '.join(changed[:5])}. Take the changes back, or start another data directory"
                 )
         self.pump.resume(max(self.clock(), core.engine.time_ns))
 
@@ -277,7 +273,7 @@ class Venue:
         return self.core.submit(record)
 
     def submit(self, record: bytearray) -> bytes | None:
-        """Apply a command of the feed or the worker; None where the journal is full or the venue has stopped."""
+        """Apply a command of feed or worker; None where the journal is full or the venue has stopped."""
         if self.gateway.failure is not None:
             return None
         try:

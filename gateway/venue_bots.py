@@ -16,7 +16,7 @@ BOT_ROLES = ("maker", "taker", "liquidator")
 
 
 class Bots:
-    """Starts `python -m loadtest.bots`, starts it again a few times where it ends, stops it with the venue."""
+    """Starts `python -m loadtest.bots`, again a few times where it ends, and stops it with the venue."""
 
     def __init__(self, url: str, keys: list[dict[str, str]], seed: int, log_file: Path):
         self._url, self._seed, self._log_file = url, seed, log_file

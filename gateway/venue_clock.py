@@ -1,4 +1,4 @@
-"""The venue clock: what stamps commands. Monotone, simulated or accelerated, stepped by the feed where it is fast."""
+"""The venue clock stamps commands: monotone, and simulated or accelerated where the feed is."""
 
 import time
 from collections.abc import Callable
@@ -10,13 +10,11 @@ MAX_LAG_NS = 250_000_000
 class VenueClock:
     """Venue time in ns; calling it is what the sequencer does.
 
-    At speed 1 it runs with real time from `start_ns`. At any other speed it stands still between the steps that
-    the pump makes (`set`), so that commands of clients are stamped with the time of the marks they saw.
+    At speed 1 it runs with real time from `start_ns`. At any other speed it stands still between the steps
+    that the pump makes (`set`), so that commands of clients are stamped with the time of the marks they saw.
     """
 
-    def __init__(
-        self, start_ns: int, speed: float = 1.0, monotonic_ns: Callable[[], int] = time.monotonic_ns
-    ):
+    def __init__(self, start_ns: int, speed: float = 1.0, monotonic_ns: Callable[[], int] = time.monotonic_ns):
         if speed <= 0:
             raise ValueError("speed must be positive")
         self.speed = speed

@@ -1,4 +1,4 @@
-"""Group commit on the event loop: what a turn appended is handed to the writer, its completion releases output."""
+"""Group commit on the event loop: a turn's commands go to the writer, its completion releases output."""
 
 import asyncio
 from collections.abc import Callable

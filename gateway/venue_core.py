@@ -1,4 +1,4 @@
-"""The core of a venue on its data directory: replay, engine, journal, sequencer; for serving and for offline work."""
+"""The core of a venue on its data directory: replay, engine, journal, sequencer; also for offline work."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -7,11 +7,11 @@ from typing import Any, Self
 
 import msgspec
 import numpy as np
+from exchange.engine import LOGIC_VERSION, Engine, InvariantBroken
 
 from exchange import commands
 from exchange.commands import RECORD_VERSION, SLOT_BYTES, CommandKind
 from exchange.config import Config
-from exchange.engine import LOGIC_VERSION, Engine, InvariantBroken
 from exchange.ports import JournalFull
 from exchange.reasons import Reason
 from exchange.sequencer import Sequencer
@@ -36,7 +36,7 @@ class VenueError(RuntimeError):
 
 
 class FeedRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """What feeds a venue: written beside the journal at the first start, so that a restart goes on with it."""
+    """What feeds a venue: written beside the journal at the first start, for a restart to go on with."""
 
     kind: str
     start_time_ns: int
@@ -99,8 +99,8 @@ def replay_into(
 ) -> ReplayReport:
     """Apply a whole journal to a fresh engine; checkpoints are reproduced on the way.
 
-    `on_events(seq, events)` sees the events of `events_from_seq` and later. Raises JournalError, JournalCorrupt,
-    InvariantBroken.
+    `on_events(seq, events)` sees the events of `events_from_seq` and later. Raises JournalError,
+    JournalCorrupt, InvariantBroken.
     """
     applied = 0
 
@@ -154,15 +154,11 @@ class Core:
         """Replay and open; `make_clock` is given the last venue time (0: none) and makes the clock."""
         engine = Engine()
         # Opening cuts a torn tail off first, so that replay and journal agree on where the venue stands.
-        journal = Journal(
-            directory.journal, RECORD_VERSION, LOGIC_VERSION, directory.epoch, durability=durability
-        )
+        journal = Journal(directory.journal, RECORD_VERSION, LOGIC_VERSION, directory.epoch, durability=durability)
         try:
             report = replay_into(engine, directory.journal, progress, on_events, events_from_seq)
             if report.last_seq != journal.appended_seq:
-                raise VenueError(
-                    f"replay ended at seq {report.last_seq}, the journal goes on at {journal.appended_seq + 1}"
-                )
+                raise VenueError(f"replay ended at seq {report.last_seq}, the journal is at {journal.appended_seq}")
             return cls(directory, engine, journal, make_clock(engine.time_ns), report.last_seq)
         except BaseException:
             journal.close()
@@ -178,10 +174,7 @@ class Core:
 
     def demand(self, kind: CommandKind, payload: Any, account_id: int = 0) -> list[tuple[int, Any]]:
         """Apply a cold command that must not be refused; returns its events as (kind, fields)."""
-        found = [
-            (event, fields)
-            for event, fields, _ in decode(self.submit(commands.cold(kind, payload, account_id)))
-        ]
+        found = [(event, fields) for event, fields, _ in decode(self.submit(commands.cold(kind, payload, account_id)))]
         for event, fields in found:
             if event == EventKind.COMMAND_REJECTED:
                 raise Refused(f"{kind.name} was refused: {Reason(fields.reason).name} ({fields.detail})")

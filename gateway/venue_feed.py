@@ -10,7 +10,7 @@ import msgspec
 
 from exchange import commands
 from exchange.commands import CommandKind
-from exchange.config import Instrument, ListInstruments, ListingRule
+from exchange.config import Instrument, ListingRule, ListInstruments
 from gateway.feeds import (
     Feed,
     MarkPublisher,
@@ -77,7 +77,7 @@ def sim_record(start_time_ns: int, seed: int, speed: float, parameters: SimParam
 
 
 class Pump:
-    """Publishes due marks and ticks, and lists what the feed lists; the only source of venue time at speed != 1."""
+    """Publishes due marks and ticks, lists what the feed lists, and steps venue time at speed != 1."""
 
     def __init__(
         self,
@@ -128,7 +128,8 @@ class Pump:
         """Bring the feed to where a replayed venue stands and publish its newest marks there."""
         newest = {update.underlying: update for update in [*self._feed.snapshot(), *self._feed.step(time_ns)]}
         self._clock.set(time_ns)
-        self.tick()  # a tick alone may step any distance; what expired while the venue was down settles before anything else
+        # a tick may step any distance; what expired while the venue was down settles before anything else
+        self.tick()
         self.list_instruments([*self._feed.instruments(), *self._feed.listings_due()])
         for update in newest.values():
             self.publish(update)
@@ -150,7 +151,7 @@ class Pump:
         self.tick()
 
     def _ticks_until(self, time_ns: int, left: int) -> int:
-        """While liquidations run, venue time passes in steps no longer than a batch of bids, as far as `left`."""
+        """While liquidations run, time passes in steps no longer than a batch of bids, as far as `left`."""
         counters = self._engine.counters()
         if left <= 0 or not (counters.auctions_open or counters.below_maintenance):
             return left
