@@ -9,13 +9,15 @@ MAX_UNDERLYINGS = 16
 
 def faults(config: Config) -> list[str]:
     """Everything that is wrong with a configuration, [] when it can be used."""
+    return [*_currencies(config), *_underlyings(config), *_limits(config)]
+
+
+def _currencies(config: Config) -> list[str]:
     found: list[str] = []
     currencies = [currency.name for currency in config.currencies]
     underlyings = [underlying.name for underlying in config.underlyings]
     if not 1 <= len(currencies) <= MAX_CURRENCIES or len(set(currencies)) != len(currencies):
         found.append(f"between 1 and {MAX_CURRENCIES} currencies with different names are needed")
-    if not 1 <= len(underlyings) <= MAX_UNDERLYINGS or len(set(underlyings)) != len(underlyings):
-        found.append(f"between 1 and {MAX_UNDERLYINGS} underlyings with different names are needed")
     for currency in config.currencies:
         if currency.underlying is None and not 4 <= currency.exponent <= 8:
             found.append(f"currency {currency.name}: a USD currency's exponent must be 4 to 8")
@@ -26,6 +28,14 @@ def faults(config: Config) -> list[str]:
                 found.append(f"currency {currency.name}: a coin's exponent must be 10 (the unit of risk rows)")
         if not 0 <= currency.haircut_ppm < 1_000_000 or currency.debt_ppm < 1_000_000:
             found.append(f"currency {currency.name}: haircut must be below, debt factor at least 1,000,000 ppm")
+    return found
+
+
+def _underlyings(config: Config) -> list[str]:
+    found: list[str] = []
+    underlyings = [underlying.name for underlying in config.underlyings]
+    if not 1 <= len(underlyings) <= MAX_UNDERLYINGS or len(set(underlyings)) != len(underlyings):
+        found.append(f"between 1 and {MAX_UNDERLYINGS} underlyings with different names are needed")
     sizes = set()
     for underlying in config.underlyings:
         fault = scenarios.check(underlying.matrix)
@@ -39,6 +49,11 @@ def faults(config: Config) -> list[str]:
             found.append(f"underlying {underlying.name}: mark bounds must be positive")
     if len(sizes) > 1:
         found.append("all underlyings must have the same number of scenario columns")
+    return found
+
+
+def _limits(config: Config) -> list[str]:
+    found: list[str] = []
     limits = config.limits
     if not 1 <= limits.max_accounts <= 100_000_000 or not 1 <= limits.max_instruments <= 65_535:
         found.append("limits: max_accounts must be 1 to 100,000,000, max_instruments 1 to 65,535")
@@ -47,7 +62,12 @@ def faults(config: Config) -> list[str]:
     liquidation = config.liquidation
     if not 0 <= liquidation.discount_cutoff_ppm <= liquidation.discount_start_ppm <= 1_000_000:
         found.append("liquidation: discounts must satisfy 0 <= cutoff <= start <= 1,000,000 ppm")
-    durations = (liquidation.fast_ns, liquidation.slow_ns, liquidation.insolvent_ns, liquidation.lease_wait_ns)
+    durations = (
+        liquidation.fast_ns,
+        liquidation.slow_ns,
+        liquidation.insolvent_ns,
+        liquidation.lease_wait_ns,
+    )
     if min(durations) <= 0 or liquidation.batch_ns < 0:
         found.append("liquidation: durations must be positive")
     if liquidation.warning_ppm < 1_000_000 or not 0 <= liquidation.fee_ppm < 1_000_000:

@@ -19,7 +19,7 @@ from exchange.clearing.position cimport Position, PositionList, Positions
 from exchange.commands import CommandKind
 from exchange.event_buffer cimport EventBuffer
 from exchange.events import BalanceCause, EventKind
-from exchange.liquidation.auction import Liquidation
+from exchange.liquidation.stages import Liquidation
 from exchange.liquidation.desk cimport Desk
 from exchange.liquidation.monitor cimport Monitor
 from exchange.market.book cimport Books

@@ -91,8 +91,8 @@ def _orders(engine: Any) -> list[str]:
 
 
 def _leases(engine: Any) -> list[str]:
-    found = []
-    for lease in engine.leases():
-        if not 0 <= lease.used_minor <= lease.granted_minor:
-            found.append(f"lease {lease.lease_id}: used {lease.used_minor} of {lease.granted_minor}")
-    return found
+    return [
+        f"lease {lease.lease_id}: used {lease.used_minor} of {lease.granted_minor}"
+        for lease in engine.leases()
+        if not 0 <= lease.used_minor <= lease.granted_minor
+    ]

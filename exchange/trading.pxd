@@ -36,6 +36,9 @@ cdef class Trading:
     cdef bint _label_in_use(self, uint32_t account_id, const char* label, int size) noexcept
     cdef bint _maker_stands(self, Order* maker, int64_t held, int64_t lots, int64_t cost, int64_t fee) except -1
     cdef bint _fillable(self, Order* taker) except -1
+    cdef int _form_reason(self, const PlaceOrder* command) noexcept
+    cdef int _accept(self, uint32_t slot, const char* label, int label_bytes) except -1
+    cdef int _apply_edit(self, uint32_t slot, int64_t price, int64_t remaining, int flags, bint kept) except -1
     cdef int _settle(self, uint32_t slot) except -1
     cdef int execute(self, uint32_t slot) except -1
     cdef int _fill(self, uint32_t taker_slot, uint32_t maker_slot, int64_t lots) except -1

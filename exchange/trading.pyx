@@ -87,6 +87,21 @@ cdef class Trading:
         best += self.instruments.tick_at(row, best)
         return best if best <= row.max_price_units else 0
 
+    cdef int _form_reason(self, const PlaceOrder* command) noexcept:
+        """What is wrong with the command by itself."""
+        if command.order_type > TYPE_MARKET or command.side > 1:
+            return R_BAD_ORDER_TYPE
+        if command.time_in_force > TIF_FOK:
+            return R_BAD_TIME_IN_FORCE
+        if command.label_bytes > LABEL_MAX:
+            return R_LABEL_TOO_LONG
+        if command.valid_until_ns and self.events.time_ns > command.valid_until_ns:
+            return R_VALID_UNTIL_PASSED
+        if command.flags & FLAG_POST_ONLY and (command.order_type == TYPE_MARKET
+                                               or command.time_in_force != TIF_GTC):
+            return R_POST_ONLY_NOT_ALLOWED
+        return R_NONE
+
     cdef int place(self, const PlaceOrder* command, const char* label) except -1:
         cdef uint32_t account_id = command.header.account_id
         cdef uint32_t instrument = command.instrument
@@ -99,26 +114,16 @@ cdef class Trading:
         cdef Instrument* row
         cdef uint32_t slot
         cdef Order* order
-        cdef OrderDetail* detail
-        cdef OrderAccepted* event
         cdef int64_t allowed
-        cdef int label_slots
-        if command.order_type > TYPE_MARKET or side > 1:
-            return self._reject(command, R_BAD_ORDER_TYPE, 0)
-        if command.time_in_force > TIF_FOK:
-            return self._reject(command, R_BAD_TIME_IN_FORCE, 0)
-        if command.label_bytes > LABEL_MAX:
-            return self._reject(command, R_LABEL_TOO_LONG, 0)
-        if command.valid_until_ns and self.events.time_ns > command.valid_until_ns:
-            return self._reject(command, R_VALID_UNTIL_PASSED, 0)
-        reason = self.pretrade.static_reason(account_id, instrument, side, price, lots, market, self.events.time_ns)
+        reason = self._form_reason(command)
+        if reason == R_NONE:
+            reason = self.pretrade.static_reason(account_id, instrument, side, price, lots, market,
+                                                 self.events.time_ns)
         if reason:
             return self._reject(command, reason, 0)
         row = &self.instruments.at[instrument]
         if market:
             price = self.pretrade.highest(row) if side == 0 else self.pretrade.lowest(row)
-        if flags & FLAG_POST_ONLY and (market or command.time_in_force != TIF_GTC):
-            return self._reject(command, R_POST_ONLY_NOT_ALLOWED, 0)
         if flags & FLAG_REDUCE_ONLY or row.state == STATE_CLOSE_ONLY:
             allowed = self.pretrade.reducible(account_id, instrument, side)
             if allowed == 0:
@@ -159,26 +164,32 @@ cdef class Trading:
             self.orders.remove(slot)
             return self._reject(command, reason, 0)
         self.next_order_id += 1
-        detail = &self.orders.detail[slot]
-        detail.quantity_lots = lots
+        self._accept(slot, label, command.label_bytes)
+        return self._settle(slot)
+
+    cdef int _accept(self, uint32_t slot, const char* label, int label_bytes) except -1:
+        """Write down an order's particulars and say that it was accepted."""
+        cdef Order* order = &self.orders.at[slot]
+        cdef OrderDetail* detail = &self.orders.detail[slot]
+        cdef OrderAccepted* event
+        detail.quantity_lots = order.remaining_lots
         detail.created_ns = self.events.time_ns
         detail.updated_ns = self.events.time_ns
-        detail.label_bytes = command.label_bytes
-        memcpy(detail.label, label, command.label_bytes)
-        label_slots = (command.label_bytes + 63) // 64
-        event = <OrderAccepted*>self.events.emit(EV_ORDER_ACCEPTED, 1 + label_slots, account_id)
+        detail.label_bytes = label_bytes
+        memcpy(detail.label, label, label_bytes)
+        event = <OrderAccepted*>self.events.emit(EV_ORDER_ACCEPTED, 1 + (label_bytes + 63) // 64, order.account_id)
         event.order_id = order.order_id
-        event.instrument = instrument
-        event.side = side
+        event.instrument = order.instrument
+        event.side = order.side
         event.order_type = order.order_type
         event.time_in_force = order.time_in_force
         event.flags = order.flags
-        event.price_units = price
-        event.quantity_lots = lots
-        event.key_id = command.key_id
-        event.label_bytes = command.label_bytes
-        memcpy(<char*>event + sizeof(OrderAccepted), label, command.label_bytes)
-        return self._settle(slot)
+        event.price_units = order.price_units
+        event.quantity_lots = order.remaining_lots
+        event.key_id = order.key_id
+        event.label_bytes = label_bytes
+        memcpy(<char*>event + sizeof(OrderAccepted), label, label_bytes)
+        return 0
 
     cdef int _settle(self, uint32_t slot) except -1:
         """Execute an order that is counted as open, then rest or end it."""
@@ -435,11 +446,43 @@ cdef class Trading:
         event.order_id = command.order_id
         return 0
 
+    cdef int _apply_edit(self, uint32_t slot, int64_t price, int64_t remaining, int flags, bint kept) except -1:
+        """Give an order its new terms; where they are not funded nothing changes and the reason comes back.
+
+        An order that loses its place leaves the book, counted as open: the caller executes it.
+        """
+        cdef Order* order = &self.orders.at[slot]
+        cdef Order trial
+        cdef int reason
+        self.exposure.refresh_orders(order.account_id, self.instruments.at[order.instrument].chain)
+        if kept:
+            if remaining < order.remaining_lots:
+                self.exposure.order_reduced(order, order.remaining_lots - remaining, False)
+                self.books.reduce(slot, order.remaining_lots - remaining)
+            order.flags = flags | (order.flags & FLAG_RISK_REDUCING)
+            return R_NONE
+        trial = order[0]
+        trial.price_units = price
+        trial.remaining_lots = remaining
+        trial.flags = flags
+        self.exposure.order_reduced(order, order.remaining_lots, True)
+        reason = self.pretrade.limit_reason(order.account_id, order.instrument, order.side, remaining)
+        if reason == R_NONE:
+            self.exposure.order_added(&trial)
+            reason = self.pretrade.fund(&trial)
+        if reason:
+            self.exposure.order_added(order)
+            return reason
+        self.books.unlink(slot)
+        order.price_units = price
+        order.remaining_lots = remaining
+        order.flags = trial.flags
+        return R_NONE
+
     cdef int edit(self, const EditOrder* command) except -1:
         """New price and total quantity; priority stays when only the quantity shrinks. A refused edit changes nothing."""
         cdef uint32_t slot = self.orders.find(command.order_id)
         cdef Order* order
-        cdef Order trial
         cdef OrderDetail* detail
         cdef OrderEdited* event
         cdef int64_t remaining, filled, price = command.price_units
@@ -474,29 +517,9 @@ cdef class Trading:
                     return self._reject_edit(command, slot, R_POST_ONLY_WOULD_CROSS)
                 flags |= FLAG_PRICE_ADJUSTED
         kept = price == order.price_units and remaining <= order.remaining_lots
-        self.exposure.refresh_orders(order.account_id, self.instruments.at[order.instrument].chain)
-        if kept:
-            if remaining < order.remaining_lots:
-                self.exposure.order_reduced(order, order.remaining_lots - remaining, False)
-                self.books.reduce(slot, order.remaining_lots - remaining)
-            order.flags = flags | (order.flags & FLAG_RISK_REDUCING)
-        else:
-            trial = order[0]
-            trial.price_units = price
-            trial.remaining_lots = remaining
-            trial.flags = flags
-            self.exposure.order_reduced(order, order.remaining_lots, True)
-            reason = self.pretrade.limit_reason(order.account_id, order.instrument, order.side, remaining, False)
-            if reason == R_NONE:
-                self.exposure.order_added(&trial)
-                reason = self.pretrade.fund(&trial)
-            if reason:
-                self.exposure.order_added(order)
-                return self._reject_edit(command, slot, reason)
-            self.books.unlink(slot)
-            order.price_units = price
-            order.remaining_lots = remaining
-            order.flags = trial.flags
+        reason = self._apply_edit(slot, price, remaining, flags, kept)
+        if reason:
+            return self._reject_edit(command, slot, reason)
         detail.quantity_lots = filled + remaining
         detail.updated_ns = self.events.time_ns
         event = <OrderEdited*>self.events.emit(EV_ORDER_EDITED, 1, order.account_id)

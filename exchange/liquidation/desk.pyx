@@ -70,6 +70,23 @@ cdef class Desk:
             and (cross or self.instruments.at[held.at[i].instrument].currency == entity)
         ]
 
+    def equities(self, uint32_t account_id, int entity):
+        """[(currency, equity in minor units)] of the entity, zero ones left out."""
+        cdef int c
+        cdef bint cross = self.accounts.at[account_id].model == MODEL_CROSS
+        return [
+            (c, self.exposure.equity(account_id, c))
+            for c in range(self.exposure.currencies)
+            if (cross or c == entity) and self.exposure.equity(account_id, c)
+        ]
+
+    def for_sale(self, uint32_t account_id, int entity):
+        """Whether there is something a bidder could take: positions, or a debt beside other currencies."""
+        if self.held(account_id, entity):
+            return True
+        amounts = [equity for _, equity in self.equities(account_id, entity)]
+        return len(amounts) > 1 and min(amounts) < 0
+
     def robust_value(self, uint32_t account_id, int entity):
         """Equity with perpetuals at the index instead of their own book's premium."""
         cdef PositionList* held = &self.positions.of[account_id]
@@ -154,25 +171,25 @@ cdef class Desk:
                 self.exposure.shift(account_id, instrument, held + lots, -lots, 0)
         return 0
 
-    def bidder_stands(self, uint32_t account_id, list legs, int currency, int64_t payment):
-        """Whether the account, taking the legs at the mark and being paid `payment` in a currency, meets its initial
-        margin, or has a requirement no larger than before."""
+    def bidder_stands(self, uint32_t account_id, list legs, dict payments):
+        """Whether the account, taking the legs at the mark and being paid `payments` {currency: minor units}, meets
+        its initial margin everywhere, or has a requirement no larger than before and no less equity."""
         cdef Margin before, after
         cdef bint cross = self.accounts.at[account_id].model == MODEL_CROSS
-        cdef int64_t paid
-        entities = {0} if cross else {self.instruments.at[<uint32_t>i].currency for i, _ in legs} | {currency}
+        cdef int currency
+        cdef int64_t amount
+        entities = {0} if cross else {self.instruments.at[<uint32_t>i].currency for i, _ in legs} | set(payments)
         stands = True
         for entity in sorted(entities):
             self.exposure.margin(account_id, entity, ALL_ORDERS, &before)
             self._shift_all(account_id, legs, 1)
+            for currency, amount in payments.items():
+                self.ledger.post(account_id, currency, amount)
             self.exposure.margin(account_id, entity, ALL_ORDERS, &after)
+            for currency, amount in payments.items():
+                self.ledger.post(account_id, currency, -amount)
             self._shift_all(account_id, legs, -1)
-            paid = 0
-            if cross:
-                paid = self.exposure.usd_units(currency, payment)
-            elif entity == currency:
-                paid = payment
-            if after.equity + paid < after.initial and after.initial > before.initial:
+            if after.equity < after.initial and (after.initial > before.initial or after.equity < before.equity):
                 stands = False
         return stands
 

@@ -1,6 +1,7 @@
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from exchange.market.instrument cimport Instrument, Instruments
+from margin_ext.kernels cimport ChainInput
 
 cdef enum:
     MAX_SCENARIOS = 64
@@ -71,6 +72,9 @@ cdef class RiskRows:
     cdef double* scratch
     cdef int bucket_of(self, int underlying, int64_t expiry_ns) noexcept
     cdef int reprice(self, int underlying, int64_t time_ns) except -1
+    cdef void _vol_shocks(self, Grid* g, int64_t left_ns, double* multiplier) noexcept
+    cdef void _mark_option(self, uint32_t slot, double notional) noexcept
+    cdef int _gather_pairs(self, int chain, int64_t time_ns, ChainInput* source) except -1
     cdef int _reprice_options(self, int chain, int64_t time_ns) except -1
     cdef int _reprice_future(self, uint32_t slot) except -1
     cdef void _refresh_grid(self, int underlying, int64_t time_ns) noexcept

@@ -274,14 +274,36 @@ cdef class RiskRows:
             cap *= 2.0
         self.row_cap[slot] = <int64_t>cap
 
-    cdef int _reprice_options(self, int chain, int64_t time_ns) except -1:
+    cdef void _vol_shocks(self, Grid* g, int64_t left_ns, double* multiplier) noexcept:
+        """Vol multipliers of every column for options with `left_ns` to expiry (days floored at one)."""
+        cdef double days = left_ns / DAY_NS
+        cdef double base
+        cdef int j
+        if days < 1.0:
+            days = 1.0
+        base = k_pow(30.0 / days, g.vega_power_short if days < g.boundary_days else g.vega_power_long)
+        for j in range(self.scenario_count):
+            if g.vol_kind[j] == 1:
+                multiplier[j] = 1.0 + g.vol_up * base
+            elif g.vol_kind[j] == 2:
+                multiplier[j] = max(g.vol_multiplier_floor, 1.0 - g.vol_down * base)
+            else:
+                multiplier[j] = 1.0
+
+    cdef void _mark_option(self, uint32_t slot, double notional) noexcept:
+        """Integer mark, value per lot and delta from the kernel's doubles."""
+        cdef Instrument* row = &self.instruments.at[slot]
+        row.mark_minor = <int64_t>nearest(self.mark[slot] * row.lot_scale_minor)
+        row.mark_price_e8 = <int64_t>nearest(self.mark[slot] * 1e8)
+        row.marked = 1
+        self.delta_e10[slot] = <int64_t>nearest(self.delta[slot] * row.lot_size * 1e10)
+        self._guard(slot, notional)
+
+    cdef int _gather_pairs(self, int chain, int64_t time_ns, ChainInput* source) except -1:
+        """Pairs that have a vol and a forward, with their expiries; returns how many."""
         cdef Chain* c = &self.chain[chain]
         cdef Grid* g = &self.grid[c.underlying]
-        cdef int u = c.underlying
-        cdef int S = self.scenario_count
-        cdef int32_t i, n = 0, e
-        cdef uint32_t call, put, slot
-        cdef Instrument* row
+        cdef int64_t* forward_e8 = self.forward_e8 + c.underlying * MAX_EXPIRIES
         cdef int32_t* expiry_of = self.scratch_int
         cdef int32_t* call_row = self.scratch_int + self.instruments.capacity
         cdef int32_t* put_row = call_row + self.instruments.capacity
@@ -291,87 +313,80 @@ cdef class RiskRows:
         cdef double* years = forward + MAX_EXPIRIES
         cdef double* multiplier = years + MAX_EXPIRIES
         cdef int32_t compact[MAX_EXPIRIES]
-        cdef int32_t expiries = 0
-        cdef double days, shock_base, notional
-        cdef ChainInput source
-        cdef ChainOutput target
-        cdef int j, side
+        cdef int32_t expiries = 0, n = 0, i, e
+        cdef uint32_t slot
+        cdef Instrument* row
         for i in range(MAX_EXPIRIES):
             compact[i] = -1
         for i in range(c.pair_count):
-            call = c.pair_call[i]
-            put = c.pair_put[i]
-            slot = call if call != NO_SLOT else put
+            slot = c.pair_call[i] if c.pair_call[i] != NO_SLOT else c.pair_put[i]
             row = &self.instruments.at[slot]
-            if self.vol_e6[slot] == 0 or self.forward_e8[u * MAX_EXPIRIES + row.expiry_bucket] == 0:
+            if self.vol_e6[slot] == 0 or forward_e8[row.expiry_bucket] == 0:
                 continue
             e = compact[row.expiry_bucket]
             if e < 0:
                 e = expiries
                 expiries += 1
                 compact[row.expiry_bucket] = e
-                forward[e] = self.forward_e8[u * MAX_EXPIRIES + row.expiry_bucket] / 1e8
+                forward[e] = forward_e8[row.expiry_bucket] / 1e8
                 years[e] = (row.expiry_ns - time_ns) / YEAR_NS if row.expiry_ns > time_ns else 0.0
-                days = (row.expiry_ns - time_ns) / DAY_NS
-                if days < 1.0:
-                    days = 1.0
-                shock_base = k_pow(30.0 / days, g.vega_power_short if days < g.boundary_days else g.vega_power_long)
-                for j in range(S):
-                    if g.vol_kind[j] == 1:
-                        multiplier[e * S + j] = 1.0 + g.vol_up * shock_base
-                    elif g.vol_kind[j] == 2:
-                        multiplier[e * S + j] = max(g.vol_multiplier_floor, 1.0 - g.vol_down * shock_base)
-                    else:
-                        multiplier[e * S + j] = 1.0
+                self._vol_shocks(g, row.expiry_ns - time_ns, multiplier + e * self.scenario_count)
             expiry_of[n] = e
             strike[n] = row.strike_e8 / 1e8
             vol[n] = self.vol_e6[slot] / 1e6
-            call_row[n] = <int32_t>call if call != NO_SLOT else -1
-            put_row[n] = <int32_t>put if put != NO_SLOT else -1
+            call_row[n] = <int32_t>c.pair_call[i] if c.pair_call[i] != NO_SLOT else -1
+            put_row[n] = <int32_t>c.pair_put[i] if c.pair_put[i] != NO_SLOT else -1
             n += 1
-        if n == 0:
-            return 0
         source.pair_count = n
         source.expiry_count = expiries
-        source.scenario_count = S
-        source.inverse = c.option_inverse
         source.expiry_of_pair = expiry_of
         source.strike = strike
         source.vol = vol
         source.forward = forward
         source.years = years
-        source.spot_multiplier = g.spot_multiplier
         source.vol_multiplier = multiplier
+        source.call_row = call_row
+        source.put_row = put_row
+        return n
+
+    cdef int _reprice_options(self, int chain, int64_t time_ns) except -1:
+        """Rows and marks of a chain's options; returns how many were priced."""
+        cdef Chain* c = &self.chain[chain]
+        cdef Grid* g = &self.grid[c.underlying]
+        cdef ChainInput source
+        cdef ChainOutput target
+        cdef int32_t i, priced = 0
+        cdef int fault
+        cdef double notional
+        if self._gather_pairs(chain, time_ns, &source) == 0:
+            return 0
+        source.scenario_count = self.scenario_count
+        source.inverse = c.option_inverse
+        source.spot_multiplier = g.spot_multiplier
         source.vol_floor = g.vol_floor
         source.weight = g.weight
         source.coin_factor = g.coin_factor
-        source.index_price = self.index_e8[u] / 1e8
+        source.index_price = self.index_e8[c.underlying] / 1e8
         source.lot_coin = c.option_lot
-        source.call_row = call_row
-        source.put_row = put_row
         target.rows_coin = self.rows_coin
         target.rows_usd = self.rows_usd
         target.mark = self.mark
         target.delta = self.delta
         target.row_max = self.row_max
-        cdef int fault = reprice_chain(&source, &target)
+        fault = reprice_chain(&source, &target)
         if fault != KERNEL_OK:
             raise ValueError(f"repricing of chain {chain} refused its input ({fault})")
-        notional = c.option_lot * 1e10
-        if not c.option_inverse or c.option_lot * source.index_price * 1e4 > notional:
-            notional = c.option_lot * source.index_price * 1e4
-        for i in range(n):
-            for side in range(2):
-                if (put_row[i] if side else call_row[i]) < 0:
-                    continue
-                slot = put_row[i] if side else call_row[i]
-                row = &self.instruments.at[slot]
-                row.mark_minor = <int64_t>nearest(self.mark[slot] * row.lot_scale_minor)
-                row.mark_price_e8 = <int64_t>nearest(self.mark[slot] * 1e8)
-                row.marked = 1
-                self.delta_e10[slot] = <int64_t>nearest(self.delta[slot] * c.option_lot * 1e10)
-                self._guard(slot, notional)
-        return n * 2
+        notional = c.option_lot * source.index_price * 1e4
+        if c.option_inverse:
+            notional = max(notional, c.option_lot * 1e10)
+        for i in range(source.pair_count):
+            if source.call_row[i] >= 0:
+                self._mark_option(source.call_row[i], notional)
+                priced += 1
+            if source.put_row[i] >= 0:
+                self._mark_option(source.put_row[i], notional)
+                priced += 1
+        return priced
 
     cdef int _reprice_future(self, uint32_t slot) except -1:
         """Rows of a future or perpetual at its mark (set by the caller)."""

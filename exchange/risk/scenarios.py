@@ -41,18 +41,15 @@ def columns(parameters: MatrixParameters) -> list[Column]:
     moves = sorted(range(-steps, steps + 1), key=lambda step: (abs(step), step))
     for step in moves:
         move = parameters.price_range_ppm * step // steps
-        for vol in (VOL_SAME, VOL_UP, VOL_DOWN):
-            grid.append(Column(move, vol, False, one, one, zero))
+        grid += [Column(move, vol, False, one, one, zero) for vol in (VOL_SAME, VOL_UP, VOL_DOWN)]
     price_range = Fraction(parameters.price_range_ppm, PPM)
     factor = Fraction(parameters.extended_factor_ppm, PPM)
     for move_ppm in parameters.extended_moves_ppm:
-        move = Fraction(move_ppm, PPM)
-        edge = 1 + (price_range if move > 0 else -price_range)
-        ratio = max(abs(move) / price_range, Fraction(1)) - 1
-        weight = factor * price_range / abs(move)
-        grid.append(
-            Column(move_ppm, VOL_UP, True, _pair(weight), _pair((1 + move) / edge), _pair(ratio))
-        )
+        jump = Fraction(move_ppm, PPM)
+        edge = 1 + (price_range if jump > 0 else -price_range)
+        ratio = max(abs(jump) / price_range, Fraction(1)) - 1
+        weight = factor * price_range / abs(jump)
+        grid.append(Column(move_ppm, VOL_UP, True, _pair(weight), _pair((1 + jump) / edge), _pair(ratio)))
     while len(grid) % LANES:
         grid.append(Column(0, VOL_SAME, False, zero, one, zero))
     return grid
