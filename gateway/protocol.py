@@ -69,6 +69,11 @@ class ParamDecoder:
         self._type = kind
         self._decode = msgspec.json.Decoder(kind, strict=False).decode
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The parameters that the method knows."""
+        return self._type.__struct_fields__
+
     def from_json(self, raw: msgspec.Raw | bytes) -> Any:
         try:
             return self._decode(raw)

@@ -119,7 +119,7 @@ def order_flags(params: Any) -> int:
 
 
 def label_bytes(text: str | None) -> bytes:
-    label = (text or "").encode("utf-8", "surrogatepass")
+    label = (text or "").encode()
     if len(label) > LABEL_MAX_BYTES:
         raise invalid_param("label", f"must be at most {LABEL_MAX_BYTES} bytes long")
     return label

@@ -55,6 +55,7 @@ def test_absent_id_is_omitted(text: bytes) -> None:
         (b'{"method":"a"} x', -32700),
         (b'{"id":01,"method":"a"}', -32700),
         (b'{"method":"\xff"}', -32700),
+        (b'{"method":"a","params":{"label":"\\ud800"}}', -32700),
         (b'{"method":"a","params":{"x":tru}}', -32700),
         (b'{"method":"a","params":' + b"[" * 15_000 + b"]" * 15_000 + b"}", -32700),
         (b"[]", -32600),

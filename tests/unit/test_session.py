@@ -14,6 +14,7 @@ from exchange.engine import InvariantBroken
 from exchange import commands, config
 from gateway import methods
 from gateway.gateway import Gateway
+from gateway.registry import METHODS
 from gateway.session import Session
 from gateway.settings import Settings
 from tests.clients.venue import CALL, CONFIG, FUTURE, PERPETUAL, Account, Core, build_gateway, open_account, publish
@@ -455,6 +456,37 @@ def test_http_session_serves_what_needs_no_socket(desk: Desk) -> None:
         assert (status, json.loads(body)["error"]["code"]) == (400, 10030)
     with pytest.raises(LookupError):
         session.respond("GET", "/else", "", b"")
+
+
+NASTY = [
+    None, True, False, 0, -1, 1, 10, 0.1, 1e300, -1e300, 2**63, 2**70, "", "x", "any", "BTC", "btc", "future", "option",
+    "é\U0001f600", "\ud800", "\x00", "1", "0.1", "nan", "inf", "1e5", "true", [], {}, [[]], ["BTC"], {"a": 1},
+    "limit", "market", "all", "account", PERPETUAL, CALL, "book.BTC-PERPETUAL.raw", ["user.orders.any.any.raw"],
+    100_000, "100000", 99_999.5, 1_790_000_000_000, "client_credentials", "refresh_token",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_no_parameters_upset_any_method(desk: Desk, seed: int) -> None:
+    rng = random.Random(seed)
+    peers = [desk.open(desk.alice), desk.open(desk.bob), desk.open()]
+    for method, entry in METHODS.items():
+        fields = entry.decoder.names
+        for _ in range(12):
+            peer = rng.choice(peers)
+            params = {name: rng.choice(NASTY) for name in fields if rng.random() < 0.7}
+            if rng.random() < 0.5:
+                params.pop("access_token", None)
+            peer.session.receive(json.dumps({"id": 1, "method": method, "params": params}).encode())
+            answers = [message for message in peer.take() if "id" in message]
+            assert all(answer.get("error", {}).get("code") != 11094 for answer in answers), (method, params)
+            if peer.session.close_code:
+                peer.session.closed()
+                peers[peers.index(peer)] = desk.open(rng.choice([desk.alice, desk.bob]))
+    for interval in ("raw", "100ms", "agg2"):
+        desk.gateway.channels.flush(interval)
+    assert desk.gateway.failure is None
+    assert desk.gateway.engine.audit() == []
 
 
 # journal, restart, settlement
