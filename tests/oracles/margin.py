@@ -1,0 +1,294 @@
+"""Naive portfolio margin in Python integers: every figure from positions and orders, nothing kept.
+
+Per underlying and settlement currency ("chain"), scenario j has the P&L of the positions, sum of lots x row,
+and what open orders could take away at most. A segregated account has one requirement per currency, in its
+minor units (USD currencies: 1e-4 USD scaled up), a cross account one in 1e-4 USD with each currency's net value
+haircut once.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from exchange.config import Config
+from tests.oracles.book import BUY, Order
+from tests.oracles.contract import PPM, Contract, ceil_div
+from tests.oracles.grid import Grid, usd_of_coin
+
+E10 = 10**10
+CROSS = "cross_pm"
+
+
+@dataclass
+class Holding:
+    """A position: signed lots and cost, and the funding index it has been paid up to."""
+
+    lots: int = 0
+    cost: int = 0
+    funding_entry: int = 0
+
+
+@dataclass
+class Account:
+    account_id: int
+    owner_id: int
+    name: str
+    model: str
+    cash: list[int]
+    holdings: dict[int, Holding] = field(default_factory=dict)
+    orders: dict[int, Order] = field(default_factory=dict)
+    level: int = 0
+
+
+class Margin(NamedTuple):
+    """Of one entity, in minor units of its currency, or 1e-4 USD."""
+
+    equity: int
+    initial: int
+    maintenance: int
+
+
+def accrued(contract: Contract, holding: Holding) -> int:
+    """Funding owed to the position since it was last paid, rounded down (a payer pays up)."""
+    return holding.lots * (holding.funding_entry - contract.funding_index) >> 64
+
+
+def holding_value(contract: Contract, holding: Holding) -> int:
+    """What a position adds to equity beside cash."""
+    value = holding.lots * contract.mark_minor
+    return value if contract.is_option else value - holding.cost + accrued(contract, holding)
+
+
+def slippage(contract: Contract, order: Order, index_e8: int) -> int:
+    """What filling an order at its limit loses against the mark, taker fee included."""
+    lots = order.remaining_lots
+    cost = contract.trade_cost(order.price_units, lots)
+    against_mark = cost - lots * contract.mark_minor
+    fee = contract.fee(cost, lots, contract.spec.fees.taker_ppm, index_e8)
+    return (against_mark if order.side == BUY else -against_mark) + fee
+
+
+class Risk:
+    """One account's figures in one chain: `hurt[j]` is what its orders add to a scenario, never positive."""
+
+    def __init__(self, size: int) -> None:
+        self.pnl = [0] * size
+        self.hurt = [0] * size
+        self.delta: dict[int, int] = {}
+        self.delta_up: dict[int, int] = {}
+        self.delta_down: dict[int, int] = {}
+        self.value = 0
+        self.held_lots = 0
+        self.open_lots = 0
+        self.order_cost = 0
+
+    def add_delta(self, expiry_ns: int, signed: int) -> None:
+        """An order's delta, which may or may not come about."""
+        into = self.delta_up if signed > 0 else self.delta_down
+        into[expiry_ns] = into.get(expiry_ns, 0) + abs(signed)
+
+
+OrderRule = Callable[[Risk, Order], None]
+
+
+class MarginModel:
+    """Requirements of accounts at the marks that contracts and grids carry."""
+
+    def __init__(self, config: Config, contracts: dict[int, Contract], grids: list[Grid], index_e8: list[int]) -> None:
+        self.config = config
+        self.contracts = contracts
+        self.grids = grids
+        self.index_e8 = index_e8
+        self.time_ns = [0] * len(grids)
+        names = [u.name for u in config.underlyings]
+        self.coin_of = [names.index(c.underlying) if c.underlying else None for c in config.currencies]
+        self.unit = [1 if c.underlying else 10 ** (c.exponent - 4) for c in config.currencies]
+        self.size = len(grids[0].columns)
+
+    # ------------------------------------------------------------------ one account, one chain
+
+    def rows(self, account: Account, contract: Contract) -> list[int]:
+        """The row in the account's numeraire: the coin in coin currencies of a segregated account, else USD."""
+        coin = account.model != CROSS and self.coin_of[contract.currency] is not None
+        return contract.rows_coin if coin else contract.rows_usd
+
+    def chains(self, account: Account) -> set[tuple[int, int]]:
+        slots = set(account.holdings) | {o.instrument for o in account.orders.values()}
+        return {self.contracts[slot].chain for slot in slots}
+
+    def risk(self, account: Account, chain: tuple[int, int], orders: Iterable[Order], rule: OrderRule) -> Risk:
+        """Positions of the chain, and those of `orders` that are in it by `rule`."""
+        risk = Risk(self.size)
+        for slot, holding in account.holdings.items():
+            contract = self.contracts[slot]
+            if contract.chain != chain or holding.lots == 0:
+                continue
+            lots = holding.lots
+            risk.pnl = [p + lots * r for p, r in zip(risk.pnl, self.rows(account, contract), strict=True)]
+            expiry = contract.spec.expiry_ns
+            risk.delta[expiry] = risk.delta.get(expiry, 0) + lots * contract.delta_e10
+            risk.held_lots += abs(lots)
+            risk.value += holding_value(contract, holding)
+        for order in orders:
+            if order.remaining_lots and self.contracts[order.instrument].chain == chain:
+                rule(risk, order)
+        return risk
+
+    def counted(self, account: Account) -> OrderRule:
+        """Open orders: adverse P&L from the mark in each scenario, slippage and fee apart, a unit per lot."""
+
+        def rule(risk: Risk, order: Order) -> None:
+            contract = self.contracts[order.instrument]
+            lots = order.remaining_lots
+            signed = lots if order.side == BUY else -lots
+            moves = zip(risk.hurt, self.rows(account, contract), strict=True)
+            risk.hurt = [h + min(0, signed * r) for h, r in moves]
+            risk.add_delta(contract.spec.expiry_ns, signed * contract.delta_e10)
+            risk.order_cost += max(0, slippage(contract, order, self.index_e8[contract.underlying]))
+            risk.open_lots += lots
+
+        return rule
+
+    def lane(self, account: Account) -> OrderRule:
+        """Risk-reducing orders: the whole value of the fill, slippage and fee in it, where it hurts."""
+
+        def rule(risk: Risk, order: Order) -> None:
+            contract = self.contracts[order.instrument]
+            signed = order.remaining_lots if order.side == BUY else -order.remaining_lots
+            lost = slippage(contract, order, self.index_e8[contract.underlying])
+            if account.model == CROSS and self.coin_of[contract.currency] is not None:
+                prices = self.grids[contract.underlying].coin_price_q40
+                taken = [-usd_of_coin(-lost, price) for price in prices]
+            else:
+                units = abs(lost) // self.unit[contract.currency]
+                taken = [(units if lost > 0 else -units) + 1] * self.size
+            terms = zip(risk.hurt, self.rows(account, contract), taken, strict=True)
+            risk.hurt = [h + min(0, signed * r - t) for h, r, t in terms]
+            risk.add_delta(contract.spec.expiry_ns, signed * contract.delta_e10)
+
+        return rule
+
+    def charges(self, underlying: int, risks: list[Risk], ordered: list[bool]) -> int:
+        """Roll shock per expiry plus delta shock, at the worst that orders can do to deltas; 1e-10 coin."""
+        grid, p = self.grids[underlying], self.grids[underlying].parameters
+        live = [r for r, counts in zip(risks, ordered, strict=True) if counts]
+        expiries = {e for r in risks for e in r.delta}
+        expiries |= {e for r in live for e in (*r.delta_up, *r.delta_down)}
+        total = low = high = 0
+        for expiry in expiries:
+            held = sum(r.delta.get(expiry, 0) for r in risks)
+            top = held + sum(r.delta_up.get(expiry, 0) for r in live)
+            bottom = held - sum(r.delta_down.get(expiry, 0) for r in live)
+            move = grid.roll_move_q32(expiry, self.time_ns[underlying])
+            total += ceil_div(max(abs(top), abs(bottom)) * move, 1 << 32)
+            low += bottom
+            high += top
+        worst = max(abs(low), abs(high))
+        excess = worst - grid.delta_threshold_e10
+        if excess > 0:
+            rate_e9 = min(ceil_div(excess * p.delta_move_per_coin_e9, E10), p.delta_move_max_ppm * 1000)
+            total += ceil_div(worst * rate_e9, 10**9)
+        return total
+
+    def charges_usd(self, underlying: int, coin_e10: int) -> int:
+        """1e-10 coin in 1e-4 USD, rounded up."""
+        return ceil_div(coin_e10 * self.index_e8[underlying], 10**14)
+
+    # ------------------------------------------------------------------ entities
+
+    def equity(self, account: Account, currency: int) -> int:
+        """Cash and the value of everything settled in the currency."""
+        held = ((self.contracts[slot], h) for slot, h in account.holdings.items())
+        return account.cash[currency] + sum(holding_value(c, h) for c, h in held if c.currency == currency)
+
+    def margin(self, account: Account, currency: int, with_orders: bool) -> Margin:
+        """Of the entity that a currency belongs to."""
+        orders = account.orders.values() if with_orders else ()
+        rule = self.counted(account)
+        if account.model == CROSS:
+            return self._cross(account, orders, rule)
+        return self._segregated(account, currency, orders, rule)
+
+    def lane_allows(self, account: Account, order: Order, others: Iterable[Order]) -> bool:
+        """Whether the order with the account's other risk-reducing orders can never raise the requirement."""
+        currency = self.contracts[order.instrument].currency
+        alone = self.margin(account, currency, False)
+        rule = self.lane(account)
+        chain = self.contracts[order.instrument].chain
+        together = [order, *(o for o in others if self.contracts[o.instrument].chain == chain)]
+        if account.model == CROSS:
+            return self._cross(account, together, rule).initial <= alone.initial
+        return self._segregated(account, currency, together, rule).initial <= alone.initial
+
+    def _factors(self, underlying: int, alone: int, whole: int) -> tuple[int, int]:
+        p = self.grids[underlying].parameters
+        return ceil_div(alone * p.maintenance_factor_ppm, PPM), ceil_div(whole * p.initial_factor_ppm, PPM)
+
+    def _segregated(self, account: Account, currency: int, orders: Iterable[Order], rule: OrderRule) -> Margin:
+        orders = list(orders)
+        coin = self.coin_of[currency] is not None
+        unit = self.unit[currency]
+        initial = maintenance = 0
+        touched = self.chains(account) | {self.contracts[o.instrument].chain for o in orders}
+        for underlying, settlement in touched:
+            if settlement != currency:
+                continue
+            grid = self.grids[underlying]
+            dampener = grid.dampener_coin if coin else grid.dampener_usd
+            risk = self.risk(account, (underlying, settlement), orders, rule)
+            losses = []
+            for ordered in (False, True):
+                charge = self.charges(underlying, [risk], [ordered])
+                charge = charge if coin else self.charges_usd(underlying, charge)
+                hurt = risk.hurt if ordered else [0] * self.size
+                worst = max(-(p + h + d) for p, h, d in zip(risk.pnl, hurt, dampener, strict=True))
+                losses.append(max(0, worst) + charge)
+            held, whole = self._factors(underlying, *losses)
+            maintenance += (held + risk.held_lots) * unit
+            initial += (whole + risk.held_lots + risk.open_lots) * unit + risk.order_cost
+        return Margin(self.equity(account, currency), initial, maintenance)
+
+    def usd(self, currency: int, minor: int) -> int:
+        """Minor units in 1e-4 USD at the index, rounded down."""
+        coin = self.coin_of[currency]
+        if coin is None:
+            return minor // self.unit[currency]
+        return usd_of_coin(minor, self.grids[coin].coin_base_q40)
+
+    def collateral(self, currency: int, usd: int) -> int:
+        """Haircut of a positive net value, surcharge on a debt."""
+        c = self.config.currencies[currency]
+        return usd - ceil_div(usd * c.haircut_ppm, PPM) if usd >= 0 else usd * c.debt_ppm // PPM
+
+    def _cross(self, account: Account, orders: Iterable[Order], rule: OrderRule) -> Margin:
+        orders = list(orders)
+        equity = [self.equity(account, c) for c in range(len(self.unit))]
+        base = [self.collateral(c, self.usd(c, value)) for c, value in enumerate(equity)]
+        initial = maintenance = 0
+        for u in range(len(self.grids)):
+            risks = {c: self.risk(account, (u, c), orders, rule) for c in range(len(self.unit))}
+            losses = []
+            for ordered in (False, True):
+                charge = self.charges(u, list(risks.values()), [ordered] * len(risks))
+                loss = self._cross_loss(u, equity, base, risks, ordered)
+                losses.append(loss + self.charges_usd(u, charge))
+            held, whole = self._factors(u, *losses)
+            lots = sum(r.held_lots for r in risks.values())
+            maintenance += held + lots
+            initial += whole + lots + sum(r.open_lots for r in risks.values())
+        return Margin(sum(base), initial, maintenance)
+
+    def _cross_loss(self, u: int, equity: list[int], base: list[int], risks: dict[int, Risk], ordered: bool) -> int:
+        """Worst fall of collateral value over the underlying's scenarios, 1e-4 USD."""
+        grid = self.grids[u]
+        worst = 0
+        for j in range(self.size):
+            loss = 0
+            for c, risk in risks.items():
+                amount = equity[c] - (risk.order_cost if ordered else 0)
+                own = self.coin_of[c] == u
+                net = usd_of_coin(amount, grid.coin_price_q40[j]) if own else self.usd(c, amount)
+                net += risk.pnl[j] + (risk.hurt[j] if ordered else 0)
+                loss += base[c] - self.collateral(c, net)
+            worst = max(worst, loss - min(max(loss, 0), grid.dampener_usd[j]))
+        return worst

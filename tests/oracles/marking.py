@@ -1,0 +1,138 @@
+"""What an index, forward and vol update does in the naive venue."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from exchange.commands import FORWARD_ENTRY, SLOT_BYTES, VOL_ENTRY
+from exchange.events import EventKind
+from exchange.reasons import Reason
+from tests.oracles.contract import PPM, Contract
+from tests.oracles.grid import notional_e8
+from tests.oracles.margin import CROSS
+from tests.oracles.pretrade import Refused, require
+from tests.oracles.state import State
+
+E12 = 10**12
+HIGHEST_PRICE_E8 = 10**17
+HIGHEST_VOL_E6 = 20_000_000
+
+
+class Marking:
+    """Marks of a State."""
+
+    def __init__(self, state: State) -> None:
+        self.state = state
+        count = len(state.grids)
+        self.forwards: list[dict[int, int]] = [{} for _ in range(count)]
+        self.updated_ns: list[int | None] = [None] * count
+        self.held_index_e8 = [0] * count
+        self.revision = [0] * count
+        self.detail = 0
+
+    def update(self, command: Mapping[str, Any], record: bytes) -> None:
+        u = command["underlying"]
+        self.detail = 0
+        answer = {"underlying": u, "index_price_e8": command["index_price_e8"]}
+        try:
+            forwards, vols = self.check(command, record)
+            self.check_jump(u, command["index_price_e8"])
+        except Refused as refused:
+            self.state.emit(EventKind.MARKS_REJECTED, 0, reason=refused.reason, detail=self.detail, **answer)
+            return
+        repriced = self.mark(u, command["index_price_e8"], forwards, vols)
+        self.revision[u] += 1
+        self.state.emit(EventKind.MARKS_UPDATED, 0, repriced=repriced, revision=self.revision[u], **answer)
+        for account in self.state.accounts.values():
+            held = [self.state.contracts[slot].underlying for slot in account.holdings]
+            if account.model == CROSS or u in held:
+                self.state.check_level(account)
+
+    def check(self, command: Mapping[str, Any], record: bytes) -> tuple[Any, Any]:
+        """Forward and vol entries, or Refused."""
+        u, n = command["underlying"], command["forward_count"]
+        require(u < len(self.state.grids), Reason.UNKNOWN_UNDERLYING)
+        size = n * FORWARD_ENTRY.itemsize + command["vol_count"] * VOL_ENTRY.itemsize
+        require(size <= len(record) - SLOT_BYTES, Reason.BAD_PAYLOAD)
+        forwards = np.frombuffer(record, FORWARD_ENTRY, n, SLOT_BYTES).tolist()
+        at = SLOT_BYTES + n * FORWARD_ENTRY.itemsize
+        vols = np.frombuffer(record, VOL_ENTRY, command["vol_count"], at).tolist()
+        for price in (command["index_price_e8"], *(price for _, price in forwards)):
+            require(0 < price <= HIGHEST_PRICE_E8, Reason.MARK_OUT_OF_RANGE)
+        for slot, vol in vols:
+            self.detail = slot
+            c = self.state.contracts.get(slot)
+            require(c is not None and c.is_option and c.underlying == u, Reason.UNKNOWN_INSTRUMENT)
+            require(0 < vol <= HIGHEST_VOL_E6, Reason.MARK_OUT_OF_RANGE)
+        self.detail = 0
+        return forwards, vols
+
+    def check_jump(self, u: int, index: int) -> None:
+        """A jump of the index waits for an update that confirms it."""
+        band = self.state.config.underlyings[u].mark_jump_ppm
+
+        def jumps(base: int) -> bool:
+            return abs(index - base) * PPM > band * base
+
+        before, held = self.state.index_e8[u], self.held_index_e8[u]
+        if before and jumps(before) and (held == 0 or jumps(held)):
+            self.held_index_e8[u] = self.detail = index
+            raise Refused(Reason.MARK_JUMP)
+        self.held_index_e8[u] = 0
+
+    def mark(self, u: int, index: int, forwards: list[tuple[int, int]], vols: list[tuple[int, int]]) -> int:
+        """New marks and rows of everything on the underlying; returns how many instruments."""
+        s = self.state
+        s.index_e8[u] = index
+        mine = [c for c in s.contracts.values() if c.underlying == u]
+        listed = {c.spec.expiry_ns for c in mine}
+        self.forwards[u].update((expiry, price) for expiry, price in forwards if expiry in listed)
+        for slot, vol in vols:
+            spec = s.contracts[slot].spec
+            for c in mine:
+                pair = (c.spec.settlement, c.spec.expiry_ns, c.spec.strike_e8)
+                if c.is_option and pair == (spec.settlement, spec.expiry_ns, spec.strike_e8):
+                    c.vol_e6 = vol
+        before = self.updated_ns[u]
+        elapsed = 0 if before is None else s.time_ns - before
+        self.updated_ns[u] = s.model.time_ns[u] = s.time_ns
+        grid = s.grids[u]
+        grid.refresh(index)
+        repriced = 0
+        for c in sorted(mine, key=lambda c: c.slot):
+            if c.spec.kind == "perpetual":
+                self.perpetual(c, elapsed)
+            elif c.spec.kind == "future":
+                c.mark_price_e8 = self.forwards[u].get(c.spec.expiry_ns, 0)
+            forward = self.forwards[u].get(c.spec.expiry_ns, 0)
+            if c.is_option and c.vol_e6 and forward:
+                grid.price_option(c, forward, index, s.time_ns)
+                repriced += 1
+            elif not c.is_option and c.mark_price_e8:
+                grid.price_future(c, index)
+                repriced += 1
+        return repriced
+
+    def perpetual(self, c: Contract, elapsed: int) -> None:
+        """Funding for the time gone by at the old rate; then basis average, mark and new rate."""
+        u = self.state.config.underlyings[c.underlying]
+        index = self.state.index_e8[c.underlying]
+        bound = index * u.perpetual_bound_ppm // PPM
+        notional = notional_e8(index, c.spec.inverse, c.lot_scale_minor)
+        paid = notional * c.funding_rate_e12 * elapsed << 64
+        c.funding_index += paid // (E12 * u.funding_period_ns)
+        book = self.state.books[c.slot]
+        bid, ask = book.best_price(0), book.best_price(1)
+        sample = 0
+        if bid is not None and ask is not None:
+            middle = (bid + ask) * c.spec.price_unit_e8 // 2
+            sample = min(bound, max(-bound, middle - index))
+        c.basis_e8 += (sample - c.basis_e8) * elapsed // (u.perpetual_ema_ns + elapsed)
+        c.basis_e8 = min(bound, max(-bound, c.basis_e8))
+        c.mark_price_e8 = index + c.basis_e8
+        premium = c.basis_e8 * E12 // index
+        band = u.funding_deadband_ppm * E12 // PPM
+        clamp = u.funding_clamp_ppm * E12 // PPM
+        rate = max(band, premium) + min(-band, premium)
+        c.funding_rate_e12 = min(clamp, max(-clamp, rate))

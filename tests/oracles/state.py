@@ -1,0 +1,141 @@
+"""State of the naive venue: plain dicts, a double-entry ledger by name, and the events it predicts."""
+
+from dataclasses import replace
+from typing import NamedTuple
+
+from exchange.config import Config, Instrument
+from exchange.events import EventKind
+from tests.oracles.book import NaiveBook, Order
+from tests.oracles.contract import PPM, Contract, ceil_div
+from tests.oracles.grid import Grid
+from tests.oracles.margin import CROSS, Account, Holding, Margin, MarginModel, accrued
+
+HEALTHY, WARNING, BREACHED = range(3)
+
+
+class Predicted(NamedTuple):
+    """An event; fields that are not named are zero."""
+
+    kind: EventKind
+    account_id: int
+    fields: dict[str, int]
+    label: bytes = b""
+
+
+class State:
+    """What a venue knows."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.contracts: dict[int, Contract] = {}
+        self.slot_of: dict[str, int] = {}
+        self.books: dict[int, NaiveBook] = {}
+        self.accounts: dict[int, Account] = {}
+        self.orders: dict[int, Order] = {}
+        self.index_e8 = [0] * len(config.underlyings)
+        exponents = {c.underlying: c.exponent for c in config.currencies if c.underlying}
+        self.grids = [Grid(u.matrix, exponents.get(u.name)) for u in config.underlyings]
+        self.model = MarginModel(config, self.contracts, self.grids, self.index_e8)
+        self.ledger: dict[tuple[str, int], int] = {}
+        self.events: list[Predicted] = []
+        self.time_ns = 0
+        self.next_order_id = self.next_trade_id = self.next_instrument_id = 1
+
+    def emit(self, kind: EventKind, account_id: int, label: bytes = b"", **fields: int) -> None:
+        self.events.append(Predicted(kind, account_id, fields, label))
+
+    # ------------------------------------------------------------------ listing
+
+    def list_instrument(self, spec: Instrument) -> Contract:
+        underlying = [u.name for u in self.config.underlyings].index(spec.underlying)
+        currency = [c.name for c in self.config.currencies].index(spec.settlement)
+        slot = next(i for i in range(len(self.contracts) + 1) if i not in self.contracts)
+        exponent = self.config.currencies[currency].exponent
+        contract = Contract(slot, self.next_instrument_id, spec, underlying, currency, exponent)
+        self.next_instrument_id += 1
+        self.contracts[slot] = contract
+        self.slot_of[spec.name] = slot
+        self.books[slot] = NaiveBook()
+        return contract
+
+    # ------------------------------------------------------------------ money
+
+    def post(self, name: str, number: int, currency: int, amount: int) -> None:
+        """One leg: `name` is account, clearing, fees, funding, outside or fund."""
+        if name == "account":
+            self.accounts[number].cash[currency] += amount
+        else:
+            key = (f"{name}{number}" if name == "clearing" else name, currency)
+            self.ledger[key] = self.ledger.get(key, 0) + amount
+
+    def pay(self, account: Account, name: str, number: int, currency: int, amount: int) -> None:
+        """Both legs of a payment to an account (negative: from it)."""
+        self.post("account", account.account_id, currency, amount)
+        self.post(name, number, currency, -amount)
+
+    def imbalance(self, currency: int) -> int:
+        """Sum over every account of the ledger; zero."""
+        others = sum(amount for (_, c), amount in self.ledger.items() if c == currency)
+        return others + sum(a.cash[currency] for a in self.accounts.values())
+
+    def book_fill(self, account: Account, contract: Contract, lots: int, cost: int, fee: int) -> int:
+        """A fill with all its legs, signed like a buy; returns the realised P&L."""
+        funding, cash, realised = change_holding(account, contract, lots, cost)
+        self.pay(account, "funding", 0, contract.currency, funding)
+        self.pay(account, "clearing", contract.slot, contract.currency, cash)
+        self.pay(account, "fees", 0, contract.currency, -fee)
+        return realised
+
+    # ------------------------------------------------------------------ health
+
+    def entities(self, account: Account) -> range:
+        return range(1 if account.model == CROSS else len(account.cash))
+
+    def check_level(self, account: Account) -> None:
+        """Predict LEVEL_CHANGED when the account's worst entity has another level than before."""
+        worst, shown, currency = -1, Margin(0, 0, 0), 0
+        warning_ppm = self.config.liquidation.warning_ppm
+        for entity in self.entities(account):
+            m = self.model.margin(account, entity, False)
+            level = HEALTHY
+            if m.equity < m.maintenance:
+                level = BREACHED
+            elif m.maintenance and m.equity < ceil_div(m.maintenance * warning_ppm, PPM):
+                level = WARNING
+            if level > worst:
+                worst, shown, currency = level, m, entity
+        if worst == account.level:
+            return
+        self.emit(
+            EventKind.LEVEL_CHANGED, account.account_id, level=worst, previous_level=account.level,
+            currency=currency, equity_minor=shown.equity, requirement_minor=shown.maintenance,
+        )  # fmt: skip
+        account.level = worst
+
+
+def change_holding(account: Account, contract: Contract, lots: int, cost: int) -> tuple[int, int, int]:
+    """Change a position by a fill. Returns (funding due, cash leg, realised P&L); the caller moves the cash.
+
+    Closing releases its share of the cost, rounded down, and all of it where the position closes.
+    """
+    held = account.holdings.pop(contract.slot, None) or Holding(funding_entry=contract.funding_index)
+    funding = accrued(contract, held)
+    realised = 0
+    left = held.cost
+    if held.lots * lots < 0:
+        closing = min(abs(held.lots), abs(lots))
+        closing_cost = cost * closing // abs(lots)
+        released = held.cost * closing // abs(held.lots)
+        realised = -closing_cost - released
+        left = held.cost - released + cost - closing_cost
+    else:
+        left += cost
+    if held.lots + lots:
+        account.holdings[contract.slot] = Holding(held.lots + lots, left, contract.funding_index)
+    return funding, -cost if contract.is_option else realised, realised
+
+
+def copy_of(account: Account) -> Account:
+    """An account to try things on; its orders are not copied."""
+    holdings = {slot: replace(h) for slot, h in account.holdings.items()}
+    return replace(account, cash=list(account.cash), holdings=holdings, orders={})

@@ -1,0 +1,188 @@
+"""A naive venue: takes the engine's command records and predicts its events and its accounts' margins.
+
+It shares with the engine the record layouts, the configuration and the pricing kernels, and no code. Expiry
+and liquidation are not predicted: histories given to it carry no Tick.
+"""
+
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from exchange import commands, config
+from exchange.commands import CommandKind
+from exchange.events import BalanceCause, EventKind
+from exchange.reasons import Reason
+from tests.oracles.contract import ceil_div
+from tests.oracles.margin import CROSS, Account
+from tests.oracles.marking import Marking
+from tests.oracles.pretrade import Refused, require
+from tests.oracles.state import Predicted, State
+from tests.oracles.trading import Trading
+
+STATES = ("free", "open", "halted", "close_only", "settling", "settled")
+
+
+def fields_of(record: bytes, layout: np.dtype[Any]) -> dict[str, Any]:
+    """The record's fields as plain Python values."""
+    values = np.frombuffer(record, layout, 1)[0].item()
+    return dict(zip(layout.names, values, strict=True))
+
+
+class Venue:
+    """The whole: `apply` returns the predicted events."""
+
+    def __init__(self) -> None:
+        self.state: State | None = None
+
+    def apply(self, record: bytes) -> list[Predicted]:
+        header = fields_of(record[: commands.HEADER_BYTES], np.dtype(commands.HEADER))
+        kind, account_id = CommandKind(header["kind"]), header["account_id"]
+        if kind == CommandKind.GENESIS:
+            self.genesis(config.decode_config(commands.payload(record)), header["time_ns"])
+            return self.take()
+        self.state.time_ns = header["time_ns"]
+        if kind >= commands.FIRST_COLD:
+            self.cold(kind, account_id, commands.payload(record))
+            return self.take()
+        layout = commands.LAYOUTS[kind]
+        command = fields_of(record, layout)
+        label = record[layout.itemsize :][: command.get("label_bytes", 0)]
+        if command.get("label_bytes", 0) > len(record) - layout.itemsize:
+            self.state.emit(EventKind.COMMAND_REJECTED, account_id, command_kind=kind, reason=Reason.BAD_PAYLOAD)
+        elif kind == CommandKind.PLACE_ORDER:
+            self.trading.place(command, account_id, label)
+        elif kind == CommandKind.EDIT_ORDER:
+            self.trading.edit(command, account_id)
+        elif kind == CommandKind.CANCEL_ORDER:
+            self.trading.cancel(command, account_id)
+        elif kind == CommandKind.CANCEL_ALL:
+            self.trading.cancel_all(command, account_id, label)
+        elif kind == CommandKind.UPDATE_MARKS:
+            self.marking.update(command, record)
+        else:
+            raise NotImplementedError(kind.name)
+        return self.take()
+
+    def take(self) -> list[Predicted]:
+        events, self.state.events = self.state.events, []
+        return events
+
+    def genesis(self, configuration: config.Config, time_ns: int) -> None:
+        self.state = State(configuration)
+        self.state.time_ns = time_ns
+        self.trading = Trading(self.state)
+        self.marking = Marking(self.state)
+        for spec in configuration.instruments:
+            self.list_one(spec)
+
+    def list_one(self, spec: config.Instrument) -> None:
+        c = self.state.list_instrument(spec)
+        self.state.emit(EventKind.INSTRUMENT_LISTED, 0, instrument=c.slot, state=1, instrument_id=c.instrument_id)
+
+    # ------------------------------------------------------------------ cold commands
+
+    def cold(self, kind: CommandKind, account_id: int, body: bytes) -> None:
+        handlers = {
+            CommandKind.CREATE_ACCOUNT: (self.create_account, config.CreateAccount),
+            CommandKind.DEPOSIT: (self.deposit, config.Transfer),
+            CommandKind.WITHDRAW: (self.withdraw, config.Transfer),
+            CommandKind.SET_INSTRUMENT_STATE: (self.set_state, config.InstrumentState),
+            CommandKind.CHANGE_MARGIN_MODEL: (self.change_model, config.ChangeMarginModel),
+        }
+        handler, layout = handlers[kind]
+        self.detail = 0
+        try:
+            handler(account_id, msgspec.msgpack.decode(body, type=layout))
+        except Refused as refused:
+            self.state.emit(
+                EventKind.COMMAND_REJECTED, account_id, command_kind=kind, reason=refused.reason,
+                detail=self.detail,
+            )  # fmt: skip
+        else:
+            self.state.emit(EventKind.COMMAND_DONE, account_id, command_kind=kind, detail=self.detail)
+
+    def create_account(self, _: int, payload: config.CreateAccount) -> None:
+        s = self.state
+        self.detail = next((a.account_id for a in s.accounts.values() if a.name == payload.name), 0)
+        require(self.detail == 0, Reason.ACCOUNT_EXISTS)
+        require(len(s.accounts) < s.config.limits.max_accounts, Reason.LIMIT_REACHED)
+        number = self.detail = len(s.accounts) + 1
+        cash = [0] * len(s.config.currencies)
+        account = Account(number, payload.owner_id or number, payload.name, payload.margin_model, cash)
+        s.accounts[number] = account
+        s.emit(
+            EventKind.ACCOUNT_CREATED, number, owner_id=account.owner_id,
+            margin_model=config.MARGIN_MODELS.index(payload.margin_model),
+        )  # fmt: skip
+
+    def known(self, account_id: int, payload: config.Transfer) -> tuple[Account, int]:
+        """Account and currency of a transfer."""
+        s = self.state
+        names = [c.name for c in s.config.currencies]
+        require(payload.currency in names, Reason.UNKNOWN_CURRENCY)
+        require(payload.amount_minor > 0, Reason.AMOUNT_NOT_POSITIVE)
+        require(payload.amount_minor <= s.config.limits.max_balance_minor // 2, Reason.AMOUNT_TOO_LARGE)
+        require(account_id in s.accounts, Reason.UNKNOWN_ACCOUNT)
+        return s.accounts[account_id], names.index(payload.currency)
+
+    def deposit(self, account_id: int, payload: config.Transfer) -> None:
+        account, currency = self.known(account_id, payload)
+        after = account.cash[currency] + payload.amount_minor
+        require(after <= self.state.config.limits.max_balance_minor // 2, Reason.AMOUNT_TOO_LARGE)
+        self.move(account, currency, payload.amount_minor, BalanceCause.DEPOSIT, payload.reference)
+
+    def withdraw(self, account_id: int, payload: config.Transfer) -> None:
+        account, currency = self.known(account_id, payload)
+        self.detail = self.withdrawable(account, currency)
+        require(payload.amount_minor <= self.detail, Reason.INSUFFICIENT_WITHDRAWABLE)
+        self.move(account, currency, -payload.amount_minor, BalanceCause.WITHDRAWAL, payload.reference)
+
+    def move(self, account: Account, currency: int, amount: int, cause: BalanceCause, reference: int) -> None:
+        s = self.state
+        s.pay(account, "outside", 0, currency, amount)
+        s.emit(
+            EventKind.BALANCE_CHANGED, account.account_id, currency=currency, cause=cause,
+            instrument=commands.NO_INSTRUMENT, amount_minor=amount, balance_minor=account.cash[currency],
+            reference=reference,
+        )  # fmt: skip
+        s.check_level(account)
+        self.detail = amount
+
+    def withdrawable(self, account: Account, currency: int) -> int:
+        """Cash that may leave with initial margin still met, open orders counted."""
+        s = self.state
+        m = s.model.margin(account, currency, True)
+        free = max(0, m.equity - m.initial)
+        if account.model == CROSS and free:
+            coin = s.model.coin_of[currency]
+            if coin is None:
+                free = free * s.model.unit[currency] - 1
+            else:
+                free = ceil_div(free << 40, s.grids[coin].coin_base_q40) - 1
+        return max(0, min(free, account.cash[currency]))
+
+    def set_state(self, _: int, payload: config.InstrumentState) -> None:
+        s = self.state
+        require(payload.name in s.slot_of, Reason.UNKNOWN_INSTRUMENT)
+        c = s.contracts[s.slot_of[payload.name]]
+        s.emit(
+            EventKind.INSTRUMENT_STATE_CHANGED, 0, instrument=c.slot, previous_state=STATES.index(c.state),
+            state=STATES.index(payload.state), instrument_id=c.instrument_id,
+        )  # fmt: skip
+        c.state = payload.state
+        self.detail = c.slot
+
+    def change_model(self, account_id: int, payload: config.ChangeMarginModel) -> None:
+        """Only where the account meets its initial margin under the new model."""
+        s = self.state
+        require(account_id in s.accounts, Reason.UNKNOWN_ACCOUNT)
+        account = s.accounts[account_id]
+        before, account.model = account.model, payload.margin_model
+        for entity in s.entities(account):
+            m = s.model.margin(account, entity, True)
+            if m.equity < m.initial:
+                account.model = before
+                self.detail = m.initial - m.equity
+                raise Refused(Reason.NOT_ENOUGH_FUNDS)
+        s.check_level(account)

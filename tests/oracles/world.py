@@ -1,0 +1,100 @@
+"""A small, tight venue for generated histories: two underlyings, three currencies, ten contracts, low limits."""
+
+from exchange.config import (
+    Config,
+    CreateAccount,
+    Currency,
+    Fees,
+    Instrument,
+    Limits,
+    MatrixParameters,
+    TickStep,
+    Underlying,
+)
+
+START_NS = 1_767_225_600 * 10**9
+HOUR_NS = 3_600 * 10**9
+DAY_NS = 24 * HOUR_NS
+SHORT_EXPIRY_NS = START_NS + 3 * HOUR_NS
+LONG_EXPIRY_NS = START_NS + 40 * DAY_NS
+COIN, DOLLAR = 10**10, 10**6
+OPTION_FEES = Fees(maker_ppm=300, taker_ppm=300)
+OPTION_TICKS = (TickStep(above_units=0, tick_units=1), TickStep(above_units=50, tick_units=5))
+
+# A low delta threshold and a weak dampener, so that every charge of the model binds somewhere.
+BTC_MATRIX = MatrixParameters(
+    extended_dampener_usd=2_000, delta_threshold_usd=60_000, delta_move_per_coin_e9=20_000_000
+)
+ETH_MATRIX = MatrixParameters(price_range_ppm=180_000, annualised_move_risk_ppm=50_000, minimum_move_ppm=5_000)
+
+
+def option(name: str, strike: int, expiry_ns: int, option_type: str, linear: bool = False) -> Instrument:
+    return Instrument(
+        name=name, kind="option", underlying="BTC", settlement="USDC" if linear else "BTC", inverse=not linear,
+        price_unit_e8=10**8 if linear else 10**4, lot_size_e8=10**6 if linear else 10**7,
+        tick_steps=(TickStep(above_units=0, tick_units=1),) if linear else OPTION_TICKS, expiry_ns=expiry_ns,
+        strike_e8=strike * 10**8, option_type=option_type, max_quantity_lots=50_000,
+        max_price_units=200_000 if linear else 262_143, fees=OPTION_FEES,
+    )  # fmt: skip
+
+
+def instruments() -> tuple[Instrument, ...]:
+    """Slots in this order."""
+    inverse = {"settlement": "BTC", "inverse": True, "price_unit_e8": 5 * 10**7, "lot_size_e8": 10**9}
+    future = Fees(maker_ppm=0, taker_ppm=500)
+    maker = Fees(maker_ppm=100, taker_ppm=500)
+    return (
+        Instrument(name="BTC-PERPETUAL", kind="perpetual", underlying="BTC", fees=future, **inverse),
+        Instrument(
+            name="BTC-LONG", kind="future", underlying="BTC", expiry_ns=LONG_EXPIRY_NS, fees=maker,
+            max_quantity_lots=10**9, max_position_lots=10**9, min_quantity_lots=10, **inverse,
+        ),
+        option("BTC-SHORT-95000-C", 95_000, SHORT_EXPIRY_NS, "call"),
+        option("BTC-SHORT-95000-P", 95_000, SHORT_EXPIRY_NS, "put"),
+        option("BTC-LONG-110000-C", 110_000, LONG_EXPIRY_NS, "call"),
+        option("BTC-LONG-110000-P", 110_000, LONG_EXPIRY_NS, "put"),
+        Instrument(
+            name="BTC_USDC-PERPETUAL", kind="perpetual", underlying="BTC", settlement="USDC", inverse=False,
+            price_unit_e8=5 * 10**7, lot_size_e8=10**5, fees=maker,
+        ),
+        option("BTC_USDC-LONG-90000-P", 90_000, LONG_EXPIRY_NS, "put", linear=True),
+        option("BTC_USDC-LONG-90000-C", 90_000, LONG_EXPIRY_NS, "call", linear=True),
+        Instrument(
+            name="ETH-PERPETUAL", kind="perpetual", underlying="ETH", settlement="ETH", inverse=True,
+            price_unit_e8=5 * 10**6, lot_size_e8=10**8, max_position_lots=60_000, fees=future,
+        ),
+    )  # fmt: skip
+
+
+def configuration(**changes: object) -> Config:
+    """The venue; `changes` replace fields of Config."""
+    parts = {
+        "venue_id": "tight",
+        "currencies": (
+            Currency(name="BTC", exponent=10, haircut_ppm=20_000, underlying="BTC"),
+            Currency(name="USDC", exponent=6, debt_ppm=1_050_000),
+            Currency(name="ETH", exponent=10, haircut_ppm=75_000, debt_ppm=1_025_000, underlying="ETH"),
+        ),
+        "underlyings": (
+            Underlying(name="BTC", index_name="btc_usd", matrix=BTC_MATRIX),
+            Underlying(name="ETH", index_name="eth_usd", matrix=ETH_MATRIX),
+        ),
+        "instruments": instruments(),
+        "limits": Limits(max_accounts=16, max_instruments=64, max_open_orders_per_account=24, max_open_orders=170),
+    }
+    return Config(**(parts | changes))
+
+
+def accounts() -> list[CreateAccount]:
+    """Twelve, half of either model; the last four belong to two owners, one account of each model."""
+    owners = [0] * 8 + [9, 9, 11, 11]
+    models = ["segregated_pm", "cross_pm"] * 6
+    return [
+        CreateAccount(name=f"account-{i + 1}", owner_id=owner, margin_model=model)
+        for i, (owner, model) in enumerate(zip(owners, models, strict=True))
+    ]
+
+
+def deposit_minor(currency: str) -> int:
+    """About 8,000 USD."""
+    return {"BTC": COIN * 8 // 100, "USDC": 8_000 * DOLLAR, "ETH": COIN * 2}[currency]
