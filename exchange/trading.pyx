@@ -466,7 +466,7 @@ cdef class Trading:
         trial.remaining_lots = remaining
         trial.flags = flags
         self.exposure.order_reduced(order, order.remaining_lots, True)
-        reason = self.pretrade.limit_reason(order.account_id, order.instrument, order.side, remaining)
+        reason = self.pretrade.limit_reason(order.account_id, order.instrument, order.side, remaining, False)
         if reason == R_NONE:
             self.exposure.order_added(&trial)
             reason = self.pretrade.fund(&trial)
