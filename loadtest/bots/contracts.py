@@ -39,10 +39,7 @@ class Contract(msgspec.Struct, frozen=True):
     def from_wire(cls, found: dict[str, Any]) -> Self:
         """From an instrument object of the API."""
         perpetual = found["settlement_period"] == "perpetual"
-        steps = [
-            (to_e8(step["above_price"]), to_e8(step["tick_size"]))
-            for step in found.get("tick_size_steps") or ()
-        ]
+        steps = [(to_e8(step["above_price"]), to_e8(step["tick_size"])) for step in found.get("tick_size_steps") or ()]
         return cls(
             name=found["instrument_name"],
             kind="perpetual" if perpetual else found["kind"],

@@ -278,9 +278,7 @@ class Liquidator:
             return
         # From the mark outwards, further each round, back at the mark after the furthest.
         reach = settings.furthest * ((rounds - 1) % (settings.patience_rounds + 1)) / settings.patience_rounds
-        away = reach * (
-            mark if contract.kind != "option" else max(mark, 0.1 if contract.inverse else 0.1 * index)
-        )
+        away = reach * (mark if contract.kind != "option" else max(mark, 0.1 if contract.inverse else 0.1 * index))
         if holding.size > 0:
             price_e8 = contract.price_up_e8(max(mark - away, ticker["min_price"]))
         else:

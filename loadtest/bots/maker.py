@@ -244,9 +244,7 @@ class Maker:
             else:
                 self.counts["edits"] += 1
                 amount = number(resting.filled_e8 + quote.amount_e8)
-                answer = await self.client.call(
-                    "private/edit", order_id=resting.order_id, amount=amount, **fields
-                )
+                answer = await self.client.call("private/edit", order_id=resting.order_id, amount=amount, **fields)
             self._note_order(desk, change.key, answer["order"], quote.price_e8)
         except Refused as error:
             await self._refused(desk, change, error)

@@ -156,9 +156,7 @@ def option_quotes(
     return [quote for quote in found if quote is not None]
 
 
-def _quote(
-    contract: Contract, market: Market, side: str, level: int, price: float, size_e8: int
-) -> Quote | None:
+def _quote(contract: Contract, market: Market, side: str, level: int, price: float, size_e8: int) -> Quote | None:
     """A quote on tick and within bounds; None where no price is left or the size is too small."""
     amount_e8 = size_e8 - size_e8 % contract.step_e8
     if amount_e8 < contract.min_amount_e8:

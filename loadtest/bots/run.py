@@ -148,9 +148,7 @@ async def run_bots(bots: list[tuple[str, Client, Bot]], stop: asyncio.Event, rep
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m loadtest.bots", description="Run the house bots.")
-    parser.add_argument(
-        "--url", required=True, help="WebSocket address of the venue, ws://HOST:PORT/ws/api/v2"
-    )
+    parser.add_argument("--url", required=True, help="WebSocket address of the venue, ws://HOST:PORT/ws/api/v2")
     parser.add_argument(
         "--keys", default=DEFAULT_KEYS, help="FILE, - (standard input) or env:NAME; default %(default)s"
     )
@@ -158,15 +156,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--makers", type=int, default=1)
     parser.add_argument("--takers", type=int, default=1)
     parser.add_argument("--liquidators", type=int, default=1)
-    parser.add_argument(
-        "--order-rate", type=float, default=100.0, help="orders per second of a maker, at most"
-    )
-    parser.add_argument(
-        "--take-rate", type=float, default=4.0, help="orders per second of a taker, on average"
-    )
-    parser.add_argument(
-        "--give-up", type=float, default=20.0, help="seconds without a venue before giving up"
-    )
+    parser.add_argument("--order-rate", type=float, default=100.0, help="orders per second of a maker, at most")
+    parser.add_argument("--take-rate", type=float, default=4.0, help="orders per second of a taker, on average")
+    parser.add_argument("--give-up", type=float, default=20.0, help="seconds without a venue before giving up")
     parser.add_argument("--report", type=float, default=5.0, help="seconds between lines of progress")
     parser.add_argument("--verbose", action="store_true")
     return parser.parse_args(arguments)

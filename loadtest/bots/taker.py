@@ -55,9 +55,7 @@ class Taker:
         await self.account.read_positions()
         await self.account.read_funds()
         now_ms = await self.client.call("public/get_time")
-        carried = (
-            one for one in self.contracts.values() if self.account.funds.backing_usd(one.settlement) > 0
-        )
+        carried = (one for one in self.contracts.values() if self.account.funds.backing_usd(one.settlement) > 0)
         listed = sorted(carried, key=lambda one: one.name)
         self._perpetuals = [one for one in listed if one.kind == "perpetual"]
         self._options = []
