@@ -17,8 +17,9 @@ from gateway.credentials import CredentialError
 from gateway.defaults import ConfigurationError
 from gateway.gateway import Insecure
 from gateway.status import Status
-from gateway.venue import Options, Venue, is_loopback
+from gateway.venue import Venue
 from gateway.venue_core import InvariantBroken, Refused, VenueError
+from gateway.venue_setup import Options, is_loopback
 from persistence.errors import DataDirectoryError, JournalError, PersistenceError
 
 KEYS_HELP = (

@@ -2,10 +2,7 @@
 
 import asyncio
 import contextlib
-import ipaddress
 import logging
-import secrets
-import ssl
 import tempfile
 import time
 from pathlib import Path
@@ -16,8 +13,8 @@ import msgspec
 from exchange.ports import JournalFull
 from gateway import population
 from gateway.admin import AdminServer, check_path
-from gateway.credentials import KEY_NAME, STORE_NAME, Credential, CredentialStore
-from gateway.defaults import ConfigurationError, Setup, differences, load_setup
+from gateway.credentials import Credential, CredentialStore
+from gateway.defaults import load_setup
 from gateway.gateway import Gateway, require_secure
 from gateway.liquidator import FundWorker
 from gateway.settings import DEFAULTS
@@ -25,54 +22,23 @@ from gateway.status import Status
 from gateway.venue_bots import Bots
 from gateway.venue_clock import VenueClock
 from gateway.venue_commit import CommitLoop
-from gateway.venue_core import (
-    ADMIN_SOCKET,
-    CURSOR_FILE,
-    Core,
-    FeedRecord,
-    InvariantBroken,
-    VenueError,
-    VenueRecord,
-    read_venue_record,
-    write_venue_record,
+from gateway.venue_core import ADMIN_SOCKET, CURSOR_FILE, Core, InvariantBroken, VenueRecord, write_venue_record
+from gateway.venue_feed import Pump, open_feed
+from gateway.venue_setup import (
+    Options,
+    check_unchanged,
+    complete_record,
+    create_keys,
+    find_record,
+    first_start,
+    is_loopback,
 )
-from gateway.venue_feed import Pump, open_feed, sim_record
 from persistence.data_dir import DataDirectory
 from persistence.embedded_redis import EmbeddedRedis
 from persistence.errors import JournalError
 
 log = logging.getLogger("gateway.venue")
 FATAL = (InvariantBroken, JournalError)
-
-
-class Options(msgspec.Struct, frozen=True, kw_only=True):
-    """What `margrave serve` was told. None: not given (a restart takes what the data directory says)."""
-
-    config: Path | None = None
-    data_dir: Path | None = None
-    host: str = "127.0.0.1"
-    port: int = 8080
-    feed: str | None = None
-    chain: str | None = None
-    snapshot: str | None = None
-    index: tuple[str, ...] = ()
-    speed: float | None = None
-    seed: int | None = None
-    bots: bool = False
-    redis: str | None = None
-    durability: str = "fsync"
-    rate_limits: str = "off"
-    tls: ssl.SSLContext | None = None
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches a host."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 class Venue:
@@ -97,12 +63,11 @@ class Venue:
         options, say = self.options, self.status.progress
         directory = DataDirectory.open(self.root)
         try:
-            record, fresh = self._record(directory)
+            record, fresh = find_record(directory, options)
+            setup = load_setup(options.config, record.venue_id, record.feed.speed)
+            if fresh:
+                record = complete_record(record, setup)
             speed = record.feed.speed if options.speed is None else options.speed
-            setup = self._setup(record, speed if fresh else record.feed.speed)
-            if fresh and record.feed.kind == "sim":
-                feed_record = sim_record(record.feed.start_time_ns, record.feed.seed, speed, setup.sim)
-                record = msgspec.structs.replace(record, feed=feed_record)
             feed = open_feed(record.feed, setup.rules, speed)
             wall_clock = record.feed.kind == "sim" and speed == 1.0
             url = await self._fund_server(directory)
@@ -130,9 +95,11 @@ class Venue:
             self.credentials = CredentialStore(directory.path)
             require_secure(options.host, self.credentials, options.tls)
             if fresh:
-                self._first_start(setup, feed, record)
+                first_start(core, self.pump, feed, setup, record.feed.seed, self.status.progress)
+                create_keys(core, self.credentials, is_loopback(options.host))
             else:
-                self._restart(setup, core)
+                check_unchanged(core, setup, options)
+                self.pump.resume(max(self.clock(), core.engine.time_ns))
             core.journal.sync()
             if fresh:
                 record.populated = True
@@ -143,88 +110,12 @@ class Venue:
             await self._closing.aclose()
             raise
 
-    def _record(self, directory: DataDirectory) -> tuple[VenueRecord, bool]:
-        """The directory's record, and whether this is a first start (or one that did not get to its end)."""
-        options = self.options
-        record = read_venue_record(directory.path)
-        has_journal = any(directory.journal.glob("*.seg"))
-        if record is None and has_journal:
-            raise VenueError(f"{directory.path} holds a journal but no venue.json: it was not made by `serve`")
-        if record is not None and record.populated:
-            self._check_feed(record.feed)
-            return record, False
-        # No client has been answered from what an interrupted first start left behind.
-        for path in [*directory.journal.glob("*.seg"), *(directory.path / n for n in (STORE_NAME, KEY_NAME))]:
-            path.unlink(missing_ok=True)
-        kind = options.feed or ("replay" if options.chain else "sim")
-        feed = FeedRecord(
-            kind=kind,
-            start_time_ns=time.time_ns(),
-            seed=options.seed if options.seed is not None else 1,
-            speed=options.speed or 1.0,
-            chain=str(Path(options.chain).absolute()) if options.chain else None,
-            snapshot=options.snapshot,
-            index=tuple(_absolute(word) for word in options.index),
-        )
-        record = VenueRecord(venue_id=f"margrave-{secrets.token_hex(4)}", feed=feed)
-        write_venue_record(directory.path, record)
-        return record, True
-
-    def _check_feed(self, known: FeedRecord) -> None:
-        """A restart goes on with its feed; asking for another one is an error."""
-        options = self.options
-        wanted = {
-            "--feed": (options.feed, known.kind),
-            "--seed": (options.seed, known.seed),
-            "--chain": (str(Path(options.chain).absolute()) if options.chain else None, known.chain),
-            "--snapshot": (options.snapshot, known.snapshot),
-            "--index": (tuple(map(_absolute, options.index)) or None, known.index),
-        }
-        for name, (asked, stored) in wanted.items():
-            if asked is not None and asked != stored:
-                raise VenueError(
-                    f"{self.root} was started with {name} {stored}, not {asked}: leave the option out, or "
-                    "choose another data directory"
-                )
-
-    def _setup(self, record: VenueRecord, speed: float) -> Setup:
-        setup = load_setup(self.options.config, record.venue_id, speed)
-        record.venue_id = setup.config.venue_id
-        return setup
-
     async def _fund_server(self, directory: DataDirectory) -> str:
         if self.options.redis is not None:
             return self.options.redis
         server = EmbeddedRedis.start(directory.redis)
         self._closing.callback(server.stop)
         return server.url
-
-    def _first_start(self, setup: Setup, feed: Any, record: VenueRecord) -> None:
-        """Genesis, listing, first marks, house, fund, population; every bit of it commands."""
-        core, say = self.core, self.status.progress
-        core.genesis(setup.config)
-        self.pump.list_instruments(feed.instruments())
-        for update in feed.snapshot():
-            self.pump.publish(update)
-        house = population.create_house(core)
-        population.endow_fund(core, setup.fund)
-        populator = population.Populator(core, house[population.HOUSE], setup.population, record.feed.seed)
-        populator.run(say)
-        for name in population.KEYED:
-            demo = name == "demo"
-            if not demo or is_loopback(self.options.host):
-                self.credentials.create(house[name], name, demo=demo)
-
-    def _restart(self, setup: Setup, core: Core) -> None:
-        """The journal's configuration stands; the feed goes on where venue time stood."""
-        if self.options.config is not None:
-            changed = differences(core.engine.config, setup.config)
-            if changed:
-                raise ConfigurationError(
-                    f"{self.options.config} differs from what this venue was started with: "
-                    f"{'; '.join(changed[:5])}. Take the changes back, or start another data directory"
-                )
-        self.pump.resume(max(self.clock(), core.engine.time_ns))
 
     async def _open_doors(self, record: VenueRecord) -> None:
         """Serve clients and administrators, then let time run."""
@@ -345,14 +236,6 @@ class Venue:
 def _wall_ns(use: bool) -> int:
     """Real time where the venue's clock is the wall's, else 0."""
     return time.time_ns() if use else 0
-
-
-def _absolute(word: str) -> str:
-    """`FILE` or `UNDERLYING=FILE` with an absolute path."""
-    name, sign, file = word.partition("=")
-    if sign and "/" not in name:
-        return f"{name}={Path(file).absolute()}"
-    return str(Path(word).absolute())
 
 
 def _key(credential: Credential) -> dict[str, str]:
