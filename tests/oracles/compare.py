@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from exchange.engine import Engine
-
 from exchange.events import EventKind
 from tests.oracles.margin import Account, Margin
 from tests.oracles.state import Predicted, State

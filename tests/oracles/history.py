@@ -48,6 +48,7 @@ class History(OrderDraws):
         self.breached: set[int] = set()
         self.auctions: dict[int, tuple[int, int]] = {}
         self.leases: dict[int, tuple[int, int]] = {}
+        self.settling: list[tuple[int, int, int]] = []
 
     def _opening(self) -> list[bytearray]:
         out = [commands.cold(CommandKind.GENESIS, self.config)]
@@ -57,6 +58,10 @@ class History(OrderDraws):
                 amount = world.deposit_minor(currency)
                 transfer = config.Transfer(currency=currency, amount_minor=amount, reference=account_id)
                 out.append(commands.cold(CommandKind.DEPOSIT, transfer, account_id))
+        if self.ticks:
+            for currency in ("BTC", "USDC", "ETH"):
+                endowment = config.Transfer(currency=currency, amount_minor=world.deposit_minor(currency))
+                out.append(commands.cold(CommandKind.ENDOW_FUND, endowment))
         out += [self._order(1, 0), self._marks(0)]
         out += [self._order(1, 9) for _ in range(3)]
         return out + [self._marks(1)]
@@ -98,8 +103,16 @@ class History(OrderDraws):
                 del self.specs[int(event["instrument"])]
             elif kind == EventKind.INSTRUMENT_LISTED and self.pending:
                 self.specs[int(event["instrument"])] = self.pending.pop(0)
-            elif kind == EventKind.FUND_LEASE_REQUESTED:
-                self.leases[int(event["lease_id"])] = (int(event["amount_minor"]), int(event["currency"]))
+            elif kind in (EventKind.FUND_LEASE_REQUESTED, EventKind.FUND_LEASE_SETTLED):
+                self._follow_lease(kind, event)
+
+    def _follow_lease(self, kind: EventKind, event: Any) -> None:
+        lease_id, amount, currency = (int(event[name]) for name in ("lease_id", "amount_minor", "currency"))
+        if kind == EventKind.FUND_LEASE_REQUESTED:
+            self.leases[lease_id] = (amount, currency)
+        else:
+            self.leases.pop(lease_id, None)
+            self.settling.append((lease_id, amount, currency))
 
     def _keep(self, event: Any, account_id: int, remaining: int) -> None:
         order_id = int(event["order_id"])
@@ -122,14 +135,15 @@ class History(OrderDraws):
 
     def _draw(self) -> bytearray:
         kinds = [
-            (self._order_of_anybody, 640), (self._cancel, 2 if self.crowded else 90), (self._edit, 110), (self._cancel_all, 10),
+            (self._order_of_anybody, 640), (self._cancel, 2 if self.crowded else 90), (self._edit, 110),
+            (self._cancel_all, 10),
             (self._any_marks, 45), (self._deposit, 16), (self._withdraw, 22), (self._state, 8), (self._model, 8),
             (self._bad_cold, 4),
         ]  # fmt: skip
         if self.ticks and self.pending == [] and len(self.specs) < len(self.config.instruments):
             return self._relist()
         if self.ticks:
-            kinds += [(self._tick, 60), (self._bid, 20), (self._lease, 10)]
+            kinds += [(self._tick, 60), (self._bid, 25), (self._lease, 15)]
         makers, weights = zip(*kinds, strict=True)
         return self.random.choices(makers, weights)[0]()
 
@@ -251,5 +265,14 @@ class History(OrderDraws):
         )  # fmt: skip
 
     def _lease(self) -> bytearray:
+        """The fund worker: mostly all that was asked, sometimes less; then the confirmation of what was used."""
+        r = self.random
+        if self.settling:
+            lease_id, used, currency = self.settling.pop()
+            return commands.record(CommandKind.SETTLE_FUND_LEASE, lease_id=lease_id, used_minor=used, currency=currency)
         lease_id, (amount, currency) = self.leases.popitem() if self.leases else (99, (0, 0))
-        return commands.record(CommandKind.GRANT_FUND_LEASE, lease_id=lease_id, amount_minor=amount, currency=currency)
+        given = round(amount * r.choice((0, 0.1, 1, 1, 1)))
+        return commands.record(
+            CommandKind.GRANT_FUND_LEASE, lease_id=lease_id, amount_minor=given, currency=currency,
+            exhausted=given < amount,
+        )  # fmt: skip

@@ -7,10 +7,10 @@ hundred commands and after some marks. The counters at the end say that the hist
 from collections import Counter
 
 import pytest
-from exchange.engine import Engine
 
 from exchange import events
 from exchange.commands import CommandKind, OrderFlag, TimeInForce
+from exchange.engine import Engine
 from exchange.events import EventKind
 from exchange.reasons import Reason
 from tests.oracles.compare import event_faults, margin_faults, state_faults

@@ -1,0 +1,85 @@
+"""Naive margins of a running engine whatever it does: positions, cash and orders are read, all else is worked out.
+
+Where liquidations and settlements move positions, the naive venue cannot follow; its marks and its margin model can.
+"""
+
+from exchange import commands
+from exchange.commands import CommandKind
+from exchange.engine import Engine
+from exchange.events import EventKind
+from tests.oracles.book import Order
+from tests.oracles.compare import Happened, margin_faults, row_faults
+from tests.oracles.margin import Account, Holding
+from tests.oracles.marking import Marking
+from tests.oracles.state import State
+from tests.oracles.venue import fields_of
+
+
+class EngineBook:
+    """The engine's best prices, where a naive book would be."""
+
+    def __init__(self, engine: Engine, slot: int) -> None:
+        self.engine = engine
+        self.slot = slot
+
+    def best_price(self, side: int) -> int | None:
+        market = self.engine.market(self.slot)
+        return market.best_ask_units if side else market.best_bid_units
+
+
+class Shadow:
+    """Follow an engine with `saw` after each command; `faults` compares margins and rows."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.state = State(engine.config)
+        self.marking = Marking(self.state)
+
+    def saw(self, record: bytes, happened: Happened) -> None:
+        """Listings, settlements and marks of one command that the engine has applied."""
+        kind = CommandKind(int.from_bytes(record[:2], "little"))
+        for event, fields, _ in happened:
+            if event == EventKind.INSTRUMENT_LISTED:
+                slot = int(fields["instrument"])
+                contract = self.state.list_instrument(self.engine.listing.spec(slot))
+                if contract.slot != slot:
+                    raise ValueError(f"listed in slot {slot}, the smallest free one is {contract.slot}")
+                self.state.books[slot] = EngineBook(self.engine, slot)
+            elif event == EventKind.INSTRUMENT_SETTLED:
+                self._forget(int(fields["instrument"]))
+        if kind == CommandKind.UPDATE_MARKS:
+            self.state.time_ns = self.engine.time_ns
+            self.marking.update(fields_of(record, commands.UPDATE_MARKS), record)
+            self.state.events.clear()
+
+    def _forget(self, slot: int) -> None:
+        gone = self.state.contracts.pop(slot)
+        del self.state.slot_of[gone.spec.name]
+        left = {c.spec.expiry_ns for c in self.state.contracts.values() if c.underlying == gone.underlying}
+        if gone.spec.expiry_ns not in left:
+            self.marking.forwards[gone.underlying].pop(gone.spec.expiry_ns, None)
+
+    def account(self, account_id: int) -> Account:
+        """The engine's account as the naive model takes it."""
+        engine = self.engine
+        view = engine.account(account_id)
+        cash = [engine.ledger_room.cash_of(account_id, c) for c in range(len(engine.config.currencies))]
+        account = Account(account_id, view.owner_id, view.name, view.margin_model, cash)
+        for p in engine.positions(account_id):
+            if p.quantity_lots:
+                # accrued funding is read, so the entry is the index less what it stands for
+                account.holdings[p.instrument] = Holding(p.quantity_lots, p.cost_minor - p.funding_accrued_minor)
+                account.holdings[p.instrument].funding_entry = self.state.contracts[p.instrument].funding_index
+        for o in engine.open_orders(account_id):
+            account.orders[o.order_id] = Order(
+                o.order_id, account_id, view.owner_id, o.instrument, o.side, o.price_units, o.remaining_lots,
+                o.quantity_lots, flags=o.flags,
+            )  # fmt: skip
+        return account
+
+    def faults(self) -> list[str]:
+        """Rows and everybody's margins."""
+        found = list(row_faults(self.engine, self.state))
+        for account_id in self.engine.account_ids():
+            found += margin_faults(self.engine, self.state, self.account(account_id))
+        return found
