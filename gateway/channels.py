@@ -4,7 +4,6 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from exchange.market.instrument import STATES
-
 from gateway.auth import Principal
 from gateway.channel_names import market_topic, user_topic
 from gateway.projection import News

@@ -95,6 +95,7 @@ class Projection:
         self._closed_by_account: OrderedDict[int, deque[OrderRecord]] = OrderedDict()
         self._trades_by_account: OrderedDict[int, deque[tuple[TradeRecord, bool]]] = OrderedDict()
         self._trades: dict[int, deque[TradeRecord]] = {}
+        self._all_trades: deque[TradeRecord] = deque()
         self._stats: dict[int, DayStats] = {}
         self.current_session: object = None
         """The session whose command is being applied (orders remember it for cancel-on-disconnect)."""
@@ -146,6 +147,9 @@ class Projection:
         news.touch(fields.instrument, 1 - fields.side, fields.price_units)
         keep = self._settings.history_per_instrument
         self._trades.setdefault(fields.instrument, deque(maxlen=keep)).append(trade)
+        self._all_trades.append(trade)
+        if len(self._all_trades) > self._settings.max_trades:
+            self._forget_trade(self._all_trades.popleft())
         for account_id, as_maker in ((fields.account_id, False), (fields.maker_account_id, True)):
             news.user_trades.append((account_id, trade, as_maker))
             news.accounts.add(account_id)
@@ -214,9 +218,23 @@ class Projection:
         self.orders.pop(record.order_id, None)
         record.session = None
         self.closed[record.order_id] = record
-        if len(self.closed) > self._settings.max_closed_orders:
-            self.closed.popitem(last=False)
         self._ring(self._closed_by_account, record.account_id).append(record)
+        if len(self.closed) > self._settings.max_closed_orders:
+            _, oldest = self.closed.popitem(last=False)
+            ring = self._closed_by_account.get(oldest.account_id)
+            if ring and ring[0] is oldest:
+                ring.popleft()
+
+    def _forget_trade(self, oldest: TradeRecord) -> None:
+        """Take the oldest trade of all out of the histories, where it comes first if it is still there."""
+        event = oldest.event
+        ring = self._trades.get(event.instrument)
+        if ring and ring[0] is oldest:
+            ring.popleft()
+        for account_id in (event.account_id, event.maker_account_id):
+            own = self._trades_by_account.get(account_id)
+            if own and own[0][0] is oldest:
+                own.popleft()
 
     def _ring(self, rings: OrderedDict[int, Any], account_id: int) -> Any:
         """The bounded history of an account; the account longest without news makes room."""

@@ -62,7 +62,9 @@ class Settings(msgspec.Struct, frozen=True):
     history_per_account: int = 2_000
     history_per_instrument: int = 2_000
     history_accounts: int = 100_000
-    max_closed_orders: int = 500_000
+    max_closed_orders: int = 200_000
+    """In memory over all accounts; so `max_trades`."""
+    max_trades: int = 200_000
 
 
 DEFAULTS = Settings()

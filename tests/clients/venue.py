@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 import uvloop
-from exchange.engine import LOGIC_VERSION, Engine, InvariantBroken
 
 from exchange import commands, config
 from exchange.commands import CommandKind
+from exchange.engine import LOGIC_VERSION, Engine, InvariantBroken
 from exchange.sequencer import Sequencer
 from gateway.admin_accounts import CreateAccount, Key, create_account
 from gateway.credentials import FULL_SCOPES, CredentialStore
@@ -155,6 +155,9 @@ class Venue:
     def __init__(self, directory: Path, settings: Settings | None = None, tls: ssl.SSLContext | None = None):
         self._directory, self._settings, self._tls = directory, settings or Settings(), tls
         self._loop = uvloop.new_event_loop()
+        self.faults: list[dict[str, Any]] = []
+        """What the event loop had to report: nobody's code may fail unnoticed."""
+        self._loop.set_exception_handler(lambda loop, context: self.faults.append(context))
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
         self.core: Core
@@ -210,6 +213,8 @@ class Venue:
         self._thread.join(10)
         self._loop.close()
         self.core.close()
+        if self.faults:
+            raise RuntimeError(f"unhandled errors on the loop: {self.faults}")
 
     def __enter__(self) -> "Venue":
         return self

@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import random
 import socket
 import ssl
 import struct
@@ -252,6 +253,33 @@ def test_timeouts_and_connection_limit(tmp_path: Path) -> None:
         again = Wire(venue.port)
         again.send(get("/api/v2/public/test"))
         assert again.response()[0] == 200
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_mutilated_traffic_harms_nobody(venue: Venue, seed: int) -> None:
+    rng = random.Random(seed)
+    body = post("/api/v2", b'{"id":1,"method":"public/test"}')
+    frames = UPGRADE + bytes((0x81, 0x85)) + b"abcdhello" + bytes((0x88, 0x80)) + b"abcd"
+    for _ in range(60):
+        data = bytearray(rng.choice([body, frames, body + frames, get("/api/v2/public/get_instruments") * 3]))
+        for _ in range(rng.randint(1, 6)):
+            place = rng.randrange(len(data))
+            if rng.random() < 0.5:
+                data[place] = rng.randrange(256)
+            else:
+                del data[place : place + rng.randint(1, 20)]
+            data = data or bytearray(b"x")
+        wire = Wire(venue.port)
+        try:
+            wire.send(data[: rng.randint(1, len(data))])
+            wire.send(data)
+        except ConnectionError:
+            pass
+        wire.socket.close()
+    fresh = Wire(venue.port)
+    fresh.send(get("/api/v2/public/test"))
+    assert fresh.response()[0] == 200
+    assert venue.faults == []
 
 
 # upgrades and frames

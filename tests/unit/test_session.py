@@ -9,9 +9,9 @@ from typing import Any
 
 import msgspec
 import pytest
-from exchange.engine import InvariantBroken
 
 from exchange import commands, config
+from exchange.engine import InvariantBroken
 from gateway import methods
 from gateway.gateway import Gateway
 from gateway.registry import METHODS
@@ -525,6 +525,24 @@ def test_a_restarted_gateway_knows_the_live_orders(desk: Desk) -> None:
     expected = maker.result("private/get_open_orders")[0]
     assert shown == expected | {"replaced": False}
     assert after.result("private/cancel", order_id=resting["order_id"])["cancel_reason"] == "user_request"
+
+
+def test_histories_are_bounded_over_all_accounts(make_desk: Callable[..., Desk]) -> None:
+    desk = make_desk(Settings(max_trades=5, max_closed_orders=6, history_per_account=4))
+    maker, taker = desk.open(desk.alice), desk.open(desk.bob)
+    ids = []
+    for _ in range(12):
+        method, params = order("sell", 10, 100_000)
+        ids.append(maker.result(method, **params)["order"]["order_id"])
+        method, params = order("buy", 10, 100_000)
+        taker.result(method, **params)
+    public = taker.result("public/get_last_trades_by_instrument", instrument_name=PERPETUAL, count=100)["trades"]
+    assert [trade["trade_id"] for trade in public] == ["12", "11", "10", "9", "8"]
+    own = maker.result("private/get_user_trades_by_currency", currency="BTC", count=100)["trades"]
+    assert [trade["trade_id"] for trade in own] == ["12", "11", "10", "9"]
+    closed = maker.result("private/get_order_history_by_currency", currency="BTC", count=100)
+    assert [found["order_id"] for found in closed] == ids[-3:][::-1]
+    assert maker.code("private/get_order_state", order_id=ids[0]) == 10004
 
 
 def test_channels_end_with_their_instrument(make_desk: Callable[..., Desk]) -> None:
