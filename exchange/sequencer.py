@@ -47,20 +47,22 @@ class Sequencer:
         Raises what the journal raises when it is full (then nothing happened), and InvariantBroken when the engine
         must stop.
         """
-        now = max(self.clock(), int(self.engine.time_ns))
         config = self.engine.config
         if config is not None:
-            gap = now - int(self.engine.time_ns)
-            if self.engine.time_ns and gap > config.limits.max_time_step_ns:
-                self._apply(commands.record(CommandKind.TICK), now)
             if self._since_checkpoint >= config.checkpoint_every:
                 self.checkpoint()
-        return self._apply(record, now)
+            gap = self._now() - int(self.engine.time_ns)
+            if self.engine.time_ns and gap > config.limits.max_time_step_ns:
+                self._apply(commands.record(CommandKind.TICK))
+        return self._apply(record)
 
-    def _apply(self, record: bytearray, now: int) -> bytes:
+    def _now(self) -> int:
+        return max(self.clock(), int(self.engine.time_ns))
+
+    def _apply(self, record: bytearray) -> bytes:
         seq = int(self.engine.seq) + 1
         record[_SEQ] = seq.to_bytes(8, "little")
-        record[_TIME] = now.to_bytes(8, "little", signed=True)
+        record[_TIME] = self._now().to_bytes(8, "little", signed=True)
         self.journal.append(record)
         self.engine.apply(record)
         events: bytes = self.engine.take_events()
@@ -73,7 +75,7 @@ class Sequencer:
         """Journal the event chain's hash; a replay must reproduce it."""
         chain, count = self.engine.event_chain()
         record = commands.record(CommandKind.CHECKPOINT, chain_sha256=chain, event_count=count)
-        self._apply(record, max(self.clock(), int(self.engine.time_ns)))
+        self._apply(record)
         self._since_checkpoint = 0
 
     def hold(self, callback: Callable[[], None]) -> None:
