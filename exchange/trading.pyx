@@ -97,9 +97,6 @@ cdef class Trading:
             return R_LABEL_TOO_LONG
         if command.valid_until_ns and self.events.time_ns > command.valid_until_ns:
             return R_VALID_UNTIL_PASSED
-        if command.flags & FLAG_POST_ONLY and (command.order_type == TYPE_MARKET
-                                               or command.time_in_force != TIF_GTC):
-            return R_POST_ONLY_NOT_ALLOWED
         return R_NONE
 
     cdef int place(self, const PlaceOrder* command, const char* label) except -1:
@@ -119,6 +116,8 @@ cdef class Trading:
         if reason == R_NONE:
             reason = self.pretrade.static_reason(account_id, instrument, side, price, lots, market,
                                                  self.events.time_ns)
+        if reason == R_NONE and flags & FLAG_POST_ONLY and (market or command.time_in_force != TIF_GTC):
+            reason = R_POST_ONLY_NOT_ALLOWED
         if reason:
             return self._reject(command, reason, 0)
         row = &self.instruments.at[instrument]
