@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from loadtest import kernel_loops
 from loadtest.report import Figure, progress
 from margin_ext import portfolio, risk_array
 from margin_ext.kernels import instruction_set
@@ -20,6 +21,7 @@ PAIRS, SCENARIOS = 500, 40
 ACCOUNTS, POSITIONS = 100_000, 20
 SPOT_USD = 65_000.0
 EXPIRY_DAYS = np.array([0.25, 1, 2, 3, 7, 14, 21, 30, 61, 91, 182, 273, 365.0])
+FILLS = 200_000
 RUNS = 30
 REPRICE_GOAL_NS = {"avx512": 1.0, "avx2": 1.875}
 ACCOUNTS_GOAL_MS = {"avx512": 3.5, "avx2": 4.0}
@@ -116,20 +118,19 @@ def accounts_figure(runs: int) -> Figure:
     """Worst losses of all accounts; peers: scipy.sparse and a numpy gather, checked for equal results."""
     rng = np.random.default_rng(7)
     count = ACCOUNTS * POSITIONS
-    rows = risk_array.aligned_zeros(2 * PAIRS, SCENARIOS)
-    rows[:] = np.round(rng.normal(0.0, 1e6, rows.shape))
+    rows = random_rows(rng)
     start = np.arange(0, count + 1, POSITIONS)
-    row_index = rng.integers(0, len(rows), count)
-    lots = rng.integers(-50, 51, count).astype(np.float64)
-
-    def ours() -> Array:
-        return portfolio.accounts_worst_loss(rows, start, row_index, lots)
-
-    peers, expected = {}, ours()
-    sparse = _imported("scipy.sparse", "csr_array")
+    row_index = rng.integers(0, len(rows), count).astype(np.uint16)
+    lots = rng.integers(-50, 51, count).astype(np.int32)
+    expected, waits_ns = kernel_loops.time_accounts(rows, start, row_index, lots, runs)
     slow = max(3, runs // 10)
+    peers = {
+        "with checks, from Python": median_ns(lambda: portfolio.accounts_worst_loss(rows, start, row_index, lots), slow)
+        / 1e6
+    }
+    sparse = _imported("scipy.sparse", "csr_array")
     if sparse is not None:
-        matrix = sparse((lots, row_index, start), shape=(ACCOUNTS, len(rows)))
+        matrix = sparse((lots.astype(np.float64), row_index, start), shape=(ACCOUNTS, len(rows)))
 
         def scipy_sparse() -> Array:
             return np.maximum(0.0, -(matrix @ rows).min(axis=1))
@@ -149,7 +150,49 @@ def accounts_figure(runs: int) -> Figure:
     peers["numpy gather"] = median_ns(numpy_gather, slow) / 1e6
     isa = instruction_set()
     note = f"{ACCOUNTS:,} accounts x {POSITIONS} positions x {SCENARIOS} scenarios, {isa}"
-    return Figure(median_ns(ours, runs) / 1e6, "ms", ACCOUNTS_GOAL_MS.get(isa), peers, note)
+    return Figure(statistics.median(waits_ns) / 1e6, "ms", ACCOUNTS_GOAL_MS.get(isa), peers, note)
+
+
+def random_rows(rng: np.random.Generator) -> Array:
+    """Rows [2 x PAIRS, SCENARIOS] of whole numbers."""
+    rows = risk_array.aligned_zeros(2 * PAIRS, SCENARIOS)
+    rows[:] = np.round(rng.normal(0.0, 1e6, rows.shape))
+    return rows
+
+
+def fill_figures(runs: int) -> dict[str, Figure]:
+    """A fill re-margined: the account's vector updated and its worst loss taken; peer: numpy on one account."""
+    rng = np.random.default_rng(8)
+    rows = random_rows(rng)
+    row_index = rng.integers(0, len(rows), FILLS)
+    lots = rng.integers(-50, 51, FILLS).astype(np.float64)
+    found = {}
+    for name, accounts, goal_ns in (("hot", 64, 10.0), ("random", ACCOUNTS, 50.0)):
+        vectors = risk_array.aligned_zeros(accounts, SCENARIOS)
+        account = rng.integers(0, accounts, FILLS)
+        waits_ns = []
+        for _ in range(runs):
+            vectors[:] = 0.0
+            wait_ns, total = kernel_loops.time_fills(vectors, rows, account, row_index, lots)
+            waits_ns.append(wait_ns / FILLS)
+        peers = {"numpy": _numpy_fills_ns(rows, account, row_index, lots)}
+        if not np.isfinite(total):
+            raise RuntimeError("the fills did not end in a number")
+        note = f"{SCENARIOS} scenarios, {accounts:,} accounts, without charges"
+        found[f"margin.fill.{name}"] = Figure(statistics.median(waits_ns), "ns", goal_ns, peers, note)
+    return found
+
+
+def _numpy_fills_ns(rows: Array, account: Any, row_index: Any, lots: Array) -> float:
+    """ns per fill of the same on numpy rows, over the first few thousand fills."""
+    vectors = np.zeros((int(account.max()) + 1, SCENARIOS))
+    few = 5_000
+    started = time.perf_counter_ns()
+    for number, place, amount in zip(account[:few], row_index[:few], lots[:few], strict=True):
+        vector = vectors[number]
+        vector += amount * rows[place]
+        vector.min()
+    return (time.perf_counter_ns() - started) / few
 
 
 def _imported(module: str, name: str) -> Any:
@@ -162,8 +205,8 @@ def _imported(module: str, name: str) -> Any:
 
 
 def figures(runs: int = RUNS) -> dict[str, Figure]:
-    """`margin.reprice` and `margin.accounts`."""
+    """`margin.reprice`, `margin.accounts`, `margin.fill.hot` and `margin.fill.random`."""
     found = {"margin.reprice": reprice_figure(runs)}
     progress(f"margin: {found['margin.reprice'].value:.2f} ns a price")
     found["margin.accounts"] = accounts_figure(runs)
-    return found
+    return found | fill_figures(max(5, runs // 3))
