@@ -4,7 +4,6 @@ The flow is planned against a real engine, so that cancels name live orders and 
 is timed afterwards is the same records against a fresh engine.
 """
 
-import itertools
 import math
 import random
 from typing import Any, NamedTuple
@@ -14,15 +13,11 @@ import numpy as np
 from exchange import commands, config, events
 from exchange.commands import CommandKind, OrderType, Side, TimeInForce
 from exchange.engine import Engine
+from loadtest.bench_venue import E8, START_NS, venue_config
 
-E8 = 100_000_000
-START_NS = 1_767_225_600_000_000_000  # 2026-01-01T00:00:00Z
-DAY_NS = 86_400_000_000_000
 MESSAGE_NS = 1_000
 INDEX_USD = 100_000
 VOL_E6 = 600_000
-EXPIRIES_DAYS = (30, 90)
-STRIKES_USD = (80_000, 90_000, 100_000, 110_000, 120_000)
 _HEAD = np.dtype(commands.HEADER)
 
 
@@ -31,7 +26,7 @@ class Mix(NamedTuple):
 
     cancel: float = 0.40
     market: float = 0.05
-    crossing: float = 0.11
+    crossing: float = 0.14
     near_ticks: float = 8.0
     """Mean distance of an add from its own side's best price."""
     perpetual: float = 0.5
@@ -64,47 +59,6 @@ class Flow(NamedTuple):
     rejected: int
     marks: int
     digest: bytes
-
-
-def venue_config(options: bool) -> config.Config:
-    """One inverse perpetual, and with `options` twenty options on two expiries."""
-    instruments = [
-        config.Instrument(
-            name="BTC-PERPETUAL",
-            kind="perpetual",
-            underlying="BTC",
-            settlement="BTC",
-            inverse=True,
-            price_unit_e8=E8 // 2,
-            lot_size_e8=10 * E8,
-        )
-    ]
-    if options:
-        terms = itertools.product(EXPIRIES_DAYS, STRIKES_USD, ("call", "put"))
-        instruments.extend(_option(days, strike, option_type) for days, strike, option_type in terms)
-    return config.Config(
-        currencies=(config.Currency("BTC", 10, underlying="BTC"), config.Currency("USDC", 6)),
-        underlyings=(config.Underlying("BTC", "btc_usd", mark_stale_ns=DAY_NS),),
-        instruments=tuple(instruments),
-        checkpoint_every=1 << 40,
-    )
-
-
-def _option(days: int, strike: int, option_type: Any) -> config.Instrument:
-    return config.Instrument(
-        name=f"BTC-{days}D-{strike}-{option_type[0].upper()}",
-        kind="option",
-        underlying="BTC",
-        settlement="BTC",
-        inverse=True,
-        price_unit_e8=10_000,
-        lot_size_e8=10_000_000,
-        expiry_ns=START_NS + days * DAY_NS + DAY_NS // 3,
-        strike_e8=strike * E8,
-        option_type=option_type,
-        max_price_units=262_143,
-        fees=config.Fees(maker_ppm=300, taker_ppm=300),
-    )
 
 
 class _Planner:

@@ -89,11 +89,32 @@ class Account:
         )
 
 
-async def read_contracts(client: Client) -> dict[str, Contract]:
-    """Every live instrument of the venue by name."""
-    found = await client.call("public/get_instruments", currency="any")
-    listed = [Contract.from_wire(wire) for wire in found if wire.get("is_active", True)]
-    return {contract.name: contract for contract in listed}
+class Listing:
+    """Every live instrument by name. The whole list is read again only after the venue said that it changed."""
+
+    def __init__(self, client: Client):
+        self._client = client
+        self._stale = True
+        self.contracts: dict[str, Contract] = {}
+
+    async def begin(self) -> None:
+        """After each login: follow the listing, and read it."""
+        self._stale = True
+        await self._client.subscribe({"instrument.state.any.any": self._on_state})
+        await self.refresh()
+
+    def _on_state(self, data: dict[str, Any]) -> None:
+        self._stale = True
+
+    async def refresh(self) -> None:
+        """Read the list where it may have changed."""
+        if not self._stale:
+            return
+        self._stale = False
+        found = await self._client.call("public/get_instruments", currency="any")
+        listed = [Contract.from_wire(wire) for wire in found if wire.get("is_active", True)]
+        self.contracts.clear()
+        self.contracts.update((contract.name, contract) for contract in listed)
 
 
 async def read_indices(client: Client, contracts: dict[str, Contract]) -> dict[str, float]:

@@ -26,7 +26,7 @@ class MakerSettings(msgspec.Struct, frozen=True):
     orders_per_second: float = 100.0
     burst: int = 50
     refresh_s: float = 1.0
-    choose_s: float = 20.0
+    choose_s: float = 5.0
 
 
 class Desk:

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from exchange.reasons import Reason
-from loadtest.bots.account import Account, Holding, read_contracts, read_indices
+from loadtest.bots.account import Account, Holding, Listing, read_indices
 from loadtest.bots.client import Client, Disconnected, Refused
 from loadtest.bots.contracts import E8, Contract, number
 
@@ -107,7 +107,8 @@ class Liquidator:
 
     def __init__(self, client: Client, settings: LiquidatorSettings | None = None):
         self.client, self.settings = client, settings or LiquidatorSettings()
-        self.contracts: dict[str, Contract] = {}
+        self.listing = Listing(client)
+        self.contracts = self.listing.contracts
         self.account = Account(client, self.contracts)
         self.counts: Counter[str] = Counter()
         self._decimals: dict[str, int] = {}
@@ -122,17 +123,11 @@ class Liquidator:
         currencies = await self.client.call("public/get_currencies")
         self._decimals = {one["currency"]: min(8, one["decimals"]) for one in currencies}
         self._tries.clear()
-        await self._read()
-        await self.client.subscribe({"auctions": self._on_auction})
-
-    async def _read(self) -> None:
-        """Instruments, indices, positions and funds as they are now."""
-        listed = await read_contracts(self.client)
-        self.contracts.clear()
-        self.contracts.update(listed)
+        await self.listing.begin()
         self.account.index.update(await read_indices(self.client, self.contracts))
         await self.account.read_positions()
         await self.account.read_funds()
+        await self.client.subscribe({"auctions": self._on_auction})
 
     async def run(self) -> None:
         """Bid and work until cancelled."""
@@ -245,11 +240,10 @@ class Liquidator:
     async def _work(self) -> None:
         """Replace the resting orders by a reduce-only slice of each of the least worked positions."""
         await self.client.call("private/cancel_all")
+        await self.listing.refresh()
         await self.account.read_positions()
         held = self.account.holdings
         self._rounds = {name: self._rounds.get(name, 0) for name in held}
-        if held.keys() - self.contracts.keys():
-            await self._read()
         chosen = sorted(held, key=lambda name: (self._rounds[name], name))
         for name in chosen[: self.settings.holdings_per_round]:
             self._rounds[name] += 1

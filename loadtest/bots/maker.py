@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from typing import Any
 
-from loadtest.bots.account import Account, read_contracts, read_indices
+from loadtest.bots.account import Account, Listing, read_indices
 from loadtest.bots.client import Client, Disconnected, Refused
 from loadtest.bots.contracts import E8, Contract, near_the_money, number, to_e8
 from loadtest.bots.desk import Desk, MakerSettings
@@ -28,6 +28,7 @@ log = logging.getLogger("loadtest.maker")
 
 CALM_REFUSALS = frozenset((10004, 11044, 11054))
 """The order had ended already, or would have crossed: nothing to wait for."""
+GONE_REASONS = frozenset(("instrument not found", "unknown_instrument", "instrument_expired"))
 CLOSED_STATES = frozenset(("filled", "cancelled", "rejected"))
 
 
@@ -37,7 +38,8 @@ class Maker:
     def __init__(self, client: Client, settings: MakerSettings | None = None):
         self.client, self.settings = client, settings or MakerSettings()
         self.desks: dict[str, Desk] = {}
-        self.contracts: dict[str, Contract] = {}
+        self.listing = Listing(client)
+        self.contracts = self.listing.contracts
         self.account = Account(client, self.contracts)
         self.counts: Counter[str] = Counter()
         self._turbulence: dict[str, Turbulence] = {}
@@ -52,8 +54,7 @@ class Maker:
         """After each login: no order of ours is left over; read what is listed and choose what to quote."""
         await self.client.call("private/cancel_all")
         self._forget_orders()
-        self.contracts.clear()
-        self.contracts.update(await read_contracts(self.client))
+        await self.listing.begin()
         self.account.index.update(await read_indices(self.client, self.contracts))
         await self.account.read_positions()
         await self.account.read_funds()
@@ -85,7 +86,7 @@ class Maker:
                 await self.account.read_funds()
                 if time.monotonic() - chosen_s > self.settings.choose_s:
                     chosen_s = time.monotonic()
-                    self.contracts.update(await read_contracts(self.client))
+                    await self.listing.refresh()
                     await self._choose()
             except (Disconnected, Refused, TimeoutError) as error:
                 log.info("refresh: %s", error)
@@ -257,6 +258,10 @@ class Maker:
         self.counts[f"refused {error.code}"] += 1
         desk.dirty = True
         resting = desk.resting.pop(change.key, None)
+        if error.reason in GONE_REASONS:
+            desk.resting.clear()
+            desk.retired = True
+            return
         if error.code in CALM_REFUSALS:
             return
         log.debug("%s: %s", desk.contract.name, error)

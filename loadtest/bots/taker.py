@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from loadtest.bots.account import Account, read_contracts, read_indices
+from loadtest.bots.account import Account, Listing, read_indices
 from loadtest.bots.client import Client, Disconnected, Refused
 from loadtest.bots.contracts import Contract, near_the_money, number, to_e8
 
@@ -35,7 +35,8 @@ class Taker:
 
     def __init__(self, client: Client, seed: int, settings: TakerSettings | None = None):
         self.client, self.settings = client, settings or TakerSettings()
-        self.contracts: dict[str, Contract] = {}
+        self.listing = Listing(client)
+        self.contracts = self.listing.contracts
         self.account = Account(client, self.contracts)
         self.counts: Counter[str] = Counter()
         self._random = random.Random(seed)
@@ -44,13 +45,13 @@ class Taker:
         client.on_ready.append(self._begin)
 
     async def _begin(self) -> None:
-        self.contracts.clear()
-        self.contracts.update(await read_contracts(self.client))
+        await self.listing.begin()
         await self._refresh()
 
     async def _refresh(self) -> None:
         """Read index, positions and funds, and choose the options near the money."""
         settings = self.settings
+        await self.listing.refresh()
         self.account.index.update(await read_indices(self.client, self.contracts))
         await self.account.read_positions()
         await self.account.read_funds()
@@ -70,14 +71,10 @@ class Taker:
             group.create_task(self._trade_for_ever())
 
     async def _refresh_for_ever(self) -> None:
-        rounds = 0
         while True:
             await asyncio.sleep(self.settings.refresh_s)
             await self.client.ready.wait()
-            rounds += 1
             try:
-                if rounds % 12 == 0:
-                    self.contracts.update(await read_contracts(self.client))
                 await self._refresh()
             except (Disconnected, Refused, TimeoutError) as error:
                 log.info("refresh: %s", error)

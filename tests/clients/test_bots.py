@@ -1,4 +1,4 @@
-"""The house bots as a process of their own against a real venue: calm, crash, liquidation, lost connections."""
+"""The house bots as a process of their own against a real venue: calm, crash, liquidation, lost links."""
 
 import json
 import os
