@@ -1,7 +1,8 @@
 """Published portfolio-margin figures of one position, reproduced through the engine.
 
-Source: a published portfolio-margin simulation of a short ETH perpetual of 0.999487053 coins, price range 18 %. Lots of 100 USD at an index of 3,000 / 0.999487053 make the position exact to 1e-12; what is left
-is the rounding of rows (half a unit of 1e-10 per lot and column) and the unit per lot that a requirement adds.
+Source: a published portfolio-margin simulation of a short ETH perpetual of 0.999487053 coins, price range 18 %.
+Lots of 100 USD at an index of 3,000 / 0.999487053 make the position exact to 1e-12; what is left is the rounding of
+rows (half a unit of 1e-10 per lot and column) and the unit per lot that a requirement adds.
 """
 
 import pytest

@@ -1,6 +1,7 @@
 """An engine on a test bench: commands stamped, applied and answered as lists of events."""
 
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 from exchange import commands, config, events
 from exchange.commands import CommandKind
@@ -13,7 +14,8 @@ from tests.oracles.compare import plain
 BUY, SELL = 0, 1
 
 
-class Event(NamedTuple):
+@dataclass(frozen=True)
+class Event:
     """An event with its fields as plain integers."""
 
     kind: EventKind

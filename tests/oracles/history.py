@@ -62,9 +62,9 @@ class History(OrderDraws):
             for currency in ("BTC", "USDC", "ETH"):
                 endowment = config.Transfer(currency=currency, amount_minor=world.deposit_minor(currency))
                 out.append(commands.cold(CommandKind.ENDOW_FUND, endowment))
-        out += [self._order(1, 0), self._marks(0)]
+        out += [self._order(1, 0), self.marks(0)]
         out += [self._order(1, 9) for _ in range(3)]
-        return out + [self._marks(1)]
+        return out + [self.marks(1)]
 
     def next(self) -> bytes:
         """The next record."""
@@ -156,7 +156,7 @@ class History(OrderDraws):
         if self.jumped and r.random() < 0.6:
             u, self.index[u] = self.jumped
             self.jumped = None
-            return self._marks(u)
+            return self.marks(u)
         pull = (97_000.0, 3_300.0)[u] / self.index[u] - 1
         move = r.gauss(0.1 * pull, 0.004)
         if r.random() < 0.1:
@@ -165,12 +165,13 @@ class History(OrderDraws):
         self.premium = min(0.03, max(-0.03, self.premium + r.gauss(0, 0.002)))
         if r.random() < 0.03:
             self.jumped = (u, self.index[u] * (1 + r.choice((-0.22, 0.25))))
-            return self._marks(u, self.jumped[1])
+            return self.marks(u, self.jumped[1])
         self.index[u] *= 1 + move
-        record = self._marks(u)
+        record = self.marks(u)
         return self._wrong_marks(record) if r.random() < 0.06 else record
 
-    def _marks(self, u: int, index: float = 0.0) -> bytearray:
+    def marks(self, u: int, index: float = 0.0) -> bytearray:
+        """A whole surface of underlying `u` at the walk's index or another."""
         index_e8 = round((index or self.index[u]) * 1e8)
         expiries = sorted({s.expiry_ns for s in self.specs.values() if s.expiry_ns}) if u == 0 else []
         forwards = [(e, round(index_e8 * (1 + self.premium * (e == expiries[-1])))) for e in expiries]

@@ -40,17 +40,19 @@ class Shadow:
         kind = CommandKind(int.from_bytes(record[:2], "little"))
         for event, fields, _ in happened:
             if event == EventKind.INSTRUMENT_LISTED:
-                slot = int(fields["instrument"])
-                contract = self.state.list_instrument(self.engine.listing.spec(slot))
-                if contract.slot != slot:
-                    raise ValueError(f"listed in slot {slot}, the smallest free one is {contract.slot}")
-                self.state.books[slot] = EngineBook(self.engine, slot)
+                self.listed(int(fields["instrument"]))
             elif event == EventKind.INSTRUMENT_SETTLED:
                 self._forget(int(fields["instrument"]))
         if kind == CommandKind.UPDATE_MARKS:
             self.state.time_ns = self.engine.time_ns
             self.marking.update(fields_of(record, commands.UPDATE_MARKS), record)
             self.state.events.clear()
+
+    def listed(self, slot: int) -> None:
+        contract = self.state.list_instrument(self.engine.listing.spec(slot))
+        if contract.slot != slot:
+            raise ValueError(f"listed in slot {slot}, the smallest free one is {contract.slot}")
+        self.state.books[slot] = EngineBook(self.engine, slot)
 
     def _forget(self, slot: int) -> None:
         gone = self.state.contracts.pop(slot)
