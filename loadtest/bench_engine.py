@@ -4,7 +4,7 @@ import gc
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from exchange.commands import RECORD_VERSION
 from exchange.engine import LOGIC_VERSION, Engine
@@ -56,15 +56,22 @@ def timed_journaled(flow: workload.Flow, engine: Engine) -> float:
     return seconds
 
 
-def measured(flow: workload.Flow, timed: Callable[[workload.Flow, Engine], float], runs: int = RUNS) -> float:
-    """Median seconds over `runs` fresh engines; every run must end in the planned state."""
-    seconds = []
+Timed = Callable[[workload.Flow, Engine], float]
+
+
+def measured(pairs: Sequence[tuple[workload.Flow, Timed]], runs: int = RUNS) -> list[float]:
+    """Median seconds of each (flow, timing) over `runs` rounds, in turns so that all see the same machine.
+
+    Every run starts with a fresh engine and must end in the planned state.
+    """
+    seconds: list[list[float]] = [[] for _ in pairs]
     for _ in range(runs):
-        engine = workload.replayed(flow)
-        seconds.append(timed(flow, engine))
-        if engine.state_digest() != flow.digest:
-            raise RuntimeError("a run did not end in the planned state")
-    return statistics.median(seconds)
+        for place, (flow, timed) in enumerate(pairs):
+            engine = workload.replayed(flow)
+            seconds[place].append(timed(flow, engine))
+            if engine.state_digest() != flow.digest:
+                raise RuntimeError("a run did not end in the planned state")
+    return [statistics.median(found) for found in seconds]
 
 
 def describe(flow: workload.Flow) -> str:
@@ -81,10 +88,8 @@ def figures(messages: int = MESSAGES, runs: int = RUNS) -> dict[str, Figure]:
     progress("engine: planning the flow")
     flow = workload.plan(SEED, messages)
     progress(f"engine: {describe(flow)}")
-    plain = measured(flow, timed_apply, runs)
-    journaled = measured(flow, timed_journaled, runs)
     marked = workload.plan(SEED, messages, marks_every=1_000)
-    with_marks = measured(marked, timed_apply, runs)
+    plain, journaled, with_marks = measured([(flow, timed_apply), (flow, timed_journaled), (marked, timed_apply)], runs)
     progress(f"engine: {plain / messages * 1e9:.0f} ns a message, {journaled / messages * 1e9:.0f} with the journal")
     return {
         "engine.orders": Figure(

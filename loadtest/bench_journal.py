@@ -30,7 +30,7 @@ def figures(messages: int = MESSAGES, runs: int = RUNS) -> dict[str, Figure]:
     """`journal.replay`: commands per second, with reading alone and applying alone beside it."""
     progress("journal: planning the flow")
     flow = workload.plan(bench_engine.SEED + 2, messages, marks_every=1_000)
-    apply_only = bench_engine.measured(flow, bench_engine.timed_apply, runs)
+    (apply_only,) = bench_engine.measured([(flow, bench_engine.timed_apply)], runs)
     whole, reading = [], []
     with tempfile.TemporaryDirectory(prefix="margrave-bench-") as directory:
         commands = write(flow, directory)

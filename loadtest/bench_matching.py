@@ -52,7 +52,7 @@ def figures(messages: int = MESSAGES, runs: int = bench_engine.RUNS) -> dict[str
     progress("matching: planning the flow")
     flow = workload.plan(bench_engine.SEED + 1, messages, options=False, accounts=100, mix=MIX)
     progress(f"matching: {bench_engine.describe(flow)}")
-    seconds = bench_engine.measured(flow, bench_engine.timed_apply, runs)
+    (seconds,) = bench_engine.measured([(flow, bench_engine.timed_apply)], runs)
     return {
         "matching.book.one": Figure(
             seconds / messages * 1e9,

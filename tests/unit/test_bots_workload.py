@@ -10,7 +10,7 @@ from exchange.engine import Engine
 from loadtest import bench_engine, bench_gateway, bench_journal, bench_margin, bench_matching, swarm, workload
 from loadtest.report import Figure, emit, rounded
 
-MESSAGES = 4_000
+MESSAGES = 10_000
 
 
 @pytest.fixture(scope="module")
