@@ -45,6 +45,18 @@ class CommandKind(IntEnum):
     UPGRADE = 41
 
 
+class Actor(IntEnum):
+    """Who gave an administrative command (clients' commands carry account and key)."""
+
+    VENUE = 0
+    """The composition root: genesis, listing, house accounts."""
+    OPERATOR = 1
+    """Somebody on the admin socket, or offline with the data directory's lock."""
+    FEED = 2
+    FUND_WORKER = 3
+    CLOCK = 4
+
+
 class Side(IntEnum):
     BUY = 0
     SELL = 1
@@ -135,12 +147,13 @@ UPDATE_MARKS = np.dtype(
         ("vol_count", "<u4"),
         ("index_price_e8", "<i8"),
         ("source_time_ns", "<i8"),
-        ("reserved", "V16"),
+        ("actor_id", "<u4"),
+        ("reserved", "V12"),
     ]
 )
 FORWARD_ENTRY = np.dtype([("expiry_ns", "<i8"), ("forward_e8", "<i8")])
 VOL_ENTRY = np.dtype([("instrument", "<u4"), ("vol_e6", "<u4")])
-TICK = np.dtype([*HEADER, ("reserved", "V40")])
+TICK = np.dtype([*HEADER, ("actor_id", "<u4"), ("reserved", "V36")])
 PLACE_BID = np.dtype(
     [
         *HEADER,
@@ -160,7 +173,9 @@ GRANT_FUND_LEASE = np.dtype(
         ("amount_minor", "<i8"),
         ("currency", "<u2"),
         ("exhausted", "u1"),
-        ("reserved", "V21"),
+        ("reserved0", "u1"),
+        ("actor_id", "<u4"),
+        ("reserved", "V16"),
     ]
 )
 SETTLE_FUND_LEASE = np.dtype(
@@ -169,11 +184,13 @@ SETTLE_FUND_LEASE = np.dtype(
         ("lease_id", "<u8"),
         ("used_minor", "<i8"),
         ("currency", "<u2"),
-        ("reserved", "V22"),
+        ("reserved0", "<u2"),
+        ("actor_id", "<u4"),
+        ("reserved", "V16"),
     ]
 )
 CHECKPOINT = np.dtype([*HEADER, ("chain_sha256", "V32"), ("event_count", "<u8")])
-PAYLOAD = np.dtype([*HEADER, ("payload_bytes", "<u8")])
+PAYLOAD = np.dtype([*HEADER, ("payload_bytes", "<u4"), ("actor_id", "<u4")])
 
 LAYOUTS: dict[CommandKind, np.dtype[Any]] = {
     CommandKind.PLACE_ORDER: PLACE_ORDER,
@@ -223,6 +240,15 @@ def cold(kind: CommandKind, payload: Any, account_id: int = 0) -> bytearray:
     view["account_id"] = account_id
     view["payload_bytes"] = len(body)
     buffer[PAYLOAD.itemsize : PAYLOAD.itemsize + len(body)] = body
+    return buffer
+
+
+def by(actor: Actor, buffer: bytearray) -> bytearray:
+    """The same administrative command with its actor written in; a client's command is left as it is."""
+    kind = int.from_bytes(buffer[:2], "little")
+    layout = PAYLOAD if kind >= FIRST_COLD else LAYOUTS[CommandKind(kind)]
+    if layout.names is not None and "actor_id" in layout.names:
+        np.frombuffer(buffer, dtype=layout, count=1)[0]["actor_id"] = actor
     return buffer
 
 

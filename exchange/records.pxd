@@ -59,7 +59,8 @@ cdef packed struct UpdateMarks:
     uint32_t vol_count
     int64_t index_price_e8
     int64_t source_time_ns
-    uint8_t reserved[16]
+    uint32_t actor_id
+    uint8_t reserved[12]
 
 cdef packed struct ForwardEntry:
     int64_t expiry_ns
@@ -85,14 +86,18 @@ cdef packed struct GrantFundLease:
     int64_t amount_minor
     uint16_t currency
     uint8_t exhausted
-    uint8_t reserved[21]
+    uint8_t reserved0
+    uint32_t actor_id
+    uint8_t reserved[16]
 
 cdef packed struct SettleFundLease:
     Header header
     uint64_t lease_id
     int64_t used_minor
     uint16_t currency
-    uint8_t reserved[22]
+    uint16_t reserved0
+    uint32_t actor_id
+    uint8_t reserved[16]
 
 cdef packed struct Checkpoint:
     Header header
@@ -101,7 +106,8 @@ cdef packed struct Checkpoint:
 
 cdef packed struct Payload:
     Header header
-    uint64_t payload_bytes
+    uint32_t payload_bytes
+    uint32_t actor_id
 
 cdef packed struct OrderAccepted:
     Header header

@@ -9,6 +9,8 @@ from typing import Any
 
 import msgspec
 
+from exchange import commands
+from exchange.commands import Actor
 from exchange.reasons import Reason
 from gateway.errors import ApiError
 from gateway.projection import News
@@ -38,7 +40,7 @@ def operation(name: str, params: type[msgspec.Struct]) -> Callable[[Callable[...
 def submit(gateway: Any, command: bytearray) -> News:
     """Submit a command; AdminError with the engine's reason where it refuses."""
     try:
-        news = gateway.submit(command)
+        news = gateway.submit(commands.by(Actor.OPERATOR, command))
     except ApiError as error:
         raise AdminError(error.message) from None
     if news.rejected:

@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 
 from exchange import commands
-from exchange.commands import CommandKind
+from exchange.commands import Actor, CommandKind
 from exchange.events import BalanceCause, EventKind
 from exchange.views import LeaseView
 from gateway.records import decode
@@ -272,7 +272,7 @@ class FundWorker:
         )
 
     async def _tell(self, record: bytearray) -> None:
-        while self._submit(bytearray(record)) is None:
+        while self._submit(commands.by(Actor.FUND_WORKER, bytearray(record))) is None:
             await asyncio.sleep(BACKOFF_SECONDS[0])
 
     def _confirmed(self, seq: int) -> None:

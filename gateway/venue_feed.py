@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from exchange import commands
-from exchange.commands import CommandKind
+from exchange.commands import Actor, CommandKind
 from exchange.config import Instrument, ListingRule, ListInstruments
 from gateway.feeds import (
     Feed,
@@ -111,17 +111,17 @@ class Pump:
         ]
         for start in range(0, len(fresh), LISTING_BATCH):
             batch = ListInstruments(instruments=tuple(fresh[start : start + LISTING_BATCH]))
-            self._submit(commands.cold(CommandKind.LIST_INSTRUMENTS, batch))
+            self._submit(commands.by(Actor.FEED, commands.cold(CommandKind.LIST_INSTRUMENTS, batch)))
         return len(fresh)
 
     def publish(self, update: MarkUpdate) -> None:
         """One underlying's marks."""
-        if self._submit(self.publisher.record(update)) is None:
+        if self._submit(commands.by(Actor.FEED, self.publisher.record(update))) is None:
             self.lost += 1
 
     def tick(self) -> None:
         """Let due work run."""
-        if self._submit(commands.record(CommandKind.TICK)) is None:
+        if self._submit(commands.record(CommandKind.TICK, actor_id=Actor.CLOCK)) is None:
             self.lost += 1
 
     def resume(self, time_ns: int) -> None:

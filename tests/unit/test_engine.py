@@ -200,3 +200,13 @@ def test_a_checkpoint_that_is_not_reproduced_names_its_seq():
     with pytest.raises(CheckpointMismatch) as caught:
         twin.apply_many(b"".join(records))
     assert caught.value.seq == len(records)
+
+
+def test_actors_stand_on_administrative_commands_only():
+    tick = commands.by(commands.Actor.CLOCK, commands.record(CommandKind.TICK))
+    assert tick[24] == commands.Actor.CLOCK
+    deposit = commands.by(commands.Actor.OPERATOR, commands.cold(CommandKind.DEPOSIT, config.Transfer("BTC", 5), 1))
+    assert deposit[28] == commands.Actor.OPERATOR
+    assert commands.payload(deposit) == commands.payload(commands.cold(CommandKind.DEPOSIT, config.Transfer("BTC", 5)))
+    order = commands.record(CommandKind.PLACE_ORDER, 1, price_units=5)
+    assert commands.by(commands.Actor.OPERATOR, bytearray(order)) == order

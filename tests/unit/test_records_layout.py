@@ -20,13 +20,13 @@ COMMAND_FORMATS = {
     "CANCEL_ORDER": "QIH26s",
     "CANCEL_ALL": "IHBBIHH24s",
     "EDIT_ORDER": "QqqB3sI8s",
-    "UPDATE_MARKS": "HHIqq16s",
-    "TICK": "40s",
+    "UPDATE_MARKS": "HHIqqI12s",
+    "TICK": "I36s",
     "PLACE_BID": "QB3sIqI12s",
-    "GRANT_FUND_LEASE": "QqHB21s",
-    "SETTLE_FUND_LEASE": "QqH22s",
+    "GRANT_FUND_LEASE": "QqHBBI16s",
+    "SETTLE_FUND_LEASE": "QqHHI16s",
     "CHECKPOINT": "32sQ",
-    "PAYLOAD": "Q",
+    "PAYLOAD": "II",
 }
 EVENT_FORMATS = {
     "ORDER_ACCEPTED": "QI4BqqIHH",
