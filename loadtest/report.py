@@ -47,17 +47,6 @@ def rounded(value: float) -> float:
     return float(round(value)) if abs(value) >= 1_000 else float(f"{value:.4g}")
 
 
-def pin(core: int) -> bool:
-    """Keep this process on one core where the machine has several and allows it."""
-    if not hasattr(os, "sched_setaffinity"):
-        return False
-    allowed = sorted(os.sched_getaffinity(0))
-    if len(allowed) < 2:
-        return False
-    os.sched_setaffinity(0, {allowed[core % len(allowed)]})
-    return True
-
-
 def progress(text: str) -> None:
     """A line on standard error."""
     print(text, file=sys.stderr, flush=True)

@@ -23,8 +23,8 @@ class MakerSettings(msgspec.Struct, frozen=True):
     futures: int = 2
     expiries: int = 2
     strikes: int = 6
-    orders_per_second: float = 100.0
-    burst: int = 50
+    orders_per_second: float = 200.0
+    burst: int = 100
     refresh_s: float = 1.0
     choose_s: float = 5.0
 
@@ -37,6 +37,7 @@ class Desk:
         self.market: Market | None = None
         self.resting: dict[tuple[str, int], Resting] = {}
         self.dirty = self.retired = False
+        self.quoted_s = 0.0
         self.pause_s, self.paused_until_s = 0.0, 0.0
 
     def refused(self, now_s: float) -> None:

@@ -28,6 +28,8 @@ log = logging.getLogger("loadtest.maker")
 
 CALM_REFUSALS = frozenset((10004, 11044, 11054))
 """The order had ended already, or would have crossed: nothing to wait for."""
+OPTIONS_A_TURN = 8
+"""Options that have their turn before a future that moved again has its next."""
 GONE_REASONS = frozenset(("instrument not found", "unknown_instrument", "instrument_expired"))
 CLOSED_STATES = frozenset(("filled", "cancelled", "rejected"))
 
@@ -70,11 +72,6 @@ class Maker:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._refresh_for_ever())
             group.create_task(self._quote_for_ever())
-
-    async def withdraw(self) -> None:
-        """Cancel everything (at the end)."""
-        if self.client.ready.is_set():
-            await self.client.call("private/cancel_all")
 
     async def _refresh_for_ever(self) -> None:
         chosen_s = time.monotonic()
@@ -169,24 +166,22 @@ class Maker:
             await self._wake.wait()
             self._wake.clear()
             await self.client.ready.wait()
-            now_s = time.monotonic()
-            due = [desk for desk in self.desks.values() if desk.dirty and desk.paused_until_s <= now_s]
-            # Futures first: they move fastest and hedge the rest.
-            due.sort(key=lambda desk: desk.contract.kind == "option")
+            due = self._due()
+            # Futures first: they move fastest and hedge the rest. Then whatever has waited longest.
+            due.sort(key=lambda desk: (desk.contract.kind == "option", desk.quoted_s))
+            options = 0
             for desk in due:
-                desk.dirty = False
+                desk.dirty, desk.quoted_s = False, time.monotonic()
                 await self._requote(desk)
-                if self.desks_hurry():
+                options += desk.contract.kind == "option"
+                if options >= OPTIONS_A_TURN and any(one.contract.kind != "option" for one in self._due()):
                     self._wake.set()
                     break
 
-    def desks_hurry(self) -> bool:
-        """Whether a future has moved while options were being quoted."""
+    def _due(self) -> list[Desk]:
+        """What has news and does not rest."""
         now_s = time.monotonic()
-        return any(
-            desk.dirty and desk.contract.kind != "option" and desk.paused_until_s <= now_s
-            for desk in self.desks.values()
-        )
+        return [desk for desk in self.desks.values() if desk.dirty and desk.paused_until_s <= now_s]
 
     def wanted(self, desk: Desk) -> list[Quote]:
         """The quotes an instrument should have now; none where the account holds nothing to carry them."""

@@ -22,8 +22,6 @@ class Market(msgspec.Struct, frozen=True):
     index: float
     min_price: float
     max_price: float
-    bid: float
-    ask: float
     delta: float = 1.0
     vega: float = 0.0
     mark_iv: float = 0.0
@@ -31,15 +29,13 @@ class Market(msgspec.Struct, frozen=True):
 
     @classmethod
     def from_wire(cls, ticker: dict[str, Any]) -> Self:
-        """From a ticker object; a missing best price is 0."""
+        """From a ticker object."""
         greeks = ticker.get("greeks") or {}
         return cls(
             mark=ticker["mark_price"],
             index=ticker["index_price"],
             min_price=ticker["min_price"],
             max_price=ticker["max_price"],
-            bid=ticker["best_bid_price"] or 0.0,
-            ask=ticker["best_ask_price"] or 0.0,
             delta=greeks.get("delta", 1.0),
             vega=greeks.get("vega", 0.0),
             mark_iv=ticker.get("mark_iv", 0.0),

@@ -97,6 +97,7 @@ def progress(bots: list[tuple[str, Client, Bot]], started_s: float) -> str:
         account = bot.account
         lines[name] = {
             "connected": client.ready.is_set(),
+            "connections": client.connections,
             "calls": client.calls,
             "refusals": client.refusals,
             "notices": client.notices,
@@ -156,7 +157,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--makers", type=int, default=1)
     parser.add_argument("--takers", type=int, default=1)
     parser.add_argument("--liquidators", type=int, default=1)
-    parser.add_argument("--order-rate", type=float, default=100.0, help="orders per second of a maker, at most")
+    parser.add_argument("--order-rate", type=float, default=200.0, help="orders per second of a maker, at most")
     parser.add_argument("--take-rate", type=float, default=4.0, help="orders per second of a taker, on average")
     parser.add_argument("--give-up", type=float, default=20.0, help="seconds without a venue before giving up")
     parser.add_argument("--report", type=float, default=5.0, help="seconds between lines of progress")

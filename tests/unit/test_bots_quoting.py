@@ -22,9 +22,7 @@ from loadtest.bots.quoting import (
 DAY_MS = 86_400_000
 
 
-def contract(
-    kind: str = "perpetual", strike: float = 0.0, expiry_ms: int = DAY_MS, name: str = ""
-) -> Contract:
+def contract(kind: str = "perpetual", strike: float = 0.0, expiry_ms: int = DAY_MS, name: str = "") -> Contract:
     option = kind == "option"
     return Contract(
         name=name or kind,
@@ -43,9 +41,7 @@ def contract(
 
 
 def market(mark: float = 100_000.0, index: float = 100_000.0, **fields: float) -> Market:
-    return Market(
-        mark=mark, index=index, min_price=mark * 0.8, max_price=mark * 1.2, bid=0.0, ask=0.0, **fields
-    )
+    return Market(mark=mark, index=index, min_price=mark * 0.8, max_price=mark * 1.2, **fields)
 
 
 OPTION = {"delta": 0.5, "vega": 100.0, "mark_iv": 50.0}
@@ -95,7 +91,7 @@ def test_spreads_widen_with_volatility_up_to_a_limit_and_stay_in_bounds() -> Non
     assert half(0.005) == pytest.approx(0.01, rel=0.01)
     assert half(1.0) == pytest.approx(Style().widest_half_spread, rel=0.01)
     # A bound tighter than the quotes moves them onto it: the maker goes on quoting.
-    tight = Market(mark=90_000.0, index=100_000.0, min_price=99_000.0, max_price=91_000.0, bid=0.0, ask=0.0)
+    tight = Market(mark=90_000.0, index=100_000.0, min_price=99_000.0, max_price=91_000.0)
     quotes = future_quotes(contract(), tight, Style(), 0.0, 0.0, 1_000 * E8)
     assert all(quote.price_e8 <= 91_000 * E8 for quote in quotes if quote.side == BUY)
     assert all(quote.price_e8 >= 99_000 * E8 for quote in quotes if quote.side == SELL)
@@ -104,8 +100,7 @@ def test_spreads_widen_with_volatility_up_to_a_limit_and_stay_in_bounds() -> Non
 
 def test_inventory_leans_the_quotes_and_ends_one_side() -> None:
     flat, long, full = (
-        future_quotes(contract(), market(), Style(), inventory, 0.0, 1_000 * E8)
-        for inventory in (0.0, 0.5, 1.0)
+        future_quotes(contract(), market(), Style(), inventory, 0.0, 1_000 * E8) for inventory in (0.0, 0.5, 1.0)
     )
     assert long[0].price_e8 < flat[0].price_e8
     assert long[0].amount_e8 == flat[0].amount_e8 // 2
@@ -130,7 +125,7 @@ def test_options_are_quoted_around_their_mark_wider_with_vega_and_vol() -> None:
 
 
 def test_a_closed_market_or_one_without_index_gets_no_quotes() -> None:
-    shut = Market(mark=1.0, index=1.0, min_price=0.5, max_price=2.0, bid=0.0, ask=0.0, open=False)
+    shut = Market(mark=1.0, index=1.0, min_price=0.5, max_price=2.0, open=False)
     assert future_quotes(contract(), shut, Style(), 0.0, 0.0, E8) == []
     assert option_quotes(contract("option"), shut, Style(), 0.0, 0.0, E8) == []
     assert future_quotes(contract(), market(index=0.0), Style(), 0.0, 0.0, E8) == []
@@ -170,10 +165,7 @@ def test_cancels_come_first_and_then_the_side_that_moves_away() -> None:
     quotes = future_quotes(contract(), market(), Style(levels=2), 0.0, 0.0, 1_000 * E8)
     assert [change.resting for change in changes({}, quotes, 0)] == [None] * 4
     for shift, first in ((-(100 * E8), SELL), (100 * E8, BUY)):
-        resting = {
-            (q.side, q.level): Resting(f"{q.side}{q.level}", q.price_e8 + shift, q.amount_e8, 0)
-            for q in quotes
-        }
+        resting = {(q.side, q.level): Resting(f"{q.side}{q.level}", q.price_e8 + shift, q.amount_e8, 0) for q in quotes}
         resting[BUY, 7] = Resting("stray", E8, E8, 0)
         todo = changes(resting, quotes, 0)
         assert todo[0].quote is None and todo[0].key == (BUY, 7)
@@ -193,6 +185,4 @@ def test_the_options_nearest_the_money_of_the_first_expiries_are_chosen() -> Non
     assert {one.expiry_ms for one in found} == {DAY_MS, 2 * DAY_MS}
     assert len(found) == 12
     later = near_the_money(chain, 101_000.0, DAY_MS - 60_000, 2, 1)
-    assert {one.expiry_ms for one in later} == {2 * DAY_MS, 3 * DAY_MS}, (
-        "what is about to expire is passed over"
-    )
+    assert {one.expiry_ms for one in later} == {2 * DAY_MS, 3 * DAY_MS}, "what is about to expire is passed over"
