@@ -258,10 +258,16 @@ class InsuranceFund:
         return await self._guarded(attempt())
 
     async def _guarded(self, awaitable):
-        """Await within the time limit, errors in the fund's terms."""
+        """Await within the time limit, errors in the fund's terms.
+
+        The call is a task of its own: the client library may swallow a cancellation (redis 8.1 under Python
+        3.11 does), and neither the time limit nor who cancels this may depend on it.
+        """
+        call = asyncio.ensure_future(awaitable)
         try:
             async with asyncio.timeout(self._call_timeout_seconds):
-                return await awaitable
+                await asyncio.wait({call})
+            return call.result()
         except (redis.ConnectionError, redis.TimeoutError, TimeoutError) as error:
             raise FundUnavailable("UNAVAILABLE", str(error) or "no answer in time") from error
         except redis.RedisError as error:
@@ -271,6 +277,10 @@ class InsuranceFund:
             if code in _CODES:
                 raise FundError(code, message) from None
             raise FundError("SERVER", str(error)) from error
+        finally:
+            if not call.done():
+                call.cancel()
+                call.add_done_callback(_forget)
 
     async def _load_library(self) -> None:
         """Put this client's library on the server unless it has the same or a later one."""
@@ -294,6 +304,12 @@ class InsuranceFund:
         except redis.ResponseError:
             return None
         return settings.get("appendonly") == "yes" and settings.get("appendfsync") == "always"
+
+
+def _forget(call: asyncio.Future) -> None:
+    """An abandoned call's outcome is of no interest to anybody."""
+    if not call.cancelled():
+        call.exception()
 
 
 def _amount(amount_minor: int) -> str:
