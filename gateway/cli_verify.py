@@ -8,10 +8,10 @@ from typing import Annotated, Any
 import msgspec
 import numpy as np
 import typer
-from exchange.engine import Engine, InvariantBroken
 from rich.markup import escape
 
 from exchange.commands import FIRST_COLD, LAYOUTS, CommandKind, payload
+from exchange.engine import Engine, InvariantBroken
 from exchange.invariants import conserved
 from gateway.cli_output import FAILED, MISUSED, err, fail, out, print_json
 from gateway.status import Status

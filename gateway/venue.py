@@ -38,6 +38,7 @@ from persistence.embedded_redis import EmbeddedRedis
 from persistence.errors import JournalError
 
 log = logging.getLogger("gateway.venue")
+STOP_SECONDS = 10.0
 FATAL = (InvariantBroken, JournalError)
 
 
@@ -218,7 +219,7 @@ class Venue:
             await self.worker.drained(2.0)
         for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.wait(self._tasks, timeout=STOP_SECONDS)
 
     def _stop_commit(self, commit: CommitLoop) -> None:
         if not isinstance(self.failure, JournalError):

@@ -7,11 +7,11 @@ from typing import Any, Self
 
 import msgspec
 import numpy as np
-from exchange.engine import LOGIC_VERSION, Engine, InvariantBroken
 
 from exchange import commands
 from exchange.commands import RECORD_VERSION, SLOT_BYTES, CommandKind
 from exchange.config import Config
+from exchange.engine import LOGIC_VERSION, Engine, InvariantBroken
 from exchange.ports import JournalFull
 from exchange.reasons import Reason
 from exchange.sequencer import Sequencer
