@@ -15,6 +15,7 @@ import pytest
 
 from exchange import commands
 from exchange.commands import CommandKind, OrderType, Side, TimeInForce
+from loadtest import bench_gateway
 from tests.clients.venue import CALL, INDEX, LINEAR, PERPETUAL, PUT, Account, Venue, publish
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -78,8 +79,7 @@ class Bots:
 
     def __init__(self, market: Market, *arguments: str):
         keys = [
-            {"name": name, "client_id": one.client_id, "client_secret": one.secret}
-            for name, one in market.bots.items()
+            {"name": name, "client_id": one.client_id, "client_secret": one.secret} for name, one in market.bots.items()
         ]
         command = [
             sys.executable,
@@ -178,9 +178,7 @@ def test_bots_make_a_market_trade_and_leave_it_clean(market: Market) -> None:
         market.wait("trades", lambda engine: engine.counters().trades >= 20)
         for slot_name in (PERPETUAL, CALL):
             view = market.read(lambda engine, name=slot_name: engine.market(engine.instrument_slot(name)))
-            levels = market.read(
-                lambda engine, name=slot_name: engine.depth(engine.instrument_slot(name), 10)
-            )
+            levels = market.read(lambda engine, name=slot_name: engine.depth(engine.instrument_slot(name), 10))
             assert all(view.min_price_units <= price for price, _ in levels[1])
             assert all(price <= view.max_price_units for price, _ in levels[0])
         time.sleep(0.6)
@@ -234,9 +232,7 @@ def test_a_cut_connection_takes_the_orders_with_it_and_the_maker_comes_back(mark
 
         market.venue.run(cut)
         market.wait("old orders are gone", lambda e: not before & {o.order_id for o in e.open_orders(maker)})
-        market.wait(
-            "and new ones there", lambda engine: two_sided(PERPETUAL)(engine) and engine.open_orders(maker)
-        )
+        market.wait("and new ones there", lambda engine: two_sided(PERPETUAL)(engine) and engine.open_orders(maker))
 
 
 def test_bots_end_when_the_venue_is_gone_or_refuses_them(market: Market) -> None:
@@ -246,3 +242,19 @@ def test_bots_end_when_the_venue_is_gone_or_refuses_them(market: Market) -> None
         assert bots.process.wait(20) == 1
     assert any("is gone" in line for line in bots.lines)
     assert market.orders_of("maker") == []
+
+
+@pytest.mark.full
+def test_the_gateway_bench_measures_a_served_venue(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("CLOSED_S", "OPEN_S", "SATURATED_S", "FANOUT_S"):
+        monkeypatch.setattr(bench_gateway, name, 0.5)
+    own = os.sched_getaffinity(0)
+    try:
+        found = bench_gateway.figures()
+    finally:
+        os.sched_setaffinity(0, own)
+    assert set(found) == {"gateway.ack.p50", "gateway.ack.p99", "gateway.saturated", "gateway.fanout"}
+    floor_us = found["gateway.ack.p50"].peers["floor: echo"]
+    assert 0 < floor_us < found["gateway.ack.p50"].value, "nothing is faster than the bare library"
+    assert 0 < found["gateway.saturated"].value < found["gateway.saturated"].peers["floor: echo"]
+    assert found["gateway.fanout"].value > 0
