@@ -1,5 +1,6 @@
 """The status line of a running venue: refreshed in place on a terminal, now and then a line elsewhere."""
 
+import shutil
 import sys
 import time
 from typing import Any, TextIO
@@ -28,7 +29,8 @@ class Status:
     def progress(self, text: str) -> None:
         """A line that the next one replaces, on a terminal only."""
         if self.in_place:
-            self._write("\r\x1b[2K" + text)
+            width = shutil.get_terminal_size().columns  # a wrapped line could not be replaced
+            self._write("\r\x1b[2K" + text[: width - 1])
             self._open = True
 
     def show(self, engine: Any, sequencer: Any, fund_lag: int) -> None:

@@ -17,12 +17,21 @@ from gateway.credentials import Credential, CredentialStore
 from gateway.defaults import load_setup
 from gateway.gateway import Gateway, require_secure
 from gateway.liquidator import FundWorker
+from gateway.projection import News
 from gateway.settings import DEFAULTS
 from gateway.status import Status
 from gateway.venue_bots import Bots
 from gateway.venue_clock import VenueClock
 from gateway.venue_commit import CommitLoop
-from gateway.venue_core import ADMIN_SOCKET, CURSOR_FILE, Core, InvariantBroken, VenueRecord, write_venue_record
+from gateway.venue_core import (
+    ADMIN_SOCKET,
+    CURSOR_FILE,
+    Core,
+    InvariantBroken,
+    VenueError,
+    VenueRecord,
+    write_venue_record,
+)
 from gateway.venue_feed import Pump, open_feed
 from gateway.venue_setup import (
     Options,
@@ -62,6 +71,10 @@ class Venue:
     async def start(self) -> None:
         """Everything up to answering clients. VenueError, ConfigurationError, Insecure, PersistenceError."""
         options, say = self.options, self.status.progress
+        try:
+            admin_socket = check_path(self.root.absolute() / ADMIN_SOCKET)
+        except ValueError as error:
+            raise VenueError(f"{error}: choose a data directory with a shorter path") from None
         directory = DataDirectory.open(self.root)
         try:
             record, fresh = find_record(directory, options)
@@ -106,7 +119,7 @@ class Venue:
                 record.populated = True
                 write_venue_record(directory.path, record)
             self.clock.restart(max(core.engine.time_ns, _wall_ns(wall_clock)))
-            await self._open_doors(record)
+            await self._open_doors(record, admin_socket)
         except BaseException:
             await self._closing.aclose()
             raise
@@ -118,7 +131,7 @@ class Venue:
         self._closing.callback(server.stop)
         return server.url
 
-    async def _open_doors(self, record: VenueRecord) -> None:
+    async def _open_doors(self, record: VenueRecord, admin_socket: Path) -> None:
         """Serve clients and administrators, then let time run."""
         options = self.options
         settings = msgspec.structs.replace(DEFAULTS, rate_profile=options.rate_limits)
@@ -135,11 +148,11 @@ class Venue:
         self._closing.callback(self._stop_commit, commit)
         self._starting = False
         self.worker.attach(self.engine, self.sequencer)
-        self.gateway.projection.listeners.append(lambda news: self.worker.observe_facts(news.seq, news.facts))
+        self.gateway.projection.listeners.append(self._observe)
         self.pump.use(self.submit)
         port = await self.gateway.start(options.host, options.port, options.tls)
         self._closing.push_async_callback(self.gateway.stop)
-        admin = AdminServer(self.gateway, check_path(self.core.directory.path / ADMIN_SOCKET))
+        admin = AdminServer(self.gateway, admin_socket)
         await admin.start()
         self._closing.push_async_callback(admin.stop)
         secure = "s" if options.tls else ""
@@ -155,6 +168,10 @@ class Venue:
             self._spawn(Bots(self.ws, self.keys, record.feed.seed, log_file).run(), vital=False)
 
     # commands
+
+    def _observe(self, news: News) -> None:
+        if news.facts:
+            self.worker.observe_facts(news.seq, news.facts)
 
     def _observe_starting(self, seq: int, events: bytes) -> None:
         """Until the gateway decodes events for everybody."""

@@ -76,6 +76,11 @@ def write_venue_record(root: Path, record: VenueRecord) -> None:
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(root / VENUE_FILE)
+    descriptor = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)  # a record that fell back to "not populated" would begin the venue anew
+    finally:
+        os.close(descriptor)
 
 
 def records_of(slots: np.ndarray) -> Iterator[memoryview]:
