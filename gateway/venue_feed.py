@@ -29,7 +29,8 @@ PUMP_SECONDS = 0.1
 FAST_PUMP_SECONDS = 0.02
 FAST_SPEED = 10.0
 TICK_NS = 250_000_000
-MAX_TICKS_PER_PUMP = 256
+MAX_TICKS_PER_SECOND = 1_000
+"""Of real time; what an accelerated venue spends on auctions at most."""
 LISTING_BATCH = 500
 REFRESH_REAL_NS = 250_000_000
 """A replay tells held prices again so often in real time, however fast it is."""
@@ -141,7 +142,7 @@ class Pump:
         if due:
             self.list_instruments(due)
         stepped = self._clock.stepped
-        left = MAX_TICKS_PER_PUMP if stepped else 0
+        left = int(MAX_TICKS_PER_SECOND * self.seconds) if stepped else 0
         for update in updates:
             left = self._ticks_until(update.time_ns, left)
             self._clock.set(update.time_ns)
