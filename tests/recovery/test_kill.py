@@ -119,7 +119,8 @@ def test_nothing_acknowledged_is_lost(tmp_path: Path, seed: int) -> None:
         acknowledged += load.acknowledged
         check_journal(data_dir)
     findings = check_journal(data_dir)
-    assert findings["checkpoints"] >= acknowledged // 500
+    # each life begins a new stretch and loses its last one
+    assert findings["checkpoints"] >= max(ROUNDS, acknowledged // 500 - ROUNDS - 1)
     print(f"{acknowledged} acknowledged commands, {findings['checkpoints']} checkpoints, seq {findings['seq']}")
 
 
