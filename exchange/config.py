@@ -4,7 +4,7 @@ All figures are integers with their unit in the name (`_ppm` parts per million, 
 `_minor` minor units of the currency). Derived figures and cross-checks: `exchange/config_checks.py`.
 """
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -12,6 +12,10 @@ MarginModel = Literal["segregated_pm", "cross_pm"]
 MARGIN_MODELS: tuple[MarginModel, ...] = ("segregated_pm", "cross_pm")
 InstrumentKind = Literal["perpetual", "future", "option"]
 INSTRUMENT_KINDS: tuple[InstrumentKind, ...] = ("perpetual", "future", "option")
+
+
+OwnerId = Annotated[int, msgspec.Meta(ge=0, le=(1 << 32) - 1)]
+Reference = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
 
 
 class Struct(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -198,7 +202,7 @@ class CreateAccount(Struct):
     """Payload of CREATE_ACCOUNT; `account_id` 0: the engine gives the next one."""
 
     name: str
-    owner_id: int = 0
+    owner_id: OwnerId = 0
     margin_model: MarginModel = "segregated_pm"
 
 
@@ -207,7 +211,7 @@ class Transfer(Struct):
 
     currency: str
     amount_minor: int = 0
-    reference: int = 0
+    reference: Reference = 0
 
 
 class InstrumentState(Struct):

@@ -499,7 +499,8 @@ cdef class Engine:
         else:
             if self.accounts.at[account_id].in_liquidation:
                 return Reason.ACCOUNT_IN_LIQUIDATION, 0
-            if amount > self._withdrawable(account_id, currency):
+            if amount > self.ledger_room.cash_of(account_id, currency) or not self.desk.stands_without(
+                    account_id, currency, amount):
                 return Reason.INSUFFICIENT_WITHDRAWABLE, self._withdrawable(account_id, currency)
             cause = BalanceCause.WITHDRAWAL
             amount = -amount
@@ -534,12 +535,26 @@ cdef class Engine:
         event.reference = reference
 
     def _withdrawable(self, uint32_t account_id, int currency):
-        """Cash that may leave: no more than is there, and the rest still meets initial margin with open orders."""
-        equity, initial, _ = self.exposure.margins(account_id, 0 if self.exposure.is_cross(account_id) else currency)
-        free = equity - initial
-        if self.exposure.is_cross(account_id):
-            free = self.desk.to_currency(currency, free) - 1 if free > 0 else 0
-        return max(0, min(free, self.ledger_room.cash_of(account_id, currency)))
+        """Cash that may leave: no more than is there, and the rest still meets initial margin with open orders.
+
+        In a cross account cash is also a hedge, so the requirement moves with it: searched for, to a millionth below.
+        """
+        cash = self.ledger_room.cash_of(account_id, currency)
+        if not self.exposure.is_cross(account_id):
+            equity, initial, _ = self.exposure.margins(account_id, currency)
+            return max(0, min(equity - initial, cash))
+        if cash <= 0 or not self.desk.stands_without(account_id, currency, 0):
+            return 0
+        low, high = 0, cash + 1
+        if self.desk.stands_without(account_id, currency, cash):
+            return cash
+        while high - low > 1 + (cash >> 20):
+            middle = (low + high) // 2
+            if self.desk.stands_without(account_id, currency, middle):
+                low = middle
+            else:
+                high = middle
+        return low
 
     # ------------------------------------------------------------------ output
 

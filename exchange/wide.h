@@ -66,11 +66,10 @@ static inline int64_t wide_mul_shift(int64_t a, int64_t b, int shift, int *bad)
 /* floor(lots * (index - entry) / 2**64): the funding a position of `lots` is owed (negative: owes) */
 static inline int64_t wide_funding(int64_t lots, int128 owed, int *bad)
 {
-    /* |owed| < 2**126 by the clamp on rates; split so that the product stays inside 128 bits */
+    /* split so that both products stay inside 128 bits: |lots| < 2**63, low < 2**64 */
     int64_t high = (int64_t)(owed >> 64);
     uint64_t low = (uint64_t)owed;
-    int128 carry = (int128)lots * (int128)(low >> 1);
-    int128 total = (int128)lots * high + (carry >> 63);
+    int128 total = (int128)lots * high + (((int128)lots * (int128)low) >> 64);
     return wide_narrow(total, bad);
 }
 

@@ -13,6 +13,8 @@ from exchange.views import AuctionView
 
 PPM = 1_000_000
 SOLVENT, INSOLVENT = 1, 2
+OWNERS_PER_BATCH = 16
+"""One owner may hold this part of an auction's standing bids, at least one."""
 
 
 class Bid:
@@ -41,6 +43,7 @@ class Auction:
         "last_ns",
         "lease_id",
         "opened_ns",
+        "other_ns",
         "phase",
         "reason",
         "sold_ppm",
@@ -55,6 +58,7 @@ class Auction:
         self.opened_ns = now
         self.last_ns = now
         self.clock_ns = 0
+        self.other_ns = 0  # the clock of the phase that is not running
         self.batch_ns = now
         self.bids: list[Bid] = []
         self.reason = int(Reason.AWAITING_BIDS)
@@ -121,9 +125,19 @@ class AuctionHouse:
             return Reason.OWN_GROUP
         if self.desk.in_liquidation(account_id):
             return Reason.ACCOUNT_IN_LIQUIDATION
-        if len(auction.bids) >= self.parameters.max_bids_per_batch:
+        owner = self.desk.owner(account_id)
+        standing = sum(self.desk.owner(bid.account_id) == owner for bid in auction.bids)
+        if standing >= max(1, self.parameters.max_bids_per_batch // OWNERS_PER_BATCH):
             return Reason.BATCH_FULL
         return Reason.NONE
+
+    def crowd_out(self, auction: Auction, limit: int) -> Bid | None:
+        """The bid that a new one at `limit` displaces from a full batch; None where none is worse.
+
+        Without it bids that are never to be filled could keep everybody else out.
+        """
+        worst = min(auction.bids, key=lambda bid: (bid.limit, -bid.bid_id))
+        return worst if worst.limit < limit else None
 
     def legs(self, auction: Auction, share_ppm: int) -> list[tuple[int, int]]:
         """Signed lots per instrument of a share, to the nearest lot; upwards where that would leave nothing."""

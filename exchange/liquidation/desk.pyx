@@ -193,15 +193,25 @@ cdef class Desk:
                 stands = False
         return stands
 
+    def stands_without(self, uint32_t account_id, int currency, int64_t amount):
+        """Whether the account, with `amount` (up to its cash) less, meets its initial margin with open orders."""
+        cdef Margin after
+        self.ledger.post(account_id, currency, -amount)
+        self.exposure.margin(account_id, currency, ALL_ORDERS, &after)
+        self.ledger.post(account_id, currency, amount)
+        return after.equity >= after.initial
+
     def row_budget(self, uint32_t account_id, list legs):
-        """Whether the legs keep every scenario sum of the account exact."""
+        """Whether the legs, taken together, keep every scenario sum of the account exact."""
         cdef uint32_t instrument
         cdef int64_t lots
+        gross = {}
         for instrument, lots in legs:
-            book = self.exposure.ensure_book(account_id, self.instruments.at[instrument].chain)
-            if abs(lots) > ((1 << 52) - book.gross_row) // self.exposure.rows.row_cap[instrument]:
-                return False
-        return True
+            chain = self.instruments.at[instrument].chain
+            if chain not in gross:
+                gross[chain] = int(self.exposure.ensure_book(account_id, chain).gross_row)
+            gross[chain] += abs(lots) * int(self.exposure.rows.row_cap[instrument])
+        return all(total <= 1 << 52 for total in gross.values())
 
     def transfer(self, uint32_t source, uint32_t target, uint32_t instrument, int64_t lots, auction_id):
         """Move signed lots between accounts at the mark."""

@@ -8,7 +8,8 @@ Stages of one account (all in venue time, driven by Ticks; the clock stands stil
    included: positions move at the mark, f x equity follows in each currency, and the bidder pays f x price P. Just as
    much is sold as restores the buffer: f = (T - E) / (T - E + P - fee), E equity, T = maintenance x (1 + buffer).
 3. INSOLVENT phase, at once where the robust value is not positive: the price falls from min(V, 0) to
-   -compensation cap; what lies below zero is paid by the fund, from a lease taken by the worker.
+   -compensation cap; what lies below zero is paid by the fund, from a lease taken by the worker. A book that gains a
+   positive value again before its solvent time is used up goes back to the solvent phase; either clock goes on.
 4. It ends when the account is above its buffer or holds nothing; what is left of the lease is settled.
 
 No bids or no fund: the account stays in liquidation, with the reason shown; nothing is socialised.
@@ -88,7 +89,10 @@ class Liquidation:
         timeout = self.parameters.fast_ns + self.parameters.slow_ns
         value = self.desk.robust_value(auction.account_id, auction.entity)
         if auction.phase == SOLVENT and (value <= 0 or auction.clock_ns >= timeout):
-            self._turn_insolvent(auction, now)
+            self._turn(auction, INSOLVENT)
+            self._lease(auction, now)
+        elif auction.phase == INSOLVENT and value > 0 and auction.other_ns < timeout:
+            self._turn(auction, SOLVENT)
         elif auction.phase == INSOLVENT and value > 0 and auction.lease_id == 0:
             self._lease(auction, now)
         if auction.phase == INSOLVENT:
@@ -97,14 +101,14 @@ class Liquidation:
             auction.batch_ns = now
             self._clear(auction)
 
-    def _turn_insolvent(self, auction: Auction, now: int) -> None:
+    def _turn(self, auction: Auction, phase: int) -> None:
+        """Change the phase: bids were for the other one, each phase's clock stands while the other runs."""
         for bid in auction.bids:
             self._refuse(auction.auction_id, bid, auction.phase, Reason.WRONG_PHASE)
         auction.bids = []
-        auction.phase = INSOLVENT
-        auction.clock_ns = 0
+        auction.phase = phase
+        auction.clock_ns, auction.other_ns = auction.other_ns, auction.clock_ns
         self._emit(EventKind.AUCTION_PHASE_CHANGED, auction)
-        self._lease(auction, now)
 
     # ------------------------------------------------------------------ bids
 
@@ -116,6 +120,13 @@ class Liquidation:
         if reason or auction is None:
             self._refuse(auction_id, bid, phase, reason)
             return
+        if len(auction.bids) >= self.parameters.max_bids_per_batch:
+            worst = self.house.crowd_out(auction, limit)
+            if worst is None:
+                self._refuse(auction_id, bid, phase, Reason.BATCH_FULL)
+                return
+            auction.bids.remove(worst)
+            self._refuse(auction_id, worst, auction.phase, Reason.BATCH_FULL)
         self.next_bid_id += 1
         auction.bids.append(bid)
         self.desk.emit_bid(

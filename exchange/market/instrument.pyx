@@ -13,6 +13,7 @@ from exchange.wide cimport wide_mul, wide_mul_div_near
 
 KINDS = ("perpetual", "future", "option")
 STATES = ("free", "open", "halted", "close_only", "settling", "settled")
+MAX_LADDER_UNITS = 1 << 28      # a ladder's directory takes 4 bytes for 64 prices
 _OPTION_TYPES = {None: OPTION_NONE, "call": OPTION_CALL, "put": OPTION_PUT}
 
 
@@ -73,6 +74,7 @@ cdef class Instruments:
             raise BadInstrument(f"{spec.name}: perpetuals, and only perpetuals, have no expiry")
         if not 1 <= len(spec.tick_steps) <= MAX_TICK_STEPS or spec.tick_steps[0].above_units != 0:
             raise BadInstrument(f"{spec.name}: 1 to {MAX_TICK_STEPS} tick steps, the first from 0")
+        self._check_bounds(spec)
         scale = 10**exponent
         unit_minor = inverse_k = 0
         if spec.inverse and spec.kind != "option":
@@ -86,7 +88,26 @@ cdef class Instruments:
             raise BadInstrument(f"{spec.name}: price x quantity bounds are too wide")
         if spec.max_price_units * max(unit_minor, 1) >= 1 << 62 or inverse_k >= 1 << 62:
             raise BadInstrument(f"{spec.name}: one lot at the largest price leaves 64 bits")
+        if spec.lot_size_e8 * scale >= 10**8 << 53 or spec.price_unit_e8 * spec.max_price_units >= 1 << 62:
+            raise BadInstrument(f"{spec.name}: a lot or the largest price is too large")
         return unit_minor, inverse_k
+
+    def _check_bounds(self, spec):
+        """Figures that must be positive, ordered and small enough; raises BadInstrument."""
+        if not 1 <= spec.max_price_units <= MAX_LADDER_UNITS:
+            raise BadInstrument(f"{spec.name}: max_price_units must be 1 to {MAX_LADDER_UNITS}")
+        if not 1 <= spec.min_quantity_lots <= spec.max_quantity_lots <= 1 << 53 or not (
+                1 <= spec.max_position_lots <= 1 << 53):
+            raise BadInstrument(f"{spec.name}: quantity bounds must be ordered, positive and at most 2**53")
+        above = [step.above_units for step in spec.tick_steps]
+        if any(step.tick_units < 1 for step in spec.tick_steps) or above != sorted(set(above)):
+            raise BadInstrument(f"{spec.name}: ticks must be positive, their steps ascending")
+        fees = spec.fees
+        if not all(0 <= ppm <= 1_000_000 for ppm in (
+                fees.maker_ppm, fees.taker_ppm, fees.delivery_ppm, fees.option_cap_ppm)):
+            raise BadInstrument(f"{spec.name}: fees must be 0 to 1,000,000 ppm")
+        if not all(0 <= moment < 1 << 62 for moment in (spec.expiry_ns, spec.strike_e8)):
+            raise BadInstrument(f"{spec.name}: expiry and strike must not be negative")
 
     def list_instrument(self, spec, int underlying, int currency, int chain, int bucket, int exponent, int64_t now_ns):
         """Give the definition a slot; the caller has resolved its names. Returns the slot."""

@@ -9,7 +9,8 @@ from exchange.risk.risk_rows cimport MAX_EXPIRIES, RiskRows
 
 cdef enum OrderScope:
     NO_ORDERS = -2           # positions alone
-    ALL_ORDERS = -1          # else: the orders of one chain only
+    ALL_ORDERS = -1          # else: a chain number, see Exposure._counts
+    MAX_UNDERLYING_CHAINS = 8
 
 ctypedef struct ScenarioBook:        # one account's risk in one (underlying, settlement) chain
     double* position_pnl     # [S] sum of lots x row
@@ -49,7 +50,7 @@ cdef class Exposure:
     cdef int32_t* gather_row
     cdef double* gather_lots
     cdef uint32_t gather_capacity
-    cdef double lane_pnl[64]
+    cdef double lane_pnl[MAX_UNDERLYING_CHAINS * 64]
     cdef int failed
     cdef int grow(self, uint32_t account_id) except -1
     cdef ScenarioBook* book(self, uint32_t account_id, int chain) noexcept
@@ -73,6 +74,8 @@ cdef class Exposure:
     cdef int _segregated(self, uint32_t account_id, int currency, int scope, Margin* out) except -1
     cdef int _cross(self, uint32_t account_id, int scope, Margin* out) except -1
     cdef int64_t _cross_loss(self, uint32_t account_id, int underlying, int64_t* base, int scope) noexcept
+    cdef bint _counts(self, int scope, int chain) noexcept
     cdef bint lane_allows(self, Order* order) except -1
+    cdef int _lane_book(self, Order* order, int chain, double* pnl) except -1
     cdef void _lane_terms(self, ScenarioBook* book, Order* order, double* pnl) noexcept
     cdef int margin_currency(self, uint32_t account_id, int settlement) noexcept

@@ -421,6 +421,12 @@ cdef class Exposure:
             out.initial += (ceil_ppm(whole, g.initial_factor_ppm, &self.failed) + book.held_lots) * unit
         return 0
 
+    cdef bint _counts(self, int scope, int chain) noexcept:
+        """Whether a chain's open orders count in a cross account: all, none, or those of one chain's underlying."""
+        if scope < 0:
+            return scope == ALL_ORDERS
+        return self.rows.chain[chain].underlying == self.rows.chain[scope].underlying
+
     cdef int64_t _cross_loss(self, uint32_t account_id, int underlying, int64_t* base, int scope) noexcept:
         """Worst loss in 1e-4 USD over the underlying's scenarios, haircuts on each currency's net value."""
         cdef Grid* g = &self.rows.grid[underlying]
@@ -438,7 +444,7 @@ cdef class Exposure:
                 if self.rows.chain[k].currency == c and self.rows.chain[k].underlying == underlying:
                     book = self.book(account_id, k)
                     if book != NULL:
-                        counted[n] = (scope == ALL_ORDERS or scope == k) and book.open_lots
+                        counted[n] = self._counts(scope, k) and book.open_lots
             if book == NULL and self.currency_underlying[c] != underlying:
                 continue
             books[n] = book
@@ -495,7 +501,7 @@ cdef class Exposure:
                     continue
                 held[n] = book
                 lots += book.held_lots
-                if (scope == ALL_ORDERS or scope == k) and book.open_lots:
+                if self._counts(scope, k) and book.open_lots:
                     if scope == ALL_ORDERS:
                         self.refresh_orders(account_id, k)
                     ordered |= 1 << n
@@ -544,37 +550,60 @@ cdef class Exposure:
         else:
             book.delta_down[row.expiry_bucket] -= delta
 
-    cdef bint lane_allows(self, Order* order) except -1:
-        """Whether the order, with the account's other risk-reducing orders filled in any combination, leaves the
-        requirement no larger than that of the positions alone. The order is not yet counted as open."""
-        cdef int chain = self.instruments.at[order.instrument].chain
-        cdef ScenarioBook* book = self.ensure_book(order.account_id, chain)
-        cdef int currency = self.instruments.at[order.instrument].currency
-        cdef ScenarioBook saved
-        cdef Margin alone, lane
-        cdef uint32_t slot
+    cdef int _lane_book(self, Order* order, int chain, double* pnl) except -1:
+        """Let a book's order figures be those of risk-reducing orders alone, `order` among them; whether it has any.
+
+        The caller has saved the book and puts it back."""
+        cdef ScenarioBook* book = self.book(order.account_id, chain)
+        cdef uint32_t slot = self.orders.account_head[order.account_id]
         cdef Order* other
-        self.margin(order.account_id, currency, NO_ORDERS, &alone)
-        saved = book[0]
-        memset(self.lane_pnl, 0, sizeof(self.lane_pnl))
+        book.order_pnl = pnl
+        book.order_cost_minor = 0
+        book.open_lots = 0
+        memset(pnl, 0, 64 * sizeof(double))
         memset(book.delta_up, 0, sizeof(book.delta_up))
         memset(book.delta_down, 0, sizeof(book.delta_down))
-        self._lane_terms(book, order, self.lane_pnl)
-        slot = self.orders.account_head[order.account_id]
+        if self.instruments.at[order.instrument].chain == chain:
+            self._lane_terms(book, order, pnl)
+            book.open_lots = 1
         while slot:
             other = &self.orders.at[slot]
             if (other.flags & FLAG_RISK_REDUCING and other.order_id != order.order_id and other.remaining_lots
                     and self.instruments.at[other.instrument].chain == chain):
-                self._lane_terms(book, other, self.lane_pnl)
+                self._lane_terms(book, other, pnl)
+                book.open_lots = 1
             slot = other.account_next
-        book.order_pnl = self.lane_pnl
-        book.order_cost_minor = 0
-        book.open_lots = 1
+        return book.open_lots
+
+    cdef bint lane_allows(self, Order* order) except -1:
+        """Whether the order, with the account's other risk-reducing orders filled in any combination, leaves the
+        requirement no larger than that of the positions alone. The order is not yet counted as open.
+
+        Chains of one underlying offset each other in a cross account, so there all of them are looked at."""
+        cdef int chain = self.instruments.at[order.instrument].chain
+        cdef int currency = self.instruments.at[order.instrument].currency
+        cdef bint cross = self.accounts.at[order.account_id].model == MODEL_CROSS
+        cdef ScenarioBook saved[MAX_UNDERLYING_CHAINS]
+        cdef ScenarioBook* touched[MAX_UNDERLYING_CHAINS]
+        cdef Margin alone, lane
+        cdef int k, n = 0, ordered = 0
+        self.ensure_book(order.account_id, chain)
+        self.margin(order.account_id, currency, NO_ORDERS, &alone)
+        for k in range(self.rows.chain_count):
+            if k != chain and not (cross and self.rows.chain[k].underlying == self.rows.chain[chain].underlying):
+                continue
+            touched[n] = self.book(order.account_id, k)
+            if touched[n] == NULL:
+                continue
+            saved[n] = touched[n][0]
+            ordered += self._lane_book(order, k, &self.lane_pnl[n * 64])
+            n += 1
         self.margin(order.account_id, currency, chain, &lane)
-        book[0] = saved
+        for k in range(n):
+            touched[k][0] = saved[k]
         # the one lot that stands for "has orders" costs one rounding unit: 1e-4 USD in a cross account
-        if self.accounts.at[order.account_id].model == MODEL_CROSS:
-            return lane.initial - alone.initial <= 1
+        if cross:
+            return lane.initial - alone.initial <= ordered
         return lane.initial - alone.initial <= self.minor_per_unit[currency]
 
     cdef int margin_currency(self, uint32_t account_id, int settlement) noexcept:

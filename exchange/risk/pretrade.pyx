@@ -12,6 +12,7 @@ from exchange.risk.exposure cimport ALL_ORDERS, Margin, ScenarioBook
 from exchange.wide cimport wide_mul_div_floor
 
 cdef int64_t ROW_BUDGET = 1 << 52
+cdef int64_t COST_BUDGET = 1 << 60
 
 
 cdef class Pretrade:
@@ -65,6 +66,8 @@ cdef class Pretrade:
                            int64_t lots, bint market, int64_t time_ns) except -1:
         """Checks that need no margin: R_NONE or the reason to refuse."""
         cdef Instrument* row
+        cdef int64_t cost
+        cdef int bad = 0
         if not self.accounts.exists(account_id):
             return R_UNKNOWN_ACCOUNT
         if self.accounts.at[account_id].in_liquidation:
@@ -96,6 +99,10 @@ cdef class Pretrade:
             return R_PRICE_TOO_HIGH
         if side == 1 and price_units < self.lowest(row):
             return R_PRICE_TOO_LOW
+        # an inverse future bought at a price near zero would cost more than a sum can hold
+        cost = self.instruments.trade_cost(row, price_units, lots, &bad)
+        if bad or not -COST_BUDGET <= cost <= COST_BUDGET:
+            return R_QUANTITY_TOO_LARGE
         return R_NONE
 
     cdef int64_t reducible(self, uint32_t account_id, uint32_t instrument, int side) noexcept:
