@@ -82,7 +82,7 @@ class Venue:
             if fresh:
                 record = complete_record(record, setup)
             speed = record.feed.speed if options.speed is None else options.speed
-            feed = open_feed(record.feed, setup.rules, speed)
+            feed = open_feed(record.feed, speed)
             wall_clock = record.feed.kind == "sim" and speed == 1.0
             url = await self._fund_server(directory)
             self.worker = FundWorker(
@@ -112,7 +112,7 @@ class Venue:
                 first_start(core, self.pump, feed, setup, record.feed.seed, self.status.progress)
                 create_keys(core, self.credentials, is_loopback(options.host))
             else:
-                check_unchanged(core, setup, options)
+                check_unchanged(core, setup, options, speed)
                 self.pump.resume(max(self.clock(), core.engine.time_ns))
             core.journal.sync()
             if fresh:

@@ -10,7 +10,7 @@ import numpy as np
 
 from exchange import commands
 from exchange.commands import RECORD_VERSION, SLOT_BYTES, CommandKind
-from exchange.config import Config
+from exchange.config import Config, ListingRule
 from exchange.engine import LOGIC_VERSION, Engine, InvariantBroken
 from exchange.ports import JournalFull
 from exchange.reasons import Reason
@@ -47,6 +47,8 @@ class FeedRecord(msgspec.Struct, frozen=True, kw_only=True):
     index: tuple[str, ...] = ()
     parameters: SimParameters | None = None
     """Of the simulation."""
+    rules: tuple[ListingRule, ...] | None = None
+    """Listing rules, None: the feed's own."""
 
 
 class VenueRecord(msgspec.Struct, kw_only=True):

@@ -10,7 +10,7 @@ import msgspec
 
 from exchange import commands
 from exchange.commands import Actor, CommandKind
-from exchange.config import Instrument, ListingRule, ListInstruments
+from exchange.config import Instrument, ListInstruments
 from gateway.feeds import (
     Feed,
     MarkPublisher,
@@ -36,17 +36,17 @@ REFRESH_REAL_NS = 250_000_000
 """A replay tells held prices again so often in real time, however fast it is."""
 
 
-def open_feed(record: FeedRecord, rules: tuple[ListingRule, ...] | None, speed: float) -> Feed:
+def open_feed(record: FeedRecord, speed: float) -> Feed:
     """The feed that a record describes. VenueError where its files cannot be used."""
     if record.kind == "sim":
-        return SimFeed(record.start_time_ns, record.parameters, rules=rules, speed=speed)
+        return SimFeed(record.start_time_ns, record.parameters, rules=record.rules, speed=speed)
     if record.chain is None or not record.index:
         raise VenueError("a replay needs --chain FILE and --index FILE (or UNDERLYING=FILE)")
     try:
         return ReplayFeed(
             read_chain(record.chain, record.snapshot),
             {name: read_index_path(files) for name, files in _index_files(record.index).items()},
-            rules=rules,
+            rules=record.rules,
             speed=speed,
             refresh_ns=max(REFRESH_NS, int(speed * REFRESH_REAL_NS)),
         )

@@ -24,6 +24,9 @@ from gateway.venue_core import (
 from gateway.venue_feed import Pump, sim_record
 from persistence.data_dir import DataDirectory
 
+MARKS_APART_NS = 500_000_000
+"""Real time between marks, at most; twice what feeds take."""
+
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
     """What `margrave serve` was told. None: not given (a restart takes what the data directory says)."""
@@ -86,6 +89,7 @@ def complete_record(record: VenueRecord, setup: Setup) -> VenueRecord:
     feed = record.feed
     if feed.kind == "sim":
         feed = sim_record(feed.start_time_ns, feed.seed, feed.speed, setup.sim)
+    feed = msgspec.structs.replace(feed, rules=setup.rules)
     return msgspec.structs.replace(record, venue_id=setup.config.venue_id, feed=feed)
 
 
@@ -124,8 +128,14 @@ def create_keys(core: Core, credentials: CredentialStore, with_demo: bool) -> No
             credentials.create(core.engine.account_id(name), name, demo=name == "demo")
 
 
-def check_unchanged(core: Core, setup: Setup, options: Options) -> None:
-    """The journal's configuration stands: a file that says something else is refused."""
+def check_unchanged(core: Core, setup: Setup, options: Options, speed: float) -> None:
+    """The journal's configuration stands: a file or a speed that does not go with it is refused."""
+    stale_ns = min(underlying.mark_stale_ns for underlying in core.engine.config.underlyings)
+    if speed * MARKS_APART_NS > stale_ns:
+        raise VenueError(
+            f"at --speed {speed:g} marks would be stale before the next ones: this venue was started for at most "
+            f"--speed {stale_ns / MARKS_APART_NS:g}"
+        )
     changed = differences(core.engine.config, setup.config) if options.config is not None else []
     if changed:
         raise ConfigurationError(

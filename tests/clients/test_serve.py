@@ -80,6 +80,9 @@ def test_a_changed_configuration_is_refused_and_named(tmp_path: Path) -> None:
     other_seed = margrave("serve", "--data-dir", data_dir, "--port", "0", "--seed", "77")
     assert other_seed.returncode == 2
     assert "--seed" in other_seed.stderr
+    too_fast = margrave("serve", "--data-dir", data_dir, "--port", "0", "--speed", "500")
+    assert too_fast.returncode == 2
+    assert "at most --speed 20" in " ".join(too_fast.stderr.split())
 
 
 def test_off_loopback_is_refused_without_tls_and_says_how_to_make_keys(tmp_path: Path) -> None:
