@@ -27,7 +27,8 @@ def short() -> Bench:
     """Account 1 is short the position, account 2 long."""
     contract = Instrument(
         name="ETH-PERPETUAL", kind="perpetual", underlying="ETH", settlement="ETH", inverse=True,
-        price_unit_e8=5 * 10**6, lot_size_e8=100 * 10**8, fees=Fees(maker_ppm=0, taker_ppm=0),
+        price_unit_e8=5 * 10**6, lot_size_e8=100 * 10**8,
+        max_quantity_lots=100_000, fees=Fees(maker_ppm=0, taker_ppm=0),
     )  # fmt: skip
     underlyings = (
         Underlying(name="BTC", index_name="btc_usd"),

@@ -12,7 +12,7 @@ WRONG_FIELDS = (
     ("account_id", 99), ("account_id", 0), ("instrument", 63), ("instrument", commands.NO_INSTRUMENT),
     ("side", 2), ("order_type", 2), ("time_in_force", 3), ("label_bytes", 65), ("label_bytes", 9_999),
     ("valid_until_ns", 1), ("quantity_lots", 0), ("quantity_lots", -5), ("quantity_lots", 1),
-    ("quantity_lots", 10**9), ("quantity_lots", 2 * 10**9), ("price_units", -1), ("price_units", 1),
+    ("quantity_lots", 150_000), ("quantity_lots", 2 * 10**9), ("price_units", -1), ("price_units", 1),
     ("price_units", 10**8), ("price_units", 200_003), ("price_units", 51), ("price_units", 262_143),
     ("quantity_lots", 9_000_000), ("flags", 0xFF),
 )  # fmt: skip
@@ -116,8 +116,8 @@ class OrderDraws:
         view = np.frombuffer(record, commands.PLACE_ORDER, 1)
         if field == "price_units":
             view["order_type"] = OrderType.LIMIT
-        if value == 10**9:
-            view["instrument"] = 1
+        if value == 150_000:
+            view["instrument"] = 4
         view[field] = value
         return record
 

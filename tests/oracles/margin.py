@@ -214,8 +214,12 @@ class MarginModel:
         currency = self.contracts[order.instrument].currency
         alone = self.margin(account, currency, False)
         rule = self.lane(account)
-        chain = self.contracts[order.instrument].chain
-        together = [order, *(o for o in others if self.contracts[o.instrument].chain == chain)]
+        underlying, own = self.contracts[order.instrument].chain
+        together = [order]
+        for other in others:
+            moved, settlement = self.contracts[other.instrument].chain
+            if moved == underlying and (account.model == CROSS or settlement == own):
+                together.append(other)
         if account.model == CROSS:
             return self._cross(account, together, rule).initial <= alone.initial
         return self._segregated(account, currency, together, rule).initial <= alone.initial

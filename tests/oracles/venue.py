@@ -4,6 +4,7 @@ It shares with the engine the record layouts, the configuration and the pricing 
 and liquidation are not predicted: histories given to it carry no Tick.
 """
 
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -13,7 +14,6 @@ from exchange import commands, config
 from exchange.commands import CommandKind
 from exchange.events import BalanceCause, EventKind
 from exchange.reasons import Reason
-from tests.oracles.contract import ceil_div
 from tests.oracles.margin import CROSS, Account
 from tests.oracles.marking import Marking
 from tests.oracles.pretrade import Refused, require
@@ -134,9 +134,11 @@ class Venue:
 
     def withdraw(self, account_id: int, payload: config.Transfer) -> None:
         account, currency = self.known(account_id, payload)
-        self.detail = self.withdrawable(account, currency)
-        require(payload.amount_minor <= self.detail, Reason.INSUFFICIENT_WITHDRAWABLE)
-        self.move(account, currency, -payload.amount_minor, BalanceCause.WITHDRAWAL, payload.reference)
+        amount = payload.amount_minor
+        if amount > account.cash[currency] or not self.stands_without(account, currency, amount):
+            self.detail = self.withdrawable(account, currency)
+            raise Refused(Reason.INSUFFICIENT_WITHDRAWABLE)
+        self.move(account, currency, -amount, BalanceCause.WITHDRAWAL, payload.reference)
 
     def move(self, account: Account, currency: int, amount: int, cause: BalanceCause, reference: int) -> None:
         s = self.state
@@ -149,18 +151,31 @@ class Venue:
         s.check_level(account)
         self.detail = amount
 
+    def stands_without(self, account: Account, currency: int, amount: int) -> bool:
+        """Whether initial margin, open orders counted, would still be met with less cash."""
+        poorer = replace(account, cash=list(account.cash))
+        poorer.cash[currency] -= amount
+        left = self.state.model.margin(poorer, currency, True)
+        return left.equity >= left.initial
+
     def withdrawable(self, account: Account, currency: int) -> int:
-        """Cash that may leave with initial margin still met, open orders counted."""
-        s = self.state
-        m = s.model.margin(account, currency, True)
-        free = max(0, m.equity - m.initial)
-        if account.model == CROSS and free:
-            coin = s.model.coin_of[currency]
-            if coin is None:
-                free = free * s.model.unit[currency] - 1
+        """The most cash that may leave; in a cross account, where cash is also a hedge, to a millionth below."""
+        cash = account.cash[currency]
+        if account.model != CROSS:
+            m = self.state.model.margin(account, currency, True)
+            return max(0, min(m.equity - m.initial, cash))
+        if cash <= 0 or not self.stands_without(account, currency, 0):
+            return 0
+        if self.stands_without(account, currency, cash):
+            return cash
+        allowed, refused = 0, cash + 1
+        while refused - allowed > 1 + cash // 2**20:
+            middle = (allowed + refused) // 2
+            if self.stands_without(account, currency, middle):
+                allowed = middle
             else:
-                free = ceil_div(free << 40, s.grids[coin].coin_base_q40) - 1
-        return max(0, min(free, account.cash[currency]))
+                refused = middle
+        return allowed
 
     def set_state(self, _: int, payload: config.InstrumentState) -> None:
         s = self.state

@@ -33,7 +33,7 @@ def option(name: str, strike: int, expiry_ns: int, option_type: str, linear: boo
         name=name, kind="option", underlying="BTC", settlement="USDC" if linear else "BTC", inverse=not linear,
         price_unit_e8=10**8 if linear else 10**4, lot_size_e8=10**6 if linear else 10**7,
         tick_steps=(TickStep(above_units=0, tick_units=1),) if linear else OPTION_TICKS, expiry_ns=expiry_ns,
-        strike_e8=strike * 10**8, option_type=option_type, max_quantity_lots=50_000,
+        strike_e8=strike * 10**8, option_type=option_type, max_quantity_lots=200_000,
         max_price_units=200_000 if linear else 262_143, fees=OPTION_FEES,
     )  # fmt: skip
 
@@ -47,7 +47,7 @@ def instruments() -> tuple[Instrument, ...]:
         Instrument(name="BTC-PERPETUAL", kind="perpetual", underlying="BTC", fees=future, **inverse),
         Instrument(
             name="BTC-LONG", kind="future", underlying="BTC", expiry_ns=LONG_EXPIRY_NS, fees=maker,
-            max_quantity_lots=10**9, max_position_lots=10**9, min_quantity_lots=10, **inverse,
+            min_quantity_lots=10, **inverse,
         ),
         option("BTC-SHORT-95000-C", 95_000, SHORT_EXPIRY_NS, "call"),
         option("BTC-SHORT-95000-P", 95_000, SHORT_EXPIRY_NS, "put"),

@@ -90,11 +90,12 @@ def run(seed: int, length: int) -> tuple[Engine, Counter]:
 
 
 def test_engine_and_naive_venue_agree(seed: int) -> None:
-    engine, counts = run(seed, 24_000)
+    engine, counts = run(seed, 21_000)
     print(f"seed {seed}: " + ", ".join(f"{name} {count}" for name, count in sorted(counts.items())))
     assert missing(counts) == []
     assert engine.counters().trades == counts["TRADE_EXECUTED"] > 1_000
     assert counts["ORDER_ACCEPTED"] > 5_000
+    assert all(engine.ledger(name)["funding"] for name in ("BTC", "USDC", "ETH"))
 
 
 @pytest.mark.full

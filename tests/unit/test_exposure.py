@@ -4,11 +4,12 @@ import itertools
 
 import pytest
 
-from exchange.commands import CommandKind
+from exchange.commands import CommandKind, OrderFlag
 from exchange.config import MatrixParameters, Underlying
 from exchange.events import EventKind
+from exchange.reasons import Reason
 from tests.oracles import world
-from tests.oracles.bench import BUY, SELL, Bench, only
+from tests.oracles.bench import BUY, SELL, Bench, only, reasons
 from tests.oracles.shadow import Shadow
 
 PERPETUAL, LONG_FUTURE, CALL, PUT, USDC_PERPETUAL, USDC_PUT, ETH_PERPETUAL = 0, 1, 4, 5, 6, 7, 9
@@ -163,3 +164,43 @@ def test_models_agree_with_the_naive_one_after_jumps() -> None:
             shadow.saw(record, [])
         assert shadow.faults() == []
         assert bench.engine.audit() == []
+
+
+def test_a_withdrawal_that_would_bare_a_hedged_short_is_refused() -> None:
+    """Coins hedge a synthetic short of ten: the equity above the requirement is not what may leave."""
+    bench = venue("cross_pm")
+    bench.transfer(CommandKind.WITHDRAW, 1, "USDC", 100_000 * world.DOLLAR)
+    take(bench, 1, CALL, SELL, at_mark(bench, CALL), 100)
+    take(bench, 1, PUT, BUY, at_mark(bench, PUT), 100)
+    equity, initial, _ = bench.margins(1)
+    most = bench.engine.account(1).currencies[0].withdrawable_minor
+    # the naive figure: what the excess over the requirement buys, here all the cash
+    naive = min((equity - initial) * world.COIN // (100_000 * 10**4), bench.engine.ledger_room.cash_of(1, 0))
+    assert 0 < most < 0.99 * naive
+    refused = bench.transfer(CommandKind.WITHDRAW, 1, "BTC", naive)
+    assert reasons(refused) == [Reason.INSUFFICIENT_WITHDRAWABLE]
+    assert reasons(bench.transfer(CommandKind.WITHDRAW, 1, "BTC", most)) == []
+    equity, initial, _ = bench.margins(1)
+    assert initial <= equity < 1.0001 * initial
+
+
+@pytest.mark.parametrize("first", [False, True])
+def test_the_lane_looks_at_orders_of_the_other_settlement_currency(first: bool) -> None:
+    """Two orders that each turn a long position round are not both let in when funds are short."""
+    bench = Bench(world.configuration())
+    bench.account("long", "cross_pm", BTC=3 * world.COIN)
+    bench.account("rich", BTC=1_000 * world.COIN, USDC=10**8 * world.DOLLAR)
+    bench.marks(100_000.0, FORWARDS, VOLS)
+    take(bench, 1, PERPETUAL, BUY, 200_000, 80_000)
+    bench.time_ns += 10**9
+    bench.marks(92_000.0, FORWARDS, VOLS)
+    equity, initial, _ = bench.margins(1)
+    assert equity < initial
+    if first:
+        (event,) = bench.place(1, PERPETUAL, SELL, 184_500, 80_000)
+        assert event.flags == OrderFlag.RISK_REDUCING
+    (event,) = bench.place(1, USDC_PERPETUAL, SELL, 184_500, 17_000)
+    if first:
+        assert reasons([event]) == [Reason.NOT_ENOUGH_FUNDS]
+    else:
+        assert event.flags == OrderFlag.RISK_REDUCING

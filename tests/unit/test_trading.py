@@ -79,7 +79,7 @@ def position(bench: Bench, account_id: int, side: int, price: int, lots: int, sl
         ({"flags": OrderFlag.POST_ONLY, "order_type": OrderType.MARKET}, Reason.POST_ONLY_NOT_ALLOWED),
         ({"time_in_force": TimeInForce.FILL_OR_KILL}, Reason.FILL_OR_KILL_UNFILLABLE),
         ({"account_id": 5, "quantity_lots": 5_000}, Reason.NOT_ENOUGH_FUNDS),
-        ({"quantity_lots": 10**9, "instrument": LONG_FUTURE}, Reason.ROW_LIMIT),
+        ({"quantity_lots": 150_000, "instrument": CALL, "price_units": 600}, Reason.ROW_LIMIT),
     ],
 )
 def test_a_refused_order_says_why_and_changes_nothing(bench: Bench, fields: dict, reason: Reason) -> None:
