@@ -58,7 +58,7 @@ cdef class Marks:
         cdef const VolEntry* vol
         cdef uint32_t i, slot
         cdef int64_t size = (command.header.slots - 1) * SLOT_BYTES
-        if size < <int64_t>command.forward_count * sizeof(ForwardEntry) + <int64_t>command.vol_count * sizeof(VolEntry):
+        if size < <int64_t>(command.forward_count * sizeof(ForwardEntry) + command.vol_count * sizeof(VolEntry)):
             return R_BAD_PAYLOAD
         if not 0 < command.index_price_e8 <= MAX_PRICE_E8:
             return R_MARK_OUT_OF_RANGE

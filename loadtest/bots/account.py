@@ -84,9 +84,9 @@ class Account:
     def delta_usd(self, base: str) -> float:
         """Delta of all positions on one coin, in USD."""
         price = self.index.get(base, 0.0)
-        return price * sum(
-            holding.delta for name, holding in self.holdings.items() if self._contracts[name].base == base
-        )
+        # a holding may outlive its contract for a moment: expired, and not settled yet
+        live = ((self._contracts.get(name), holding) for name, holding in self.holdings.items())
+        return price * sum(holding.delta for contract, holding in live if contract is not None and contract.base == base)
 
 
 class Listing:
