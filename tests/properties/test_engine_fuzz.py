@@ -100,7 +100,7 @@ class Fuzz:
         engine, draw = self.engine, self.draw
         live = {engine.instrument(slot).expiry_ns for slot in engine.instruments()} - {0}
         for underlying in (0, 1):
-            index = self.index[underlying] * draw.uniform(0.97, 1.03) * (draw.random() < 0.03 and 1.17 or 1.0)
+            index = self.index[underlying] * draw.uniform(0.97, 1.03) * draw.choice((*[1.0] * 30, 1.17))
             self.index[underlying] = index = min(max(index, COIN_INDEX[underlying] / 3), COIN_INDEX[underlying] * 3)
             price = round(index * 1e8)
             vols = [(slot, draw.randrange(200_000, 1_500_000)) for slot, _, _ in engine.pairs(underlying)]
@@ -154,7 +154,9 @@ class Fuzz:
         number = order.order_id if order else self.order_id()
         account = order.account_id if order and self.draw.random() < 0.97 else self.account()
         lots = order.quantity_lots if order and self.draw.random() < 0.4 else self.lots()
-        price = order.price_units if order and self.draw.random() < 0.3 else self.price(order.instrument if order else 0)
+        price = self.price(order.instrument if order else 0)
+        if order and self.draw.random() < 0.3:
+            price = order.price_units
         flags = self.draw.getrandbits(8) if self.draw.random() < 0.3 else 0
         return EDIT.pack(CommandKind.EDIT_ORDER, 1, account, 0, 0, number, price, lots, flags, 0)
 
@@ -167,8 +169,8 @@ class Fuzz:
     def cancel_all(self) -> bytes:
         pick = self.draw.choice
         return CANCEL_ALL.pack(
-            CommandKind.CANCEL_ALL, 1, self.account(), 0, 0, pick((0xFFFFFFFF, 0, 3, 1 << 31)), pick((0xFFFF, 0, 2, 99)),
-            pick((0xFF, 0, 1, 2, 9)), pick((0xFF, 0, 1)), 0, 60, 0,
+            CommandKind.CANCEL_ALL, 1, self.account(), 0, 0, pick((0xFFFFFFFF, 0, 3, 1 << 31)),
+            pick((0xFFFF, 0, 2, 99)), pick((0xFF, 0, 1, 2, 9)), pick((0xFF, 0, 1)), 0, 60, 0,
         )  # fmt: skip
 
     def bid(self) -> bytes:
