@@ -1,7 +1,7 @@
 """The golden journal replays to the recorded events and state, whatever machine this is.
 
-A difference means that behaviour changed. Where that was meant: raise the engine's LOGIC_VERSION and write the journal
-anew (`python -m tests.golden.make_journal`).
+A difference means that behaviour, or the form of the exported state, changed. Where that was meant: raise the engine's
+LOGIC_VERSION and write the fingerprint anew (`python -m tests.golden.make_journal`).
 """
 
 from exchange import events

@@ -10,12 +10,13 @@ from exchange.reasons import Reason
 
 WRONG_FIELDS = (
     ("account_id", 99), ("account_id", 0), ("instrument", 63), ("instrument", commands.NO_INSTRUMENT),
-    ("side", 2), ("order_type", 2), ("time_in_force", 3), ("label_bytes", 65), ("label_bytes", 9_999),
+    ("side", 2), ("order_type", 200), ("time_in_force", 200), ("label_bytes", 65), ("label_bytes", 9_999),
     ("valid_until_ns", 1), ("quantity_lots", 0), ("quantity_lots", -5), ("quantity_lots", 1),
     ("quantity_lots", 150_000), ("quantity_lots", 2 * 10**9), ("price_units", -1), ("price_units", 1),
     ("price_units", 10**8), ("price_units", 200_003), ("price_units", 51), ("price_units", 262_143),
     ("quantity_lots", 9_000_000), ("flags", 0xFF),
 )  # fmt: skip
+TIMES = (TimeInForce.GOOD_TIL_CANCELLED, TimeInForce.IMMEDIATE_OR_CANCEL, TimeInForce.FILL_OR_KILL)
 # account, instrument, side, price, quantity of an order that was accepted
 Placed = tuple[int, int, int, int, int]
 
@@ -75,14 +76,15 @@ class OrderDraws:
         weights = [{0: 8, 6: 5, 9: 4}.get(slot, 2.5) for slot in slots]
         slot = self.random.choices(slots, weights)[0]
         if self.crowded:
-            return self._passive(account_id, slot)
+            few = self.random.random() < 0.5
+            return self._passive(self.random.randint(1, 4) if few else account_id, slot)
         record = self._order(account_id, slot)
         return self._spoiled(record) if self.random.random() < 0.03 else record
 
     def _order(self, account_id: int, slot: int) -> bytearray:
         r = self.random
         market = r.random() < 0.06
-        tif = r.choices(list(TimeInForce), (80, 8, 12))[0]
+        tif = r.choices(TIMES, (80, 8, 12))[0]
         flags = 0
         if r.random() < 0.15:
             flags |= OrderFlag.POST_ONLY | (OrderFlag.REJECT_POST_ONLY if r.random() < 0.4 else 0)

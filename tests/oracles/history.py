@@ -142,6 +142,8 @@ class History(OrderDraws):
         ]  # fmt: skip
         if self.ticks and self.pending == [] and len(self.specs) < len(self.config.instruments):
             return self._relist()
+        if (self.leases or self.settling) and self.random.random() < 0.2:
+            return self._lease()
         if self.ticks:
             kinds += [(self._tick, 60), (self._bid, 25), (self._lease, 15)]
         makers, weights = zip(*kinds, strict=True)
@@ -159,11 +161,11 @@ class History(OrderDraws):
             return self.marks(u)
         pull = (97_000.0, 3_300.0)[u] / self.index[u] - 1
         move = r.gauss(0.1 * pull, 0.004)
-        if r.random() < 0.1:
+        if r.random() < (0.2 if self.ticks else 0.1):
             move += r.choice((-1, 1)) * r.uniform(0.03, 0.12)
         self.vol = min(1.5, max(0.25, self.vol + r.gauss(0, 0.02)))
         self.premium = min(0.03, max(-0.03, self.premium + r.gauss(0, 0.002)))
-        if r.random() < 0.03:
+        if r.random() < (0.1 if self.ticks else 0.03):
             self.jumped = (u, self.index[u] * (1 + r.choice((-0.22, 0.25))))
             return self.marks(u, self.jumped[1])
         self.index[u] *= 1 + move

@@ -70,7 +70,9 @@ class Checks:
         amounts = [(slot, h.lots) for slot, h in account.holdings.items()]
         amounts += [(o.instrument, o.remaining_lots) for o in account.orders.values()]
         gross = sum(abs(n) * s.contracts[i].row_cap for i, n in amounts if s.contracts[i].chain == c.chain)
-        require(lots * c.row_cap <= ROW_BUDGET - gross, Reason.ROW_LIMIT)
+        closing = held * sign(side) + same + lots <= 0
+        budget = ROW_BUDGET + ROW_BUDGET // 2 if closing else ROW_BUDGET
+        require(lots * c.row_cap <= budget - gross, Reason.ROW_LIMIT)
 
     def reducible(self, account: Account, slot: int, side: int) -> int:
         """Lots that a side could take off the position."""

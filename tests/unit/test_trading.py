@@ -57,8 +57,8 @@ def position(bench: Bench, account_id: int, side: int, price: int, lots: int, sl
     ("fields", "reason"),
     [
         ({"side": 2}, Reason.BAD_ORDER_TYPE),
-        ({"order_type": 2}, Reason.BAD_ORDER_TYPE),
-        ({"time_in_force": 3}, Reason.BAD_TIME_IN_FORCE),
+        ({"order_type": 200}, Reason.BAD_ORDER_TYPE),
+        ({"time_in_force": 200}, Reason.BAD_TIME_IN_FORCE),
         ({"valid_until_ns": 1}, Reason.VALID_UNTIL_PASSED),
         ({"account_id": 77}, Reason.UNKNOWN_ACCOUNT),
         ({"instrument": 50}, Reason.UNKNOWN_INSTRUMENT),
