@@ -109,19 +109,24 @@ cdef class Desk:
             total += int(self.exposure.usd_units(row.currency, premium)) if cross else premium
         return total
 
-    def marks_fresh(self, uint32_t account_id, int64_t time_ns):
-        """Whether every underlying that the account depends on has fresh marks."""
+    def underlyings(self, uint32_t account_id):
+        """The underlyings that the account depends on."""
         cdef PositionList* held = &self.positions.of[account_id]
         cdef uint32_t i
-        for i in range(held.count):
-            if not self.marks.fresh(self.instruments.at[held.at[i].instrument].underlying, time_ns):
-                return False
+        cdef int c
+        found = {self.instruments.at[held.at[i].instrument].underlying for i in range(held.count)}
         if self.accounts.at[account_id].model == MODEL_CROSS:
-            for c in range(self.exposure.currencies):
-                if self.exposure.currency_underlying[c] >= 0 and self.ledger.balance(account_id, c):
-                    if not self.marks.fresh(self.exposure.currency_underlying[c], time_ns):
-                        return False
-        return True
+            found |= {self.exposure.currency_underlying[c] for c in range(self.exposure.currencies)
+                      if self.exposure.currency_underlying[c] >= 0 and self.ledger.balance(account_id, c)}
+        return found
+
+    def marks_fresh(self, uint32_t account_id, int64_t time_ns):
+        """Whether every underlying that the account depends on has fresh marks."""
+        return all([self.marks.fresh(u, time_ns) for u in self.underlyings(account_id)])
+
+    def marks_since(self, uint32_t account_id):
+        """Since when the account's marks, fresh now, have not been stale; 0 where it depends on none."""
+        return max([self.marks.since_ns[<int>u] for u in self.underlyings(account_id)], default=0)
 
     def cash(self, uint32_t account_id, int currency):
         return self.ledger.balance(account_id, currency)

@@ -78,12 +78,12 @@ class Liquidation:
 
     def advance(self, auction: Auction, now: int) -> None:
         """One Tick of one auction."""
-        elapsed = now - auction.last_ns
-        auction.last_ns = now
+        last, auction.last_ns = auction.last_ns, now
         if not self.desk.marks_fresh(auction.account_id, now):
             self._say(auction, Reason.STALE_MARKS)
             return
-        auction.clock_ns += elapsed
+        # a venue that was down with an auction open must not find its price fallen
+        auction.clock_ns += max(0, now - max(last, self.desk.marks_since(auction.account_id)))
         if self._finished(auction):
             return
         timeout = self.parameters.fast_ns + self.parameters.slow_ns

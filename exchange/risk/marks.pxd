@@ -14,6 +14,7 @@ cdef class Marks:
     cdef RiskRows rows
     cdef tuple settings
     cdef int64_t* time_ns            # [underlying] of the last accepted update, 0 = none yet
+    cdef int64_t* since_ns           # since when no update came after the marks had gone stale
     cdef int64_t* held_index_e8      # a jump that waits for confirmation
     cdef int64_t* basis_e8           # [slot] EMA of (book mid - index) of perpetuals
     cdef int64_t* funding_rate_e12   # [slot] per funding period

@@ -33,16 +33,18 @@ cdef class Marks:
         self.rows = rows
         self.settings = config.underlyings
         self.time_ns = <int64_t*>calloc(count, sizeof(int64_t))
+        self.since_ns = <int64_t*>calloc(count, sizeof(int64_t))
         self.held_index_e8 = <int64_t*>calloc(count, sizeof(int64_t))
         self.basis_e8 = <int64_t*>calloc(instruments.capacity, sizeof(int64_t))
         self.funding_rate_e12 = <int64_t*>calloc(instruments.capacity, sizeof(int64_t))
-        if (self.time_ns == NULL or self.held_index_e8 == NULL or self.basis_e8 == NULL
+        if (self.time_ns == NULL or self.since_ns == NULL or self.held_index_e8 == NULL or self.basis_e8 == NULL
                 or self.funding_rate_e12 == NULL):
             raise MemoryError()
         self.samples = [deque(maxlen=SETTLEMENT_WINDOW_NS // SAMPLE_SPACING_NS) for _ in range(count)]
 
     def __dealloc__(self):
         free(self.time_ns)
+        free(self.since_ns)
         free(self.held_index_e8)
         free(self.basis_e8)
         free(self.funding_rate_e12)
@@ -123,6 +125,8 @@ cdef class Marks:
                 self._perpetual(slot, elapsed)
             elif row.kind == KIND_FUTURE:
                 row.mark_price_e8 = self.rows.forward_e8[u * MAX_EXPIRIES + row.expiry_bucket]
+        if not self.fresh(u, time_ns):
+            self.since_ns[u] = time_ns
         self.time_ns[u] = time_ns
         samples = self.samples[u]
         if not samples or time_ns - samples[len(samples) - 1][0] >= SAMPLE_SPACING_NS:
@@ -197,7 +201,7 @@ cdef class Marks:
         cdef int u
         cdef uint32_t slot
         return [
-            [[self.time_ns[u], self.held_index_e8[u], [list(s) for s in self.samples[u]]]
+            [[self.time_ns[u], self.since_ns[u], self.held_index_e8[u], [list(s) for s in self.samples[u]]]
              for u in range(self.rows.underlying_count)],
             [[slot, self.basis_e8[slot], self.funding_rate_e12[slot], str(self.positions.funding_of(slot))]
              for slot in range(self.instruments.high)

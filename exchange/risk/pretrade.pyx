@@ -119,7 +119,7 @@ cdef class Pretrade:
         cdef Instrument* row = &self.instruments.at[instrument]
         cdef Position* position = self.positions.find(account_id, instrument)
         cdef ScenarioBook* book = self.exposure.book(account_id, row.chain)
-        cdef int64_t open_lots = 0, held = 0, gross = 0
+        cdef int64_t open_lots = 0, held = 0, gross = 0, budget
         if (new and account_id < self.orders.accounts
                 and self.orders.account_count[account_id] >= self.max_open_orders):
             return R_OPEN_ORDER_LIMIT
@@ -130,7 +130,9 @@ cdef class Pretrade:
             return R_POSITION_LIMIT
         if book != NULL:
             gross = book.gross_row
-        if lots > (ROW_BUDGET - gross) // self.exposure.rows.row_cap[instrument]:
+        # what only takes off the position may go beyond the budget, still below 2**53: nobody is locked in
+        budget = ROW_BUDGET if held + open_lots + lots > 0 else ROW_BUDGET + ROW_BUDGET // 2
+        if lots > (budget - gross) // self.exposure.rows.row_cap[instrument]:
             return R_ROW_LIMIT
         return R_NONE
 

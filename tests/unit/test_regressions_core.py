@@ -187,3 +187,33 @@ def test_shares_are_bounded_by_a_whole() -> None:
     (auction,) = venue.engine.auctions()
     for share in (0, PPM + 1, (1 << 32) - 1):
         assert bid(venue, carol, auction, share_ppm=share)[0].reason == Reason.SHARE_OUT_OF_RANGE
+
+
+def test_an_auction_does_not_age_while_the_venue_is_down() -> None:
+    # the first Tick after new marks added the whole downtime: the price fell to zero at once
+    venue, *_ = leveraged()
+    run(venue, 5, 92_000)
+    (before,) = venue.engine.auctions()
+    venue.now += 3_600 * SECOND
+    venue.marks(92_000)
+    venue.tick()
+    (after,) = venue.engine.auctions()
+    assert (after.phase, after.phase_ns) == (1, before.phase_ns)
+    run(venue, 1, 92_000)
+    assert venue.engine.auctions()[0].phase_ns == before.phase_ns + SECOND
+
+
+def test_a_full_row_budget_does_not_lock_a_position_in() -> None:
+    # a position that had used the budget up could not be closed: the closing order itself was beyond it
+    venue = Driver([perpetual(max_quantity_lots=10**9, max_position_lots=10**10)])
+    venue.marks(100_000)
+    alice, bob = venue.account("alice", btc=10**6), venue.account("bob", btc=10**6)
+    ((_, _, cap),) = venue.engine.rows.export()[3]
+    lots = (1 << 52) // cap
+    venue.trade(bob, alice, NAME, "buy", 200_000, lots)
+    more = only(venue.place(alice, NAME, "buy", 190_000, 10), EventKind.ORDER_REJECTED)
+    assert more.reason == Reason.ROW_LIMIT
+    assert kinds(venue.place(alice, NAME, "sell", 210_000, lots // 2)) == [EventKind.ORDER_ACCEPTED]
+    assert only(venue.place(alice, NAME, "sell", 210_000, 10), EventKind.ORDER_REJECTED).reason == Reason.ROW_LIMIT
+    venue.marks(100_100)
+    venue.sound()
