@@ -25,6 +25,7 @@ from gateway.errors import ApiError
 from gateway.output import CommitQueue
 from gateway.projection import News
 from gateway.reads import Reads
+from gateway.recorder import Recorder
 from gateway.server import Server
 from gateway.session import Session
 from gateway.settings import DEFAULTS, PROFILES, Settings
@@ -66,8 +67,11 @@ class Gateway(Reads):
         wall_ns: Callable[[], int] = time.time_ns,
         fatal_errors: tuple[type[BaseException], ...] = (),
         on_fatal: Callable[[BaseException], None] | None = None,
+        recorder: Recorder | None = None,
     ):
-        super().__init__(engine, settings)
+        """`recorder` feeds a history store and follows the sequencer; without one memory is all there is."""
+        super().__init__(engine, settings, recorder.history if recorder is not None else None)
+        self._recorder = recorder
         self.sequencer, self.credentials, self.settings = sequencer, credentials, settings
         self.wall_ns = wall_ns
         self.fatal_errors, self._on_fatal = fatal_errors, on_fatal
@@ -93,6 +97,8 @@ class Gateway(Reads):
         bound = await self.server.start(host, port, tls)
         self._every(0.1, lambda: self.channels.flush("100ms"))
         self._every(1.0, self._every_second)
+        if self._recorder is not None:
+            self._every(0.1, self._recorder.flush)
         return bound
 
     async def stop(self) -> None:
@@ -100,6 +106,7 @@ class Gateway(Reads):
         await self.server.stop()
         for handle in self._timers:
             handle.cancel()
+        self.archive.close()
 
     def _every(self, seconds: float, action: Callable[[], None]) -> None:
         loop = asyncio.get_running_loop()

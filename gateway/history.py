@@ -1,13 +1,18 @@
 """Records of orders and trades as the gateway keeps them, and day statistics per instrument."""
 
 from collections import deque
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
+from exchange.events import EventKind
 from exchange.views import OrderView
 from gateway.listing import Listing
+from gateway.records import EVENT_CODECS
+from persistence.history_rows import ORDER_COLUMNS, STATES
 
 BAR_NS = 300_000_000_000
 DAY_NS = 86_400_000_000_000
+_TRADE = EVENT_CODECS[EventKind.TRADE_EXECUTED]
 
 
 class OrderRecord:
@@ -16,6 +21,7 @@ class OrderRecord:
     __slots__ = (
         "account_id",
         "cancel_reason",
+        "closed_rank",
         "created_ns",
         "filled_lots",
         "filled_value",
@@ -45,21 +51,37 @@ class OrderRecord:
         self.label, self.session = label, session
         self.state, self.cancel_reason, self.replaced, self.is_liquidation = "open", 0, False, False
         self.created_ns = self.updated_ns = fields.time_ns
+        self.closed_rank = 0
+        """Place of its end among all events; 0 while it lives."""
 
     @classmethod
-    def from_view(cls, view: OrderView, listing: Listing) -> "OrderRecord":
-        """The record of an order that was live before this gateway started."""
+    def from_view(cls, view: OrderView, listing: Listing, stored: tuple[int, bool] | None = None) -> "OrderRecord":
+        """The record of an order that was live before this gateway started.
+
+        `stored`: what the history has of its fills (sum of price units x lots) and whether it was edited.
+        """
         record = cls.__new__(cls)
         record.listing = listing
         for name in ("order_id", "account_id", "side", "order_type", "time_in_force", "flags", "label"):
             setattr(record, name, getattr(view, name))
         record.price_units, record.quantity_lots = view.price_units, view.quantity_lots
         record.filled_lots = view.quantity_lots - view.remaining_lots
-        # The engine keeps no average in price units: the limit stands in for fills before a restart.
-        record.filled_value = record.filled_lots * view.price_units
+        # The engine keeps no average in price units: without a history the limit stands in for it.
+        record.filled_value, replaced = stored or (record.filled_lots * view.price_units, False)
         record.created_ns, record.updated_ns = view.created_ns, view.updated_ns
-        record.session = None
-        record.state, record.cancel_reason, record.replaced, record.is_liquidation = "open", 0, False, False
+        record.session, record.closed_rank = None, 0
+        record.state, record.cancel_reason, record.replaced, record.is_liquidation = "open", 0, replaced, False
+        return record
+
+    @classmethod
+    def from_row(cls, row: Sequence[Any], listing: Listing) -> "OrderRecord":
+        """A closed order as the history store has it."""
+        record = cls.__new__(cls)
+        record.listing, record.session, record.is_liquidation = listing, None, False
+        for name, value in zip(ORDER_COLUMNS, row, strict=True):
+            if name not in ("instrument_id", "group_id"):
+                setattr(record, name, value)
+        record.state, record.replaced = STATES[record.state], bool(record.replaced)
         return record
 
     def fill(self, price_units: int, quantity_lots: int, time_ns: int) -> None:
@@ -74,12 +96,32 @@ class OrderRecord:
 class TradeRecord:
     """One trade with both orders; rendered for the public or for either side."""
 
-    __slots__ = ("event", "index_e8", "listing", "maker", "maker_state", "taker", "taker_state", "vol_e6")
+    __slots__ = ("event", "index_e8", "listing", "maker", "maker_state", "taker", "taker_state")
 
     def __init__(self, event: Any, listing: Listing, taker: OrderRecord | None, maker: OrderRecord | None):
-        self.event, self.listing, self.taker, self.maker = event, listing, taker, maker
+        self.event, self.listing = event, listing
+        self.taker: OrderRecord | Party | None = taker
+        self.maker: OrderRecord | Party | None = maker
         self.taker_state = taker.state if taker else "open"
         self.maker_state = maker.state if maker else "open"
+
+    @classmethod
+    def from_row(cls, row: Sequence[Any], listing: Listing) -> "TradeRecord":
+        """A trade as the history store has it."""
+        event, taker_type, maker_type, taker_state, maker_state, taker_label, maker_label = row[5:12]
+        record = cls.__new__(cls)
+        record.event = _TRADE.make(_TRADE.unpack_from(event))
+        record.listing = listing
+        record.taker, record.maker = Party(taker_type, taker_label), Party(maker_type, maker_label)
+        record.taker_state, record.maker_state = STATES[taker_state], STATES[maker_state]
+        return record
+
+
+class Party(NamedTuple):
+    """What a stored trade knows of each order."""
+
+    order_type: int
+    label: str
 
 
 class DayStats:

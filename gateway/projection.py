@@ -4,7 +4,8 @@ The projection sees every event once, in order, right after it was applied. Ever
 """
 
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from exchange.events import EventKind as E
@@ -13,6 +14,7 @@ from gateway.listing import Listing, Listings
 from gateway.records import decode
 from gateway.settings import Settings
 from gateway.units import E8
+from persistence.history_schema import RANK_BITS
 
 _ORDER_ACCEPTED, _ORDER_REJECTED, _TRADE = int(E.ORDER_ACCEPTED), int(E.ORDER_REJECTED), int(E.TRADE_EXECUTED)
 _CANCELLED, _EDITED, _MARKS = int(E.ORDER_CANCELLED), int(E.ORDER_EDITED), int(E.MARKS_UPDATED)
@@ -86,9 +88,17 @@ class News:
 class Projection:
     """Recent orders and trades of every account and instrument, in memory."""
 
-    def __init__(self, engine: Any, listings: Listings, settings: Settings):
+    def __init__(
+        self,
+        engine: Any,
+        listings: Listings,
+        settings: Settings,
+        fills: Mapping[int, tuple[int, bool]] = MappingProxyType({}),
+    ):
+        """`fills`: what the history has of live orders that traded before this gateway started."""
         self._engine, self._listings, self._settings = engine, listings, settings
         self.news = News(0)
+        self._rank = 0
         self.orders: dict[int, OrderRecord] = {}
         """Live orders."""
         self.closed: OrderedDict[int, OrderRecord] = OrderedDict()
@@ -102,12 +112,14 @@ class Projection:
         self.listeners: list[Callable[[News], None]] = []
         for account_id in engine.account_ids():
             for view in engine.open_orders(account_id):
-                self.orders[view.order_id] = OrderRecord.from_view(view, listings.by_slot[view.instrument])
+                listing = listings.by_slot[view.instrument]
+                self.orders[view.order_id] = OrderRecord.from_view(view, listing, fills.get(view.order_id))
 
     def apply(self, seq: int, events: bytes) -> None:
         """Take in one command's events, then tell the listeners."""
         news = self.news = News(seq)
-        for kind, fields, tail in decode(events):
+        for number, (kind, fields, tail) in enumerate(decode(events)):
+            self._rank = seq << RANK_BITS | number
             news.time_ns = fields.time_ns
             if kind == _ORDER_ACCEPTED:
                 self._accepted(news, fields, tail)
@@ -142,7 +154,6 @@ class Projection:
         taker = self._fill(news, fields.taker_order_id, fields)
         maker = self._fill(news, fields.maker_order_id, fields)
         trade = TradeRecord(fields, listing, taker, maker)
-        trade.vol_e6 = 0
         news.trades.append(trade)
         news.touch(fields.instrument, 1 - fields.side, fields.price_units)
         keep = self._settings.history_per_instrument
@@ -216,7 +227,7 @@ class Projection:
 
     def _close(self, record: OrderRecord) -> None:
         self.orders.pop(record.order_id, None)
-        record.session = None
+        record.session, record.closed_rank = None, self._rank
         self.closed[record.order_id] = record
         self._ring(self._closed_by_account, record.account_id).append(record)
         if len(self.closed) > self._settings.max_closed_orders:

@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 
 from gateway import render_account, render_market
+from gateway.archive import Archive, Reader
 from gateway.errors import ApiError, invalid_param
 from gateway.history import OrderRecord
 from gateway.listing import Listing, Listings
@@ -12,6 +13,7 @@ from gateway.projection import Projection
 from gateway.protocol import encode
 from gateway.settings import Settings
 from gateway.units import money, ms
+from persistence.history import History
 
 MAX_CACHED = 64
 _NO_GREEKS = (0.0, 0.0, 0.0, 0.0, 0.0)
@@ -20,10 +22,14 @@ _NO_GREEKS = (0.0, 0.0, 0.0, 0.0, 0.0)
 class Reads:
     """Read-only questions about the engine and the projection."""
 
-    def __init__(self, engine: Any, settings: Settings):
+    def __init__(self, engine: Any, settings: Settings, history: History | None = None):
+        """`history`: a store that covers everything applied so far, or none."""
         self.engine = engine
         self.listings = Listings(engine)
-        self.projection = Projection(engine, self.listings, settings)
+        reader = Reader(history.path) if history is not None else None
+        fills = reader.partly_filled() if reader is not None else {}
+        self.projection = Projection(engine, self.listings, settings, fills)
+        self.archive = Archive(engine, self.listings, self.projection, history, reader)
         self._instruments_json: dict[tuple[str, str], msgspec.Raw] = {}
 
     def instruments_changed(self) -> None:
@@ -145,7 +151,7 @@ class Reads:
 
     def order_of(self, account_id: int, order_id: int) -> OrderRecord:
         """An account's own order; 10004 where it is unknown or somebody else's."""
-        record = self.projection.order(order_id)
-        if record is None or record.account_id != account_id:
+        record = self.archive.order(account_id, order_id)
+        if record is None:
             raise ApiError(10004)
         return record

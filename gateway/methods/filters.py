@@ -1,14 +1,14 @@
 """Shared parameter checks: currencies, kinds, counts."""
 
-from typing import Any
-
 from gateway.errors import invalid_param
 from gateway.listing import Listing
+from persistence.history_reads import MAX
 
 KINDS = ("any", "future", "option", "spot", "future_combo", "option_combo", "combo")
 ORDER_TYPE_WORDS = ("all", "limit", "trigger_all", "stop_all", "stop_limit", "stop_market", "take_all")
 TRIGGER_WORDS = ("take_limit", "take_market", "trailing_all", "trailing_stop", "stop", "take", "market")
 MAX_COUNT = 1000
+MAX_OFFSET = 10_000
 
 
 def check_kind(kind: str | None) -> str:
@@ -62,10 +62,10 @@ def parse_order_id(text: str) -> int:
     return int(digits)
 
 
-def page(entries: list[Any], count: int, sorting: str | None, oldest_first: bool) -> tuple[list[Any], bool]:
-    """(at most `count` entries, whether there are more). Entries come oldest first."""
-    if sorting not in (None, "asc", "desc", "default"):
-        raise invalid_param("sorting", "invalid value")
-    ascending = sorting == "asc" or (sorting in (None, "default") and oldest_first)
-    ordered = entries if ascending else entries[::-1]
-    return ordered[:count], len(ordered) > count
+def continuation(token: str | None) -> int:
+    """Entries before this rank come next; the token is the rank of the last one shown."""
+    if token in (None, "", "none"):
+        return MAX
+    if not (token.isascii() and token.isdecimal() and len(token) <= 19):
+        raise invalid_param("continuation", "wrong format")
+    return min(int(token), MAX)

@@ -3,11 +3,13 @@
 from typing import Any
 
 from gateway import render_market, render_orders
+from gateway.archive import Selection
 from gateway.errors import invalid_param
-from gateway.methods.filters import check_count, check_kind, covers, currency_name, page
+from gateway.methods.filters import check_count, check_kind, covers, currency_name
 from gateway.protocol import Params
 from gateway.registry import method
-from gateway.units import E8, ms
+from gateway.units import E8
+from persistence.history_reads import MAX, Span
 
 DEPTHS = (1, 5, 10, 20, 50, 100, 1000, 10000)
 LONG_NAMES = {"BTC": "Bitcoin", "ETH": "Ethereum", "USDC": "USD Coin", "USDT": "Tether USD", "SOL": "Solana"}
@@ -151,17 +153,35 @@ class CurrencyTrades(Trades, kw_only=True):
     kind: str | None = None
 
 
-def within(event: Any, params: Trades) -> bool:
-    """Whether a trade lies in the asked range of time, sequence and id."""
-    stamp = ms(event.time_ns)
-    return not (
-        (params.start_timestamp is not None and stamp < params.start_timestamp)
-        or (params.end_timestamp is not None and stamp > params.end_timestamp)
-        or (params.start_seq is not None and event.trade_seq < params.start_seq)
-        or (params.end_seq is not None and event.trade_seq > params.end_seq)
-        or (params.start_id is not None and event.trade_id < trade_number(params.start_id, "start_id"))
-        or (params.end_id is not None and event.trade_id > trade_number(params.end_id, "end_id"))
+def span(params: Trades) -> Span:
+    """The asked range of time, sequence and id; a timestamp means its whole millisecond."""
+
+    def number(value: int | None, default: int, name: str) -> int:
+        if value is not None and not -(1 << 43) < value < 1 << 43:
+            raise invalid_param(name, "out of range")
+        return default if value is None else value
+
+    first = 0 if params.start_id is None else trade_number(params.start_id, "start_id")
+    last = MAX if params.end_id is None else trade_number(params.end_id, "end_id")
+    start_ms = number(params.start_timestamp, 0, "start_timestamp")
+    end_ms = number(params.end_timestamp, (1 << 43) - 1, "end_timestamp")
+    return Span(
+        start_ns=max(0, start_ms * 1_000_000),
+        end_ns=end_ms * 1_000_000 + 999_999,
+        start_seq=number(params.start_seq, 0, "start_seq"),
+        end_seq=number(params.end_seq, MAX, "end_seq"),
+        first_id=min(first, MAX),
+        last_id=min(last, MAX),
     )
+
+
+def ascending(params: Trades) -> bool:
+    """Whether the oldest comes first: as asked, else where a start is given."""
+    if params.sorting not in (None, "asc", "desc", "default"):
+        raise invalid_param("sorting", "invalid value")
+    if params.sorting in ("asc", "desc"):
+        return params.sorting == "asc"
+    return params.start_timestamp is not None or params.start_seq is not None
 
 
 def trade_number(text: str, param: str) -> int:
@@ -172,11 +192,10 @@ def trade_number(text: str, param: str) -> int:
     return int(digits)
 
 
-def _page(records: list[Any], params: Trades) -> dict[str, Any]:
-    chosen = [record for record in records if within(record.event, params)]
-    from_start = params.start_timestamp is not None or params.start_seq is not None
-    entries, more = page(chosen, check_count(params.count, 10), params.sorting, oldest_first=from_start)
-    return {"trades": [render_orders.trade(record) for record in entries], "has_more": more}
+def _page(gateway, selection: Selection, params: Trades) -> dict[str, Any]:
+    count = check_count(params.count, 10)
+    found = gateway.archive.trades(selection, span(params), ascending(params), count + 1)
+    return {"trades": [render_orders.trade(record) for record in found[:count]], "has_more": len(found) > count}
 
 
 @method(
@@ -185,9 +204,8 @@ def _page(records: list[Any], params: Trades) -> dict[str, Any]:
     params=InstrumentTrades,
 )
 def get_last_trades_by_instrument(gateway, session, principal, params: InstrumentTrades) -> dict[str, Any]:
-    """Recent trades of an instrument, newest first unless a start is given."""
-    listing = gateway.listing(params.instrument_name)
-    return _page(gateway.projection.trades(listing.slot), params)
+    """Trades of an instrument, newest first unless a start is given."""
+    return _page(gateway, Selection(gateway.archive.listing(params.instrument_name)), params)
 
 
 @method(
@@ -196,11 +214,6 @@ def get_last_trades_by_instrument(gateway, session, principal, params: Instrumen
     params=CurrencyTrades,
 )
 def get_last_trades_by_currency(gateway, session, principal, params: CurrencyTrades) -> dict[str, Any]:
-    """Recent trades of all instruments of a currency."""
-    currency, kind = currency_name(params.currency), check_kind(params.kind)
-    records = []
-    for slot, listing in gateway.listings.by_slot.items():
-        if covers(listing, currency, kind):
-            records.extend(gateway.projection.trades(slot))
-    records.sort(key=lambda record: record.event.trade_id)
-    return _page(records, params)
+    """Trades of all instruments of a currency."""
+    selection = Selection(None, currency_name(params.currency), check_kind(params.kind))
+    return _page(gateway, selection, params)

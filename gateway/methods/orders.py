@@ -3,21 +3,25 @@
 from typing import Any
 
 from gateway import render_orders
+from gateway.archive import Selection
 from gateway.errors import invalid_param
 from gateway.methods.filters import (
+    MAX_COUNT,
+    MAX_OFFSET,
     check_count,
     check_kind,
+    continuation,
     covers,
     currency_name,
     order_type_filter,
-    page,
     parse_order_id,
 )
-from gateway.methods.market import CurrencyTrades, InstrumentTrades, Trades, within
+from gateway.methods.market import CurrencyTrades, InstrumentTrades, Trades, ascending, span
 from gateway.protocol import Params
 from gateway.registry import method
 
 READ = "trade:read"
+MAX_LABELLED = 100
 
 
 class Open(Params, kw_only=True):
@@ -86,14 +90,16 @@ class ByLabel(Params, kw_only=True):
 
 @method("private/get_order_state_by_label", params=ByLabel, scope=READ)
 def get_order_state_by_label(gateway, session, principal, params: ByLabel) -> list[dict[str, Any]]:
-    """Orders that carry a label, open ones first."""
-    currency, projection = currency_name(params.currency), gateway.projection
-    found = projection.open_orders(principal.account_id) + projection.closed_orders(principal.account_id)
-    return [
-        render_orders.order(record)
-        for record in found
-        if record.label == params.label and covers(record.listing, currency, "any")
+    """Orders that carry a label: open ones, then at most a hundred closed ones, newest end first."""
+    selection, label = Selection(None, currency_name(params.currency)), params.label
+    found = [
+        record
+        for record in gateway.projection.open_orders(principal.account_id)
+        if record.label == label and selection.holds(record.listing)
     ]
+    if label:
+        found += gateway.archive.closed_orders(principal.account_id, selection, True, MAX_LABELLED, label=label)
+    return [render_orders.order(record) for record in found]
 
 
 class History(Params, kw_only=True):
@@ -104,54 +110,49 @@ class History(Params, kw_only=True):
     offset: int | None = None
     include_old: bool | None = None
     include_unfilled: bool | None = None
+    with_continuation: bool | None = None
+    continuation: str | None = None
 
 
-def _history(gateway, principal, params: History) -> list[dict[str, Any]]:
-    currency, kind = currency_name(params.currency), check_kind(params.kind)
-    offset = params.offset or 0
-    if offset < 0:
-        raise invalid_param("offset", "must not be negative")
-    chosen = [
-        record
-        for record in gateway.projection.closed_orders(principal.account_id)
-        if covers(record.listing, currency, kind)
-        and params.instrument_name in (None, record.listing.name)
-        and (params.include_unfilled or record.filled_lots)
-    ]
-    count = check_count(params.count, 20)
-    return [render_orders.order(record) for record in chosen[offset : offset + count]]
+def _history(gateway, principal, params: History, selection: Selection) -> Any:
+    offset, count = params.offset or 0, check_count(params.count, 20)
+    if not 0 <= offset <= MAX_OFFSET:
+        raise invalid_param("offset", f"must be between 0 and {MAX_OFFSET}")
+    before = continuation(params.continuation)
+    unfilled = bool(params.include_unfilled)
+    found = gateway.archive.closed_orders(principal.account_id, selection, unfilled, offset + count + 1, before)
+    shown = found[offset : offset + count]
+    orders = [render_orders.order(record) for record in shown]
+    if not params.with_continuation:
+        return orders
+    more = len(found) > offset + count
+    return {"orders": orders, "continuation": str(shown[-1].closed_rank) if more and shown else None}
 
 
 @method("private/get_order_history_by_currency", params=History, scope=READ)
-def get_order_history_by_currency(gateway, session, principal, params: History) -> list[dict[str, Any]]:
+def get_order_history_by_currency(gateway, session, principal, params: History) -> Any:
     """Closed orders of a currency, newest first; unfilled ones only where asked for."""
     if params.currency is None:
         raise invalid_param("currency", "value required")
-    params.instrument_name = None
-    return _history(gateway, principal, params)
+    selection = Selection(None, currency_name(params.currency), check_kind(params.kind))
+    return _history(gateway, principal, params, selection)
 
 
 @method("private/get_order_history_by_instrument", params=History, scope=READ)
-def get_order_history_by_instrument(gateway, session, principal, params: History) -> list[dict[str, Any]]:
+def get_order_history_by_instrument(gateway, session, principal, params: History) -> Any:
     """Closed orders of an instrument, newest first."""
     if params.instrument_name is None:
         raise invalid_param("instrument_name", "value required")
-    params.currency = params.kind = None
-    return _history(gateway, principal, params)
+    selection = Selection(gateway.archive.listing(params.instrument_name))
+    return _history(gateway, principal, params, selection)
 
 
-def _user_page(gateway, principal, params: Trades, currency: str, kind: str, name: str | None) -> dict[str, Any]:
-    chosen = [
-        (record, as_maker)
-        for record, as_maker in gateway.projection.account_trades(principal.account_id)
-        if covers(record.listing, currency, kind)
-        and name in (None, record.listing.name)
-        and within(record.event, params)
-    ]
-    from_start = params.start_timestamp is not None or params.start_seq is not None
-    entries, more = page(chosen, check_count(params.count, 10), params.sorting, oldest_first=from_start)
-    trades = [render_orders.user_trade(record, as_maker) for record, as_maker in entries]
-    return {"trades": trades, "has_more": more}
+def _user_page(gateway, principal, params: Trades, selection: Selection) -> dict[str, Any]:
+    count = check_count(params.count, 10)
+    bounds, up = span(params), ascending(params)
+    found = gateway.archive.user_trades(principal.account_id, selection, bounds, up, count + 1)
+    trades = [render_orders.user_trade(record, as_maker) for record, as_maker in found[:count]]
+    return {"trades": trades, "has_more": len(found) > count}
 
 
 @method(
@@ -162,8 +163,8 @@ def _user_page(gateway, principal, params: Trades, currency: str, kind: str, nam
 )
 def get_user_trades_by_currency(gateway, session, principal, params: CurrencyTrades) -> dict[str, Any]:
     """Own trades of a currency."""
-    currency, kind = currency_name(params.currency), check_kind(params.kind)
-    return _user_page(gateway, principal, params, currency, kind, None)
+    selection = Selection(None, currency_name(params.currency), check_kind(params.kind))
+    return _user_page(gateway, principal, params, selection)
 
 
 @method(
@@ -174,17 +175,12 @@ def get_user_trades_by_currency(gateway, session, principal, params: CurrencyTra
 )
 def get_user_trades_by_instrument(gateway, session, principal, params: InstrumentTrades) -> dict[str, Any]:
     """Own trades of an instrument."""
-    name = gateway.listing(params.instrument_name).name
-    return _user_page(gateway, principal, params, "ANY", "any", name)
+    return _user_page(gateway, principal, params, Selection(gateway.archive.listing(params.instrument_name)))
 
 
 @method("private/get_user_trades_by_order", params=OrderId, scope=READ)
 def get_user_trades_by_order(gateway, session, principal, params: OrderId) -> list[dict[str, Any]]:
-    """Own trades of one order, oldest first."""
+    """Own trades of one order, oldest first, at most a thousand."""
     record = gateway.order_of(principal.account_id, parse_order_id(params.order_id))
-    found = []
-    for trade, as_maker in gateway.projection.account_trades(principal.account_id):
-        order_id = trade.event.maker_order_id if as_maker else trade.event.taker_order_id
-        if order_id == record.order_id:
-            found.append(render_orders.user_trade(trade, as_maker))
-    return found
+    found = gateway.archive.trades_of_order(principal.account_id, record.order_id, MAX_COUNT)
+    return [render_orders.user_trade(trade, as_maker) for trade, as_maker in found]

@@ -218,10 +218,9 @@ class Edit(Quantity, kw_only=True):
 
 def refused(gateway, principal: Principal, order_id: int, reason: int) -> ApiError:
     """The refusal of a cancel or edit; an order known to have ended is not_open_order."""
-    if reason in (Reason.UNKNOWN_ORDER, Reason.ORDER_CLOSED):
-        record = gateway.projection.order(order_id)
-        if record is not None and record.account_id == principal.account_id:
-            return ApiError(11044)
+    ended = reason in (Reason.UNKNOWN_ORDER, Reason.ORDER_CLOSED)
+    if ended and gateway.archive.order(principal.account_id, order_id) is not None:
+        return ApiError(11044)
     return engine_refusal(reason)
 
 

@@ -1,0 +1,296 @@
+"""Events to rows of the history store.
+
+A function of what is fed: the same events give the same rows, whether they come live in small batches or from a
+replay in large ones.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import namedtuple
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from exchange.commands import SLOT_BYTES
+from exchange.events import LAYOUTS, BalanceCause, EventKind
+from persistence import history_schema as schema
+from persistence.history_candles import Candles
+from persistence.history_notes import Contract, Notes, decode_notes, decode_view, group_of
+from persistence.history_schema import HOUR_NS, MINUTE_NS, RANK_BITS, UNFILLED_KEPT_NS
+
+E8 = 10**8
+OPEN, FILLED, CANCELLED = 0, 1, 2
+STATES = ("open", "filled", "cancelled")
+CAUSES = {
+    BalanceCause.DEPOSIT: "deposit",
+    BalanceCause.WITHDRAWAL: "withdrawal",
+    BalanceCause.FUNDING: "funding",
+    BalanceCause.AUCTION_PAYMENT: "auction_payment",
+    BalanceCause.LIQUIDATION_FEE: "liquidation_fee",
+    BalanceCause.FUND_COVER: "fund_cover",
+}
+ORDER_COLUMNS = (
+    "order_id", "account_id", "instrument_id", "group_id", "side", "order_type", "time_in_force", "flags",
+    "price_units", "quantity_lots", "filled_lots", "filled_value", "state", "cancel_reason", "replaced", "created_ns",
+    "updated_ns", "label", "closed_rank",
+)  # fmt: skip
+(FLAGS, PRICE, QUANTITY, FILLED_LOTS, FILLED_VALUE, STATE, REASON, REPLACED, UPDATED, LABEL, CLOSED) = map(
+    ORDER_COLUMNS.index,
+    (
+        "flags", "price_units", "quantity_lots", "filled_lots", "filled_value", "state", "cancel_reason", "replaced",
+        "updated_ns", "label", "closed_rank",
+    ),
+)  # fmt: skip
+ORDER_TYPE = ORDER_COLUMNS.index("order_type")
+
+_LAYOUTS = {
+    int(kind): (layout, namedtuple(kind.name.title().replace("_", ""), layout.names or ())._make)
+    for kind, layout in LAYOUTS.items()
+}
+
+
+class Rows:
+    """Gathers the rows of events; `write` puts them into the store in one transaction of the caller's."""
+
+    def __init__(self, connection: sqlite3.Connection):
+        """Take up the state that the store holds: contracts by slot and live orders."""
+        self._groups: dict[tuple[str, str], int] = {
+            (currency, kind): group_id
+            for group_id, currency, kind in connection.execute("SELECT group_id, currency, kind FROM groups")
+        }
+        self._exponents: dict[str, int] = {}
+        self._currencies: list[str] = []
+        self._load_currencies(connection)
+        self._instruments: dict[int, Contract] = {}
+        for slot, _, view in connection.execute(schema.SLOTS):
+            found = decode_view(view)
+            self._instruments[slot] = Contract(found, self._groups[group_of(found)])
+        self._live: dict[int, list[Any]] = {row[0]: list(row) for row in connection.execute(schema.LIVE_ORDERS)}
+        self.seq, self.time_ns, self.trade_id = connection.execute("SELECT seq, time_ns, trade_id FROM meta").fetchone()
+        self._hour = self.time_ns // HOUR_NS
+        self._prune = False
+        self._clear()
+        self._handlers = {
+            int(EventKind.ORDER_ACCEPTED): self._accepted,
+            int(EventKind.TRADE_EXECUTED): self._traded,
+            int(EventKind.ORDER_CANCELLED): self._cancelled,
+            int(EventKind.ORDER_EDITED): self._edited,
+            int(EventKind.BALANCE_CHANGED): self._balance,
+            int(EventKind.INSTRUMENT_SETTLED): self._settled,
+            int(EventKind.POSITION_SETTLED): self._position_settled,
+            int(EventKind.POSITION_TRANSFERRED): self._transferred,
+            int(EventKind.AUCTION_LOT_SOLD): self._sold,
+        }
+
+    def _load_currencies(self, connection: sqlite3.Connection) -> None:
+        for name, exponent in connection.execute("SELECT name, exponent FROM currencies ORDER BY number"):
+            self._currencies.append(name)
+            self._exponents[name] = exponent
+
+    def _clear(self) -> None:
+        self._new_groups: list[tuple[Any, ...]] = []
+        self._new_currencies: list[tuple[Any, ...]] = []
+        self._new_instruments: list[tuple[Any, ...]] = []
+        self._dirty: dict[int, list[Any]] = {}
+        self._trades: list[tuple[Any, ...]] = []
+        self._fills: list[tuple[Any, ...]] = []
+        self._transactions: list[tuple[Any, ...]] = []
+        self._settlements: list[tuple[Any, ...]] = []
+        self._deliveries: list[tuple[Any, ...]] = []
+        self._candles = Candles()
+        self._funding: list[tuple[Any, ...]] = []
+
+    # events
+
+    def apply(self, seq: int, events: bytes, notes: bytes) -> None:
+        """Take in one command's events."""
+        if notes:
+            self._noted(decode_notes(notes))
+        offset, number, end = 0, 0, len(events)
+        self._rank = seq << RANK_BITS
+        while offset < end:
+            kind = events[offset] | events[offset + 1] << 8
+            size = (events[offset + 2] | events[offset + 3] << 8) * SLOT_BYTES
+            handler = self._handlers.get(kind)
+            if handler is not None:
+                layout, make = _LAYOUTS[kind]
+                fields = make(np.frombuffer(events, layout, 1, offset).item())
+                self._rank = seq << RANK_BITS | number
+                handler(fields, events[offset : offset + size])
+            number += 1
+            offset += size
+        if events:
+            self.time_ns = int.from_bytes(events[16:24], "little", signed=True)
+        self.seq = seq
+        if self.time_ns // HOUR_NS != self._hour:
+            self._hour, self._prune = self.time_ns // HOUR_NS, True
+
+    def _noted(self, notes: Notes) -> None:
+        for name, exponent in notes.currencies:
+            self._new_currencies.append((len(self._currencies), name, exponent))
+            self._currencies.append(name)
+            self._exponents[name] = exponent
+        for view in notes.listed:
+            key = group_of(view)
+            group_id = self._groups.get(key)
+            if group_id is None:
+                group_id = self._groups[key] = len(self._groups) + 1
+                self._new_groups.append((group_id, *key))
+            self._instruments[view.instrument] = Contract(view, group_id)
+            encoded = msgspec.msgpack.encode(view)
+            self._new_instruments.append((view.instrument_id, view.instrument, view.name, group_id, encoded))
+        for sample in notes.funding:
+            known = self._instruments[sample.slot]
+            minute = sample.time_ns // MINUTE_NS
+            rate, index = sample.rate_e12, sample.index_e8
+            hour_ns = sample.time_ns // HOUR_NS * HOUR_NS
+            self._funding.append((known.instrument_id, hour_ns, rate, rate, index, index, minute))
+
+    def _accepted(self, fields: Any, record: bytes) -> None:
+        known = self._instruments[fields.instrument]
+        label = record[SLOT_BYTES : SLOT_BYTES + fields.label_bytes].decode("utf-8", "replace")
+        self._live[fields.order_id] = self._dirty[fields.order_id] = [
+            fields.order_id, fields.account_id, known.instrument_id, known.group_id, fields.side, fields.order_type,
+            fields.time_in_force, fields.flags, fields.price_units, fields.quantity_lots, 0, 0, OPEN, 0, 0,
+            fields.time_ns, fields.time_ns, label, None,
+        ]  # fmt: skip
+
+    def _traded(self, fields: Any, record: bytes) -> None:
+        known = self._instruments[fields.instrument]
+        taker, maker = self._fill(fields.taker_order_id, fields), self._fill(fields.maker_order_id, fields)
+        instrument_id, group_id, trade_id = known.instrument_id, known.group_id, fields.trade_id
+        self._trades.append((
+            trade_id, instrument_id, group_id, fields.time_ns, fields.trade_seq, record, taker[ORDER_TYPE],
+            maker[ORDER_TYPE], taker[STATE], maker[STATE], taker[LABEL], maker[LABEL],
+        ))  # fmt: skip
+        price_e8 = fields.price_units * known.unit_e8
+        lots, cash, base = fields.quantity_lots, 0, 0
+        if known.is_option:
+            cash = -(price_e8 * lots * known.lot_e8 * 10 ** self._exponents[known.currency] // (E8 * E8))
+        elif known.view.inverse and price_e8 > 0:
+            base = lots * known.lot_e8 * E8 // price_e8
+        for account_id, order_id, as_maker, fee, realised, side in (
+            (fields.account_id, fields.taker_order_id, 0, fields.taker_fee_minor, fields.taker_realised_minor,
+             fields.side),
+            (fields.maker_account_id, fields.maker_order_id, 1, fields.maker_fee_minor, fields.maker_realised_minor,
+             1 - fields.side),
+        ):  # fmt: skip
+            self._fills.append((account_id, group_id, trade_id, instrument_id, order_id, as_maker))
+            change = (cash if side == 0 else -cash) - fee if known.is_option else realised - fee
+            self._transactions.append((
+                self._rank, account_id, known.currency, fields.time_ns, "trade", instrument_id, change, fee, None,
+                fields.quantity_lots, price_e8, fields.mark_price_e8, fields.index_price_e8, side, as_maker, order_id,
+                trade_id, None,
+            ))  # fmt: skip
+        self._candles.add(known.instrument_id, fields.time_ns, fields.price_units, lots, base)
+        self.trade_id = trade_id
+
+    def _fill(self, order_id: int, fields: Any) -> list[Any]:
+        order = self._dirty[order_id] = self._live[order_id]
+        order[FILLED_LOTS] += fields.quantity_lots
+        order[FILLED_VALUE] += fields.price_units * fields.quantity_lots
+        order[UPDATED] = fields.time_ns
+        if order[FILLED_LOTS] >= order[QUANTITY]:
+            order[STATE] = FILLED
+            self._close(order_id, order)
+        return order
+
+    def _close(self, order_id: int, order: list[Any]) -> None:
+        order[CLOSED] = self._rank
+        del self._live[order_id]
+
+    def _cancelled(self, fields: Any, record: bytes) -> None:
+        order = self._live.get(fields.order_id)
+        if order is None:  # it never stood in the book
+            return
+        self._dirty[fields.order_id] = order
+        order[STATE], order[REASON], order[UPDATED] = CANCELLED, fields.reason, fields.time_ns
+        self._close(fields.order_id, order)
+
+    def _edited(self, fields: Any, record: bytes) -> None:
+        order = self._live.get(fields.order_id)
+        if order is None:
+            return
+        self._dirty[fields.order_id] = order
+        order[PRICE], order[QUANTITY], order[FLAGS] = fields.price_units, fields.quantity_lots, fields.flags
+        order[REPLACED], order[UPDATED] = 1, fields.time_ns
+
+    def _transaction(
+        self, fields: Any, account_id: int, currency: str, word: str, *, instrument_id: int | None = None,
+        change: int | None = None, fee: int = 0, balance: int | None = None, lots: int | None = None,
+        price_e8: int | None = None, reference: int | None = None,
+    ) -> None:  # fmt: skip
+        self._transactions.append((
+            self._rank, account_id, currency, fields.time_ns, word, instrument_id, change, fee, balance, lots,
+            price_e8, None, None, None, None, None, None, reference,
+        ))  # fmt: skip
+
+    def _balance(self, fields: Any, record: bytes) -> None:
+        if fields.account_id:  # 0: the venue's own accounts
+            currency, word = self._currencies[fields.currency], CAUSES.get(fields.cause, str(fields.cause))
+            self._transaction(
+                fields, fields.account_id, currency, word, change=fields.amount_minor, balance=fields.balance_minor,
+                reference=fields.reference,
+            )  # fmt: skip
+
+    def _position_settled(self, fields: Any, record: bytes) -> None:
+        known = self._instruments[fields.instrument]
+        cash = fields.payout_minor if known.is_option else fields.realised_minor
+        self._settlements.append((
+            fields.account_id, known.group_id, self._rank, known.instrument_id, fields.time_ns, fields.quantity_lots,
+            fields.payout_minor, fields.realised_minor, fields.settlement_price_e8,
+        ))  # fmt: skip
+        self._transaction(
+            fields, fields.account_id, known.currency, "delivery", instrument_id=known.instrument_id, change=cash,
+            lots=fields.quantity_lots, price_e8=fields.settlement_price_e8,
+        )  # fmt: skip
+
+    def _settled(self, fields: Any, record: bytes) -> None:
+        """The contract's own end stands under account 0; its underlying's delivery price once per expiry."""
+        known = self._instruments[fields.instrument]
+        price = fields.settlement_price_e8
+        self._settlements.append((0, known.group_id, self._rank, known.instrument_id, fields.time_ns, 0, 0, 0, price))
+        if price:
+            self._deliveries.append((known.view.underlying, known.view.expiry_ns, price))
+
+    def _transferred(self, fields: Any, record: bytes) -> None:
+        known = self._instruments[fields.instrument]
+        moved = fields.quantity_lots
+        for account_id, lots in ((fields.account_id, -moved), (fields.to_account_id, moved)):
+            self._transaction(
+                fields, account_id, known.currency, "position_transfer", instrument_id=known.instrument_id, lots=lots,
+                reference=fields.auction_id,
+            )  # fmt: skip
+
+    def _sold(self, fields: Any, record: bytes) -> None:
+        # Of a cross account's auction the sums are dollars, not a currency of the ledger.
+        currency = self._currencies[fields.currency] if fields.currency < len(self._currencies) else "USD"
+        for account_id, word, fee in (
+            (fields.account_id, "auction_sale", fields.fee_minor), (fields.buyer_account_id, "auction_purchase", 0),
+        ):  # fmt: skip
+            change = fields.price_minor if word == "auction_sale" else fields.compensation_minor - fields.price_minor
+            self._transaction(fields, account_id, currency, word, change=change, fee=fee, reference=fields.auction_id)
+
+    # store
+
+    def write(self, connection: sqlite3.Connection) -> None:
+        """Put everything gathered into the store, and how far it now goes; the caller commits."""
+        add = connection.executemany
+        add(schema.ADD_CURRENCY, self._new_currencies)
+        add(schema.ADD_GROUP, self._new_groups)
+        add(schema.ADD_INSTRUMENT, self._new_instruments)
+        add(schema.ADD_ORDER, self._dirty.values())
+        add(schema.ADD_TRADE, self._trades)
+        add(schema.ADD_FILL, self._fills)
+        add(schema.ADD_TRANSACTION, self._transactions)
+        add(schema.ADD_SETTLEMENT, self._settlements)
+        add(schema.ADD_DELIVERY, self._deliveries)
+        add(schema.ADD_CANDLE, self._candles.rows())
+        add(schema.ADD_FUNDING, self._funding)
+        if self._prune:
+            connection.execute(schema.DROP_UNFILLED, (self._hour * HOUR_NS - UNFILLED_KEPT_NS,))
+            self._prune = False
+        connection.execute(schema.SET_META, (self.seq, self.time_ns, self.trade_id))
+        self._clear()
