@@ -1,6 +1,5 @@
 """Orders and trades of all time: what the history store covers, and in front of it what memory has that is newer."""
 
-from collections.abc import Iterator
 from typing import Any
 
 from gateway.errors import ApiError, invalid_param
@@ -96,7 +95,8 @@ class Archive:
         self._known[view.instrument_id] = found
         return found
 
-    def _keys(self, selection: Selection) -> tuple[list[int], bool]:
+    def keys(self, selection: Selection) -> tuple[list[int], bool]:
+        """(instrument or groups in the store, whether it is an instrument)."""
         if selection.listing is not None:
             return [selection.listing.view.instrument_id], True
         return self.reader.groups(selection.currency, selection.kind), False
@@ -107,26 +107,28 @@ class Archive:
         """Public trades."""
         covered = self.covered[1]
         fresh = [
-            record for record in self._fresh_trades(selection, covered) if _within(record, span)
-        ]  # fmt: skip
+            record
+            for listing in self._listings.by_slot.values()
+            if selection.holds(listing)
+            for record in self._projection.trades(listing.slot, covered)
+            if _within(record, span)
+        ]
         fresh.sort(key=lambda record: record.event.trade_id)
 
         def stored(wanted: int) -> list[TradeRecord]:
             if self.reader is None or not covered:
                 return []
-            rows = self.reader.trades(*self._keys(selection), span, covered, ascending, wanted)
+            rows = self.reader.trades(*self.keys(selection), span, covered, ascending, wanted)
             return [TradeRecord.from_row(row, self.by_id(row[1])) for row in rows]
 
         return _joined(fresh, stored, ascending, limit)
 
-    def _fresh_trades(self, selection: Selection, covered: int) -> Iterator[TradeRecord]:
-        for slot, listing in self._listings.by_slot.items():
-            if selection.holds(listing):
-                yield from self.fresh_trades(slot, covered)
-
-    def fresh_trades(self, slot: int, covered: int) -> list[TradeRecord]:
-        """Trades of an instrument that only memory has, oldest first."""
-        return [record for record in self._projection.trades(slot) if record.event.trade_id > covered]
+    def fresh_trades(self, listing: Listing, covered: int) -> list[TradeRecord]:
+        """Trades of a contract that only memory has, oldest first."""
+        known = self._listings.by_slot.get(listing.slot)
+        if known is None or known.view.instrument_id != listing.view.instrument_id:
+            return []
+        return self._projection.trades(listing.slot, covered)
 
     def user_trades(
         self, account_id: int, selection: Selection, span: Span, ascending: bool, limit: int
@@ -135,14 +137,14 @@ class Archive:
         covered = self.covered[1]
         fresh = [
             one
-            for one in self._projection.account_trades(account_id)
-            if one[0].event.trade_id > covered and selection.holds(one[0].listing) and _within(one[0], span)
+            for one in self._projection.account_trades(account_id, covered)
+            if selection.holds(one[0].listing) and _within(one[0], span)
         ]
 
         def stored(wanted: int) -> list[UserTrade]:
             if self.reader is None or not covered:
                 return []
-            keys, by_instrument = self._keys(selection)
+            keys, by_instrument = self.keys(selection)
             rows = self.reader.fills(account_id, keys, by_instrument, span, covered, ascending, wanted)
             return [self._user_trade(row) for row in rows]
 
@@ -158,9 +160,9 @@ class Archive:
         if self.reader is not None:
             rows = self.reader.fills_of_order(account_id, order_id, covered, limit)
             found = [self._user_trade(row) for row in rows]
-        for record, as_maker in self._projection.account_trades(account_id):
+        for record, as_maker in self._projection.account_trades(account_id, covered):
             event = record.event
-            if event.trade_id > covered and order_id == (event.maker_order_id if as_maker else event.taker_order_id):
+            if order_id == (event.maker_order_id if as_maker else event.taker_order_id):
                 found.append((record, as_maker))
         return found[:limit]
 
@@ -200,7 +202,7 @@ class Archive:
         elif unfilled:
             rows = reader.closed_orders(account_id, selection.currency, selection.kind, name, since, last, wanted)
         else:
-            rows = reader.filled_orders(account_id, *self._keys(selection), last, wanted)
+            rows = reader.filled_orders(account_id, *self.keys(selection), last, wanted)
         return found + [record for record in map(self._order, rows) if selection.holds(record.listing)]
 
 

@@ -3,6 +3,8 @@
 import re
 from typing import TYPE_CHECKING
 
+from gateway.archive_prices import RESOLUTION_WORDS
+from gateway.history_topics import BookOrdersTopic, ChartTopic
 from gateway.topics import (
     INTERVALS,
     AuctionsTopic,
@@ -48,11 +50,13 @@ def market_topic(gateway: "Gateway", name: str) -> Topic | None:
         return StateTopic(gateway, name, parts[2], parts[3].lower()) if parts[2] in KINDS else None
     if family == "trades" and len(parts) == 4 and parts[1] in KINDS and parts[3] in INTERVALS:
         return TradesTopic(gateway, name, None, parts[3])
+    if family == "chart":
+        return _chart_topic(gateway, name, parts)
     listing = gateway.listings.by_name.get(parts[1])
     if listing is None:
         return None
-    if family == "quote" and len(parts) == 2:
-        return QuoteTopic(gateway, name, listing)
+    if len(parts) == 2 and family in ("orders", "quote"):
+        return (BookOrdersTopic if family == "orders" else QuoteTopic)(gateway, name, listing)
     if len(parts) == 3 and parts[2] in INTERVALS:
         if family == "book":
             return BookTopic(gateway, name, listing, parts[2])
@@ -65,6 +69,14 @@ def market_topic(gateway: "Gateway", name: str) -> Topic | None:
         group = 0 if parts[2] == "none" else int(parts[2])
         return DepthTopic(gateway, name, listing, group, int(parts[3]), parts[4])
     return None
+
+
+def _chart_topic(gateway: "Gateway", name: str, parts: list[str]) -> Topic | None:
+    minutes = RESOLUTION_WORDS.get(parts[-1])
+    if len(parts) != 4 or parts[1] != "trades" or minutes is None:
+        return None
+    listing = gateway.listings.by_name.get(parts[2])
+    return ChartTopic(gateway, name, listing, minutes) if listing is not None else None
 
 
 def user_topic(gateway: "Gateway", account_id: int, name: str) -> Topic | None:

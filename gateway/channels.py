@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from exchange.market.instrument import STATES
 from gateway.auth import Principal
 from gateway.channel_names import market_topic, user_topic
+from gateway.history_topics import BookOrdersTopic, ChartTopic
 from gateway.projection import News
 from gateway.topics import (
     INTERVALS,
@@ -159,11 +160,8 @@ class Channels:
                     self._mark(topic)
                 elif isinstance(topic, (TickerTopic, QuoteTopic)):
                     self._mark(topic)
-        for trade in news.trades:
-            for topic in (*self._by_slot.get(trade.listing.slot, ()), *self._wide):
-                if isinstance(topic, TradesTopic) and (topic.listing is not None or _covers(topic.name, trade.listing)):
-                    topic.add(trade)
-                    self._mark(topic)
+        self._tell_trades(news)
+        self._tell_orders(news)
         for underlying in news.marks:
             self._tell_marks(underlying)
         if news.states or news.auctions:
@@ -201,6 +199,23 @@ class Channels:
             for topic in self._by_account.get(fields.account_id, ()):
                 if isinstance(topic, RiskTopic):
                     topic.on_fact(kind, fields)
+
+    def _tell_trades(self, news: News) -> None:
+        for trade in news.trades:
+            for topic in (*self._by_slot.get(trade.listing.slot, ()), *self._wide):
+                wanted = isinstance(topic, ChartTopic) or (
+                    isinstance(topic, TradesTopic) and (topic.listing is not None or _covers(topic.name, trade.listing))
+                )
+                if wanted:
+                    topic.add(trade)
+                    self._mark(topic)
+
+    def _tell_orders(self, news: News) -> None:
+        for record in news.orders.values():
+            for topic in self._by_slot.get(record.listing.slot, ()):
+                if isinstance(topic, BookOrdersTopic):
+                    topic.touch(record)
+                    self._mark(topic)
 
     def _tell_marks(self, underlying: int) -> None:
         for topics in self._by_slot.values():

@@ -5,6 +5,7 @@ The projection sees every event once, in order, right after it was applied. Ever
 
 from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping
+from itertools import takewhile
 from types import MappingProxyType
 from typing import Any
 
@@ -271,13 +272,15 @@ class Projection:
         """Recently closed orders of an account, newest first."""
         return list(reversed(self._closed_by_account.get(account_id, ())))
 
-    def account_trades(self, account_id: int) -> list[tuple[TradeRecord, bool]]:
-        """Recent trades of an account with its role (True: maker), oldest first."""
-        return list(self._trades_by_account.get(account_id, ()))
+    def account_trades(self, account_id: int, after: int = 0) -> list[tuple[TradeRecord, bool]]:
+        """Recent trades of an account with its role (True: maker), oldest first; `after` a trade id only."""
+        own = reversed(self._trades_by_account.get(account_id, ()))
+        return list(takewhile(lambda one: one[0].event.trade_id > after, own))[::-1]
 
-    def trades(self, slot: int) -> list[TradeRecord]:
-        """Recent trades of an instrument, oldest first."""
-        return list(self._trades.get(slot, ()))
+    def trades(self, slot: int, after: int = 0) -> list[TradeRecord]:
+        """Recent trades of an instrument, oldest first; `after` a trade id only."""
+        recent = reversed(self._trades.get(slot, ()))
+        return list(takewhile(lambda record: record.event.trade_id > after, recent))[::-1]
 
     def stats(self, slot: int) -> dict[str, Any]:
         """Day statistics of an instrument at the engine's time."""

@@ -20,7 +20,7 @@ class Recorder:
     """Between the sequencer (or a replay) and the store."""
 
     def __init__(self, engine: Any, history: History):
-        self._engine, self.history = engine, history
+        self.engine, self.history = engine, history
         self._pending: deque[Frame] = deque()
         self._bytes = 0
         self._started = history.covered[0] > 0
@@ -67,6 +67,12 @@ class Recorder:
         if frames:
             self.history.offer(frames)
 
+    def close(self) -> None:
+        """Hand over what is durable, have it written, stop."""
+        if self._sequencer is not None:
+            self.flush()
+        self.history.close()
+
     def _take(self, seq: int, events: bytes) -> None:
         keep, listed, notes = False, [], b""
         offset, end = 0, len(events)
@@ -87,7 +93,7 @@ class Recorder:
 
     def _listed(self, slots: list[int]) -> bytes:
         """Contracts as listed, read from the engine before anything else can take their slots."""
-        engine, self._perpetuals = self._engine, None
+        engine, self._perpetuals = self.engine, None
         currencies: tuple[tuple[str, int], ...] = ()
         if not self._started:
             self._started = True
@@ -102,7 +108,7 @@ class Recorder:
         if self._minute.get(underlying) == minute:
             return b""
         self._minute[underlying] = minute
-        engine = self._engine
+        engine = self.engine
         if self._perpetuals is None:
             self._perpetuals = self._look_up()
         index_e8 = engine.index_price(underlying)
@@ -114,8 +120,8 @@ class Recorder:
 
     def _look_up(self) -> dict[int, list[int]]:
         found: dict[int, list[int]] = {}
-        for slot in self._engine.instruments():
-            view = self._engine.instrument(slot)
+        for slot in self.engine.instruments():
+            view = self.engine.instrument(slot)
             if view.kind == "perpetual":
-                found.setdefault(self._engine.underlying_index(view.underlying), []).append(slot)
+                found.setdefault(self.engine.underlying_index(view.underlying), []).append(slot)
         return found

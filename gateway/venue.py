@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from exchange.engine import Engine
 from exchange.ports import JournalFull
 from gateway import population
 from gateway.admin import AdminServer, check_path
@@ -18,6 +19,7 @@ from gateway.defaults import load_setup
 from gateway.gateway import Gateway, require_secure
 from gateway.liquidator import FundWorker
 from gateway.projection import News
+from gateway.recorder import Recorder
 from gateway.settings import DEFAULTS
 from gateway.status import Status
 from gateway.venue_bots import Bots
@@ -45,6 +47,7 @@ from gateway.venue_setup import (
 from persistence.data_dir import DataDirectory
 from persistence.embedded_redis import EmbeddedRedis
 from persistence.errors import JournalError
+from persistence.history import History
 
 log = logging.getLogger("gateway.venue")
 STOP_SECONDS = 10.0
@@ -88,13 +91,17 @@ class Venue:
             self.worker = FundWorker(
                 url, directory.epoch, directory.path / CURSOR_FILE, self.submit, on_fenced=self.fail
             )
+            history = History.open(directory.history, directory.journal)
+            self._closing.callback(history.close)
+            self.recorder = Recorder(Engine(), history)
             core = Core.open(
                 directory,
                 lambda last_ns: VenueClock(max(last_ns or feed.start_time_ns, _wall_ns(wall_clock)), speed),
                 durability=options.durability,
                 progress=say,
-                on_events=self.worker.observe,
-                events_from_seq=self.worker.cursor + 1,
+                on_events=self._observe_replay,
+                events_from_seq=min(self.worker.cursor, history.covered[0]) + 1,
+                engine=self.recorder.engine,
             )
         except BaseException:
             await self._closing.aclose()
@@ -103,6 +110,9 @@ class Venue:
         self._closing.callback(self._close_core, core)
         self.core, self.engine, self.sequencer = core, core.engine, core.sequencer
         core.sequencer.subscribe(self._observe_starting)
+        self.recorder.end_replay()
+        self.recorder.follow(core.sequencer)
+        self._closing.callback(self.recorder.close)
         try:
             self.clock: VenueClock = core.sequencer.clock
             self.pump = Pump(core.engine, feed, self.clock, self._submit_starting)
@@ -115,6 +125,10 @@ class Venue:
                 check_unchanged(core, setup, options, speed)
                 self.pump.resume(max(self.clock(), core.engine.time_ns))
             core.journal.sync()
+            self.recorder.flush()
+            if self.recorder.history.behind:
+                say("writing the history")
+            self.recorder.history.drain()
             if fresh:
                 record.populated = True
                 write_venue_record(directory.path, record)
@@ -142,6 +156,7 @@ class Venue:
             settings,
             fatal_errors=FATAL,
             on_fatal=self.fail,
+            recorder=self.recorder,
         )
         commit = CommitLoop(self.core.journal, self.sequencer, self.gateway.fail)
         commit.start()
@@ -172,6 +187,11 @@ class Venue:
     def _observe(self, news: News) -> None:
         if news.facts:
             self.worker.observe_facts(news.seq, news.facts)
+
+    def _observe_replay(self, seq: int, events: bytes) -> None:
+        if seq > self.worker.cursor:
+            self.worker.observe(seq, events)
+        self.recorder.replayed(seq, events)
 
     def _observe_starting(self, seq: int, events: bytes) -> None:
         """Until the gateway decodes events for everybody."""

@@ -157,9 +157,13 @@ class Core:
         progress: Progress = lambda text: None,
         on_events: Callable[[int, bytes], None] | None = None,
         events_from_seq: int = 1,
+        engine: Engine | None = None,
     ) -> Self:
-        """Replay and open; `make_clock` is given the last venue time (0: none) and makes the clock."""
-        engine = Engine()
+        """Replay and open; `make_clock` is given the last venue time (0: none) and makes the clock.
+
+        `engine`: a fresh one, for an `on_events` that asks it.
+        """
+        engine = engine or Engine()
         # Opening cuts a torn tail off first, so that replay and journal agree on where the venue stands.
         journal = Journal(directory.journal, RECORD_VERSION, LOGIC_VERSION, directory.epoch, durability=durability)
         try:

@@ -111,6 +111,8 @@ class History:
 
     def close(self) -> None:
         """Write what was handed over and stop; what remains comes with the next replay."""
+        if self._closing:
+            return
         self.drain(10.0)
         with self._changed:
             self._closing = True

@@ -267,14 +267,21 @@ class HistoryReader:
 
     # prices
 
-    def candles(self, instrument_id: int, resolution: int, start_ns: int, end_ns: int, limit: int) -> list[Any]:
-        """(start, open, high, low, close, lots, value, base) of the candles that have trades, ascending."""
-        return self._rows(_CANDLES, (instrument_id, resolution, start_ns, end_ns, limit))
+    def candles(
+        self, instrument_id: int, resolution: int, start_ns: int, end_ns: int, limit: int
+    ) -> tuple[list[Any], Any | None, int]:
+        """(candles with trades ascending, the last one before them or None, trade id they go up to).
 
-    def candle_before(self, instrument_id: int, resolution: int, start_ns: int) -> Any | None:
-        """The last candle with trades that began before a time."""
-        found = self._rows(_LAST_CANDLE, (instrument_id, resolution, start_ns))
-        return found[0] if found else None
+        A candle is (start, open, high, low, close, lots, value, base).
+        """
+        self._rows("BEGIN", ())
+        try:
+            before = self._rows(_LAST_CANDLE, (instrument_id, resolution, start_ns))
+            found = self._rows(_CANDLES, (instrument_id, resolution, start_ns, end_ns, limit))
+            covered = self._rows("SELECT trade_id FROM meta", ())[0][0]
+        finally:
+            self._rows("COMMIT", ())
+        return found, before[0] if before else None, covered
 
     def funding(self, instrument_id: int, start_ns: int, end_ns: int, limit: int) -> list[Any]:
         """Hours of a perpetual's funding, ascending."""

@@ -2,7 +2,7 @@
 
 from importlib import import_module
 
-_SUBJECTS = ("connection", "market", "trading", "cancelling", "orders", "account", "auctions")
+_SUBJECTS = ("connection", "market", "trading", "cancelling", "orders", "account", "auctions", "history")
 _loaded = False
 
 
