@@ -9,6 +9,7 @@ from persistence.history_candles import extend
 from persistence.history_schema import HOUR_NS, MINUTE_NS, RESOLUTIONS
 
 RESOLUTION_WORDS = {("1D" if minutes == 1440 else str(minutes)): minutes for minutes in RESOLUTIONS}
+E12 = 10**12
 MAX_CANDLES = 5_000
 MAX_FUNDING_HOURS = 31 * 24
 _FUNDING_PERIOD_HOURS = 8
@@ -24,7 +25,7 @@ class Candle(NamedTuple):
     close: int
     lots: int
     value: int
-    base_e8: int
+    base_e12: int
 
     @classmethod
     def of(cls, start_ns: int, listing: Listing, event: Any) -> "Candle":
@@ -32,7 +33,7 @@ class Candle(NamedTuple):
         price, lots = event.price_units, event.quantity_lots
         base = 0
         if listing.view.inverse and not listing.is_option and price > 0:
-            base = lots * listing.lot_e8 * E8 // (price * listing.unit_e8)
+            base = lots * listing.lot_e8 * E12 // (price * listing.unit_e8)
         return cls(start_ns, price, price, price, price, lots, price * lots, base)
 
     def with_later(self, later: "Candle") -> "Candle":
@@ -56,7 +57,7 @@ class Candle(NamedTuple):
             "high": listing.price(self.high),
             "low": listing.price(self.low),
             "close": listing.price(self.close),
-            "volume": self.base_e8 / E8 if inverse else amount,
+            "volume": self.base_e12 / E12 if inverse else amount,
             "cost": amount if inverse else cost,
         }
 

@@ -27,6 +27,8 @@ log = logging.getLogger("persistence.history")
 FILE_NAME, SPILL_NAME = "history.sqlite", "history.spill"
 QUEUE_BYTES = 64 << 20
 BATCH_BYTES = 4 << 20
+LOCK_SECONDS = 60.0
+"""How long the writer waits for somebody else who writes to the file (a tool, by hand)."""
 YIELD_FRAMES = 16
 YIELD_SECONDS = 50e-6
 """So often and so long the writer gives the interpreter away: a loop waits for it well below a millisecond."""
@@ -177,7 +179,7 @@ class History:
 
 
 def _connect_writer(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    connection = sqlite3.connect(path, timeout=LOCK_SECONDS, isolation_level=None, check_same_thread=False)
     connection.execute("PRAGMA journal_mode = WAL")
     # After a crash the last transactions may be missing, never half there: the replay brings them back.
     connection.execute("PRAGMA synchronous = NORMAL")

@@ -6,22 +6,22 @@ from persistence.history_schema import MINUTE_NS, RESOLUTIONS
 
 
 class Candles:
-    """Minutes by (instrument_id, minute): [open, high, low, close, lots, value, base_e8].
+    """Minutes by (instrument_id, minute): [open, high, low, close, lots, value, base_e12].
 
-    Prices in price units, `value` the sum of price x lots, `base_e8` the coins behind an inverse future's dollars.
+    Prices in price units, `value` the sum of price x lots, `base_e12` the coins behind an inverse future's dollars.
     """
 
     def __init__(self) -> None:
         self._minutes: dict[tuple[int, int], list[int]] = {}
 
-    def add(self, instrument_id: int, time_ns: int, price_units: int, lots: int, base_e8: int) -> None:
+    def add(self, instrument_id: int, time_ns: int, price_units: int, lots: int, base_e12: int) -> None:
         """Count a trade; trades come in order."""
         key = (instrument_id, time_ns // MINUTE_NS)
         candle = self._minutes.get(key)
         if candle is None:
-            self._minutes[key] = [price_units] * 4 + [lots, price_units * lots, base_e8]
+            self._minutes[key] = [price_units] * 4 + [lots, price_units * lots, base_e12]
         else:
-            extend(candle, [price_units] * 4 + [lots, price_units * lots, base_e8])
+            extend(candle, [price_units] * 4 + [lots, price_units * lots, base_e12])
 
     def rows(self) -> list[tuple[int, ...]]:
         """(instrument_id, resolution, start, candle) of every resolution, in order of time."""

@@ -100,11 +100,11 @@ SELECT * FROM settlements WHERE account_id = :account AND instrument_id = :key A
     AND time_ns >= :start_ns ORDER BY rank DESC LIMIT :limit
 """
 _CANDLES = """
-SELECT tick_ns, open, high, low, close, lots, value, base_e8 FROM candles
+SELECT tick_ns, open, high, low, close, lots, value, base_e12 FROM candles
     WHERE instrument_id = ? AND resolution = ? AND tick_ns BETWEEN ? AND ? ORDER BY tick_ns LIMIT ?
 """
 _LAST_CANDLE = """
-SELECT tick_ns, open, high, low, close, lots, value, base_e8 FROM candles
+SELECT tick_ns, open, high, low, close, lots, value, base_e12 FROM candles
     WHERE instrument_id = ? AND resolution = ? AND tick_ns < ? ORDER BY tick_ns DESC LIMIT 1
 """
 _INSTRUMENT = "SELECT instrument_id, view FROM instruments WHERE name = ? ORDER BY instrument_id DESC LIMIT 1"

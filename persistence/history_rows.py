@@ -20,7 +20,7 @@ from persistence.history_candles import Candles
 from persistence.history_notes import Contract, Notes, decode_notes, decode_view, group_of
 from persistence.history_schema import HOUR_NS, MINUTE_NS, RANK_BITS, UNFILLED_KEPT_NS
 
-E8 = 10**8
+E8, E12 = 10**8, 10**12
 OPEN, FILLED, CANCELLED = 0, 1, 2
 STATES = ("open", "filled", "cancelled")
 CAUSES = {
@@ -170,7 +170,7 @@ class Rows:
         if known.is_option:
             cash = -(price_e8 * lots * known.lot_e8 * 10 ** self._exponents[known.currency] // (E8 * E8))
         elif known.view.inverse and price_e8 > 0:
-            base = lots * known.lot_e8 * E8 // price_e8
+            base = lots * known.lot_e8 * E12 // price_e8
         for account_id, order_id, as_maker, fee, realised, side in (
             (fields.account_id, fields.taker_order_id, 0, fields.taker_fee_minor, fields.taker_realised_minor,
              fields.side),

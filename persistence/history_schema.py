@@ -66,7 +66,7 @@ CREATE TABLE deliveries (
 
 CREATE TABLE candles (
     instrument_id INTEGER, resolution INTEGER, tick_ns INTEGER, open INTEGER, high INTEGER, low INTEGER,
-    close INTEGER, lots INTEGER, value INTEGER, base_e8 INTEGER,
+    close INTEGER, lots INTEGER, value INTEGER, base_e12 INTEGER,
     PRIMARY KEY (instrument_id, resolution, tick_ns)) WITHOUT ROWID;
 CREATE TABLE funding (
     instrument_id INTEGER, hour_ns INTEGER, samples INTEGER, sum_rate_e12 INTEGER, last_rate_e12 INTEGER,
@@ -86,7 +86,7 @@ ADD_DELIVERY = "INSERT OR REPLACE INTO deliveries VALUES (?, ?, ?)"
 ADD_CANDLE = """
 INSERT INTO candles VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT DO UPDATE SET high = max(high, excluded.high), low = min(low, excluded.low), close = excluded.close,
-    lots = lots + excluded.lots, value = value + excluded.value, base_e8 = base_e8 + excluded.base_e8
+    lots = lots + excluded.lots, value = value + excluded.value, base_e12 = base_e12 + excluded.base_e12
 """
 ADD_FUNDING = """
 INSERT INTO funding VALUES (?, ?, 1, ?, ?, ?, ?, ?)

@@ -23,7 +23,9 @@ from exchange.sequencer import Sequencer
 from gateway.admin_accounts import CreateAccount, Key, create_account
 from gateway.credentials import FULL_SCOPES, CredentialStore
 from gateway.gateway import Gateway
+from gateway.recorder import Recorder
 from gateway.settings import Settings
+from persistence.history import History
 from persistence.journal import Journal
 
 E8 = 100_000_000
@@ -108,7 +110,11 @@ class Core:
 
 
 def build_gateway(
-    core: Core, directory: Path, settings: Settings, wall_ns: Callable[[], int] = time.time_ns
+    core: Core,
+    directory: Path,
+    settings: Settings,
+    wall_ns: Callable[[], int] = time.time_ns,
+    recorder: Recorder | None = None,
 ) -> Gateway:
     """A gateway on a fresh engine with the instruments of CONFIG and marks around INDEX."""
     core.sequencer.submit(commands.cold(CommandKind.GENESIS, CONFIG))
@@ -119,6 +125,7 @@ def build_gateway(
         settings,
         wall_ns,
         fatal_errors=(InvariantBroken,),
+        recorder=recorder,
     )
     publish(gateway, INDEX)
     return gateway
@@ -170,7 +177,9 @@ class Venue:
         self._directory.mkdir(parents=True, exist_ok=True)
         self.core = core = Core(self._directory)
         core.attach(asyncio.get_running_loop())
-        self.gateway = build_gateway(core, self._directory, self._settings)
+        self.recorder = Recorder(core.engine, History.open(self._directory))
+        self.recorder.follow(core.sequencer)
+        self.gateway = build_gateway(core, self._directory, self._settings, recorder=self.recorder)
         return await self.gateway.start("127.0.0.1", 0, self._tls)
 
     def publish(self, index: float) -> None:
@@ -212,6 +221,7 @@ class Venue:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
         self._loop.close()
+        self.recorder.close()
         self.core.close()
         if self.faults:
             raise RuntimeError(f"unhandled errors on the loop: {self.faults}")

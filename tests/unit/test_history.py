@@ -248,7 +248,7 @@ def test_candles_are_the_trades(market: Market, reader: HistoryReader) -> None:
             one[1], one[2], one[3] = max(one[1], price), min(one[2], price), price
             one[4] += lots
             one[5] += lots * price
-            one[6] += lots * 10 * E8 * E8 // (price * 50_000_000)
+            one[6] += lots * 10 * E8 * 10**12 // (price * 50_000_000)
         rows, before, covered = reader.candles(view.instrument_id, minutes, 0, MAX, 100_000)
         assert {row[0]: list(row[1:]) for row in rows} == wanted
         assert before is None
