@@ -2,26 +2,22 @@
 
 Each side is a sparse ladder over price units: 64 prices to a page, pages taken from a pool when first used and
 given back when empty, two levels of bitmaps above them. Finding the next price is a few bit scans however
-sparse the book is; a level is a FIFO of orders linked through the order pool.
+sparse the book is; a level is a FIFO of orders linked through the order pool. A resting order knows its level, so
+that taking it out reads no table. What matching does with every order is inline in book.pxd.
 """
 
 from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memset
 
-cdef extern from *:
-    """
-    #define margrave_ctz(x) __builtin_ctzll(x)
-    #define margrave_clz(x) __builtin_clzll(x)
-    """
-    int lowest_bit "margrave_ctz"(uint64_t) noexcept nogil
-    int leading_zeros "margrave_clz"(uint64_t) noexcept nogil
+cdef extern from "exchange/market/memory.h":
+    void* zeroed_table "margrave_table"(size_t bytes) noexcept
+    void* doubled_table "margrave_table_doubled"(void* table, size_t bytes) noexcept
+
+cdef enum:
+    FIRST_PAGES = 64
 
 cdef uint64_t ONE = 1
 cdef uint64_t ALL = 0xFFFFFFFFFFFFFFFF
-
-
-cdef inline int highest_bit(uint64_t word) noexcept:
-    return 63 - leading_zeros(word)
 
 
 cdef class Books:
@@ -30,10 +26,10 @@ cdef class Books:
     def __cinit__(self, Orders orders, uint32_t capacity):
         self.orders = orders
         self.capacity = capacity
-        self.at = <Book*>calloc(capacity, sizeof(Book))
-        self.page_capacity = 64
+        self.at = <Book*>zeroed_table(capacity * sizeof(Book))
+        self.page_capacity = FIRST_PAGES
         self.page_high = 1
-        self.levels = <Level*>calloc(self.page_capacity * 64, sizeof(Level))
+        self.levels = <Level*>zeroed_table(FIRST_PAGES * 64 * sizeof(Level))
         self.level_bits = <uint64_t*>calloc(self.page_capacity, sizeof(uint64_t))
         if self.at == NULL or self.levels == NULL or self.level_bits == NULL:
             raise MemoryError()
@@ -59,8 +55,6 @@ cdef class Books:
         cdef Book* book = &self.at[instrument]
         cdef int side
         for side in range(2):
-            free(book.side[side].page)
-            free(book.side[side].page_bits)
             free(book.side[side].summary)
         memset(book, 0, sizeof(Book))
         book.side[0].best = -1
@@ -69,128 +63,59 @@ cdef class Books:
     cdef int _allocate(self, Ladder* ladder, int64_t max_price_units) except -1:
         # on the first order of the side: most of a long chain's books never see one
         cdef uint32_t blocks = <uint32_t>(max_price_units >> 6) + 1
-        cdef uint32_t words = (blocks >> 6) + 1
-        ladder.page = <uint32_t*>calloc(blocks, sizeof(uint32_t))
-        ladder.page_bits = <uint64_t*>calloc(words, sizeof(uint64_t))
-        ladder.summary = <uint64_t*>calloc((words >> 6) + 1, sizeof(uint64_t))
-        if ladder.page == NULL or ladder.page_bits == NULL or ladder.summary == NULL:
+        cdef size_t words = (blocks >> 6) + 1
+        cdef size_t groups = (words >> 6) + 1
+        ladder.summary = <uint64_t*>calloc((groups + words) * sizeof(uint64_t) + blocks * sizeof(uint32_t), 1)
+        if ladder.summary == NULL:
             raise MemoryError()
+        ladder.page_bits = ladder.summary + groups
+        ladder.page = <uint32_t*>(ladder.page_bits + words)
         ladder.block_count = blocks
         return 0
 
-    cdef uint32_t _take_page(self) except? 0:
-        cdef uint32_t number, size
-        cdef Level* levels
+    cdef int _grow(self) except -1:
+        """Double the pool of pages."""
+        cdef size_t pages = <size_t>self.page_capacity * 2
+        cdef Level* levels = <Level*>doubled_table(self.levels, <size_t>self.page_capacity * 64 * sizeof(Level))
         cdef uint64_t* bits
-        if self.page_free:
-            number = self.page_free
-            self.page_free = self.levels[<size_t>number * 64].head
-            memset(&self.levels[<size_t>number * 64], 0, 64 * sizeof(Level))
-            return number
-        if self.page_high == self.page_capacity:
-            size = self.page_capacity * 2
-            levels = <Level*>realloc(self.levels, <size_t>size * 64 * sizeof(Level))
-            if levels == NULL:
-                raise MemoryError()
-            self.levels = levels
-            bits = <uint64_t*>realloc(self.level_bits, <size_t>size * sizeof(uint64_t))
-            if bits == NULL:
-                raise MemoryError()
-            self.level_bits = bits
-            memset(levels + <size_t>self.page_capacity * 64, 0, <size_t>self.page_capacity * 64 * sizeof(Level))
-            memset(bits + self.page_capacity, 0, <size_t>self.page_capacity * sizeof(uint64_t))
-            self.page_capacity = size
-        number = self.page_high
-        self.page_high += 1
-        return number
-
-    cdef Level* level(self, uint32_t instrument, int side, int64_t price_units) noexcept:
-        """The level at a price, NULL where no page covers it (a level without orders has count 0)."""
-        cdef Ladder* ladder = &self.at[instrument].side[side]
-        cdef uint32_t number
-        if ladder.page == NULL or price_units < 0 or (price_units >> 6) >= ladder.block_count:
-            return NULL
-        number = ladder.page[price_units >> 6]
-        if number == 0:
-            return NULL
-        return &self.levels[<size_t>number * 64 + (price_units & 63)]
-
-    cdef int rest(self, uint32_t slot) except -1:
-        """Append an order to the FIFO of its price; the price is within 1 .. max_price_units."""
-        cdef Order* order = &self.orders.at[slot]
-        cdef Book* book = &self.at[order.instrument]
-        cdef Ladder* ladder = &book.side[order.side]
-        cdef int64_t price = order.price_units
-        cdef uint32_t block = <uint32_t>(price >> 6)
-        cdef uint32_t number
-        cdef Level* level
-        if ladder.page == NULL:
-            self._allocate(ladder, book.max_price_units)
-        number = ladder.page[block]
-        if number == 0:
-            number = self._take_page()
-            ladder.page[block] = number
-            ladder.page_bits[block >> 6] |= ONE << (block & 63)
-            ladder.summary[block >> 12] |= ONE << ((block >> 6) & 63)
-        level = &self.levels[<size_t>number * 64 + (price & 63)]
-        order.prev = level.tail
-        order.next = 0
-        if level.tail:
-            self.orders.at[level.tail].next = slot
-        else:
-            level.head = slot
-            self.level_bits[number] |= ONE << (price & 63)
-            ladder.level_count += 1
-            if ladder.best < 0 or (price > ladder.best if order.side == 0 else price < ladder.best):
-                ladder.best = price
-        level.tail = slot
-        level.count += 1
-        level.quantity_lots += order.remaining_lots
-        book.order_count += 1
-        book.change_id += 1
+        if levels == NULL:
+            raise MemoryError()
+        self.levels = levels
+        bits = <uint64_t*>realloc(self.level_bits, pages * sizeof(uint64_t))
+        if bits == NULL:
+            raise MemoryError()
+        memset(bits + self.page_capacity, 0, <size_t>self.page_capacity * sizeof(uint64_t))
+        self.level_bits = bits
+        self.page_capacity = <uint32_t>pages
         return 0
 
-    cdef void unlink(self, uint32_t slot) noexcept:
-        """Take a resting order out of its level."""
-        cdef Order* order = &self.orders.at[slot]
-        cdef Book* book = &self.at[order.instrument]
-        cdef Ladder* ladder = &book.side[order.side]
-        cdef int64_t price = order.price_units
-        cdef uint32_t block = <uint32_t>(price >> 6)
-        cdef uint32_t number = ladder.page[block]
-        cdef Level* level = &self.levels[<size_t>number * 64 + (price & 63)]
-        if order.prev:
-            self.orders.at[order.prev].next = order.next
+    cdef uint32_t _open_page(self, Book* book, Ladder* ladder, uint32_t block) except? 0:
+        """A page for a block that has none."""
+        cdef uint32_t number = self.page_free
+        if ladder.page == NULL:
+            self._allocate(ladder, book.max_price_units)
+        if number:
+            self.page_free = self.levels[<size_t>number * 64].head
+            self.levels[<size_t>number * 64].head = 0
         else:
-            level.head = order.next
-        if order.next:
-            self.orders.at[order.next].prev = order.prev
-        else:
-            level.tail = order.prev
-        level.quantity_lots -= order.remaining_lots
-        level.count -= 1
-        book.order_count -= 1
-        book.change_id += 1
-        if level.count:
-            return
-        ladder.level_count -= 1
-        self.level_bits[number] &= ~(ONE << (price & 63))
-        if ladder.best == price:
-            ladder.best = self.next_price(order.instrument, order.side, price)
-        if self.level_bits[number] == 0:
-            self.levels[<size_t>number * 64].head = self.page_free
-            self.page_free = number
-            ladder.page[block] = 0
-            ladder.page_bits[block >> 6] &= ~(ONE << (block & 63))
-            if ladder.page_bits[block >> 6] == 0:
-                ladder.summary[block >> 12] &= ~(ONE << ((block >> 6) & 63))
+            if self.page_high == self.page_capacity:
+                self._grow()
+            number = self.page_high
+            self.page_high += 1
+        ladder.page[block] = number
+        ladder.page_bits[block >> 6] |= ONE << (block & 63)
+        ladder.summary[block >> 12] |= ONE << ((block >> 6) & 63)
+        return number
 
-    cdef void reduce(self, uint32_t slot, int64_t lots) noexcept:
-        """Shrink a resting order in place, keeping its priority; at least one lot remains."""
-        cdef Order* order = &self.orders.at[slot]
-        order.remaining_lots -= lots
-        self.level(order.instrument, order.side, order.price_units).quantity_lots -= lots
-        self.at[order.instrument].change_id += 1
+    cdef void _close_page(self, Ladder* ladder, uint32_t block) noexcept:
+        """Give back the page of a block whose levels are all empty."""
+        cdef uint32_t number = ladder.page[block]
+        self.levels[<size_t>number * 64].head = self.page_free
+        self.page_free = number
+        ladder.page[block] = 0
+        ladder.page_bits[block >> 6] &= ~(ONE << (block & 63))
+        if ladder.page_bits[block >> 6] == 0:
+            ladder.summary[block >> 12] &= ~(ONE << ((block >> 6) & 63))
 
     cdef int64_t next_price(self, uint32_t instrument, int side, int64_t price_units) noexcept:
         """The next worse price that holds orders: lower for bids, higher for asks; -1 when there is none."""
@@ -240,13 +165,6 @@ cdef class Books:
         block = (word << 6) + lowest_bit(bits)
         return (block << 6) + lowest_bit(self.level_bits[ladder.page[block]])
 
-    cdef uint32_t best_order(self, uint32_t instrument, int side) noexcept:
-        """First in time at the best price, 0 when the side is empty."""
-        cdef int64_t best = self.at[instrument].side[side].best
-        if best < 0:
-            return 0
-        return self.level(instrument, side, best).head
-
     cdef uint32_t next_order(self, uint32_t slot) noexcept:
         """The order after this one in price-time priority, 0 at the end."""
         cdef Order* order = &self.orders.at[slot]
@@ -289,8 +207,9 @@ cdef class Books:
         cdef Book* book = &self.at[instrument]
         cdef int side
         cdef int64_t price, total
-        cdef uint32_t slot, count, orders = 0, levels
+        cdef uint32_t slot, last, count, orders = 0, levels
         cdef Level* level
+        cdef Order* order
         for side in range(2):
             price = book.side[side].best
             levels = 0
@@ -298,14 +217,18 @@ cdef class Books:
                 level = self.level(instrument, side, price)
                 total = 0
                 count = 0
+                last = 0
                 slot = level.head
                 while slot:
-                    if self.orders.at[slot].price_units != price or self.orders.at[slot].remaining_lots <= 0:
-                        faults.append(f"order {self.orders.at[slot].order_id} misplaced at {price}")
-                    total += self.orders.at[slot].remaining_lots
+                    order = &self.orders.at[slot]
+                    if (order.price_units != price or order.remaining_lots <= 0 or order.prev != last
+                            or &self.levels[order.level] != level):
+                        faults.append(f"order {order.order_id} misplaced at {price}")
+                    total += order.remaining_lots
                     count += 1
-                    slot = self.orders.at[slot].next
-                if total != level.quantity_lots or count != level.count or count == 0:
+                    last = slot
+                    slot = order.next
+                if total != level.quantity_lots or count == 0 or last != level.tail:
                     faults.append(f"level {price} of side {side} holds {total}, says {level.quantity_lots}")
                 orders += count
                 levels += 1

@@ -1,25 +1,35 @@
 """Live orders: pooled C structs, an id index, and each account's orders in ascending id.
 
-No Python object per order; a slot is reused as soon as its order ends, ids never are.
+No Python object per order; a slot is reused as soon as its order ends, ids never are. What matching does with
+every order is inline in order.pxd.
 """
 
-from libc.stdlib cimport calloc, free, malloc, realloc
+from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memset
 
-cdef uint64_t GOLDEN = 0x9E3779B97F4A7C15
+cdef extern from "exchange/market/memory.h":
+    void* zeroed_table "margrave_table"(size_t bytes) noexcept
+    void* doubled_table "margrave_table_doubled"(void* table, size_t bytes) noexcept
+
+cdef enum:
+    CACHE_LINE = 64
+    FIRST_CAPACITY = 1024
+    INDEX_PLACES = 4            # per slot: an index at most a quarter full seldom probes
 
 
 cdef class Orders:
     """The pool. Index 0 means no order."""
 
     def __cinit__(self, uint32_t limit):
+        if sizeof(Order) != CACHE_LINE:
+            raise TypeError("an order must fill one cache line")
         self.limit = limit
-        self.capacity = 1024
-        self.at = <Order*>malloc(self.capacity * sizeof(Order))
-        self.detail = <OrderDetail*>malloc(self.capacity * sizeof(OrderDetail))
-        self.index_mask = 4095
-        self.index_shift = 64 - 12
-        self.index = <uint32_t*>calloc(self.index_mask + 1, sizeof(uint32_t))
+        self.capacity = FIRST_CAPACITY
+        self.at = <Order*>zeroed_table(self.capacity * sizeof(Order))
+        self.detail = <OrderDetail*>calloc(self.capacity, sizeof(OrderDetail))
+        self.index_mask = FIRST_CAPACITY * INDEX_PLACES - 1
+        self.index_shift = 32 - 12
+        self.index = <uint64_t*>zeroed_table((self.index_mask + 1) * sizeof(uint64_t))
         self.accounts = 64
         self.account_head = <uint32_t*>calloc(self.accounts, sizeof(uint32_t))
         self.account_tail = <uint32_t*>calloc(self.accounts, sizeof(uint32_t))
@@ -59,49 +69,14 @@ cdef class Orders:
         self.accounts = size
         return 0
 
-    cdef uint32_t find(self, uint64_t order_id) noexcept:
-        """Slot of a live order, 0 when there is none."""
-        cdef uint32_t h = <uint32_t>((order_id * GOLDEN) >> self.index_shift)
-        cdef uint32_t slot = self.index[h]
-        while slot:
-            if self.at[slot].order_id == order_id:
-                return slot
-            h = (h + 1) & self.index_mask
-            slot = self.index[h]
-        return 0
-
-    cdef void _index_put(self, uint64_t order_id, uint32_t slot) noexcept:
-        cdef uint32_t h = <uint32_t>((order_id * GOLDEN) >> self.index_shift)
-        while self.index[h]:
-            h = (h + 1) & self.index_mask
-        self.index[h] = slot
-
-    cdef void _index_drop(self, uint64_t order_id) noexcept:
-        # backward shift: no tombstones, so the index never degrades
-        cdef uint32_t mask = self.index_mask
-        cdef uint32_t h = <uint32_t>((order_id * GOLDEN) >> self.index_shift)
-        cdef uint32_t hole, probe, home, slot
-        while self.at[self.index[h]].order_id != order_id:
-            h = (h + 1) & mask
-        hole = h
-        probe = h
-        while True:
-            probe = (probe + 1) & mask
-            slot = self.index[probe]
-            if slot == 0:
-                break
-            home = <uint32_t>((self.at[slot].order_id * GOLDEN) >> self.index_shift)
-            if ((probe - home) & mask) >= ((probe - hole) & mask):
-                self.index[hole] = slot
-                hole = probe
-        self.index[hole] = 0
-
     cdef int _grow(self) except -1:
-        cdef uint32_t size = self.capacity * 2
-        cdef Order* at = <Order*>realloc(self.at, size * sizeof(Order))
+        """Double the pool and its index."""
+        cdef size_t size = <size_t>self.capacity * 2
+        cdef size_t places = (<size_t>self.index_mask + 1) * 2
+        cdef Order* at = <Order*>doubled_table(self.at, <size_t>self.capacity * sizeof(Order))
         cdef OrderDetail* detail
-        cdef uint32_t* index
-        cdef uint32_t slot, a
+        cdef uint64_t* index
+        cdef uint32_t slot
         if at == NULL:
             raise MemoryError()
         self.at = at
@@ -109,38 +84,35 @@ cdef class Orders:
         if detail == NULL:
             raise MemoryError()
         self.detail = detail
-        self.capacity = size
-        index = <uint32_t*>calloc((self.index_mask + 1) * 2, sizeof(uint32_t))
+        index = <uint64_t*>zeroed_table(places * sizeof(uint64_t))
         if index == NULL:
             raise MemoryError()
         free(self.index)
         self.index = index
-        self.index_mask = self.index_mask * 2 + 1
+        self.index_mask = <uint32_t>(places - 1)
         self.index_shift -= 1
-        for a in range(self.accounts):
-            slot = self.account_head[a]
-            while slot:
+        self.capacity = <uint32_t>size
+        for slot in range(1, self.high):
+            if self.at[slot].order_id:
                 self._index_put(self.at[slot].order_id, slot)
-                slot = self.at[slot].account_next
         return 0
 
     cdef uint32_t add(self, uint64_t order_id, uint32_t account_id) except? 0:
         """A zeroed slot for a new order at the end of the account's list; 0 when the venue's limit is reached."""
-        cdef uint32_t slot, tail
+        cdef uint32_t slot = self.claim(order_id)
+        cdef uint32_t tail
         cdef Order* order
-        if self.live >= self.limit:
+        cdef OrderDetail* detail
+        if slot == 0:
             return 0
-        if self.free_head == 0 and self.high == self.capacity:
-            self._grow()
-        if self.free_head:
-            slot = self.free_head
-            self.free_head = self.at[slot].next
-        else:
-            slot = self.high
-            self.high += 1
         order = &self.at[slot]
         memset(order, 0, sizeof(Order))
-        memset(&self.detail[slot], 0, sizeof(OrderDetail))
+        detail = &self.detail[slot]
+        detail.quantity_lots = 0
+        detail.filled_cost_minor = 0
+        detail.created_ns = 0
+        detail.updated_ns = 0
+        detail.label_bytes = 0      # its label is as long as this says, so the old one need not be cleared
         order.order_id = order_id
         order.account_id = account_id
         tail = self.account_tail[account_id]
@@ -151,14 +123,11 @@ cdef class Orders:
             self.account_head[account_id] = slot
         self.account_tail[account_id] = slot
         self.account_count[account_id] += 1
-        self._index_put(order_id, slot)
-        self.live += 1
         return slot
 
     cdef void remove(self, uint32_t slot) noexcept:
         """Take an order (already out of its book) away."""
         cdef Order* order = &self.at[slot]
-        self._index_drop(order.order_id)
         if order.account_prev:
             self.at[order.account_prev].account_next = order.account_next
         else:
@@ -168,7 +137,4 @@ cdef class Orders:
         else:
             self.account_tail[order.account_id] = order.account_prev
         self.account_count[order.account_id] -= 1
-        order.order_id = 0
-        order.next = self.free_head
-        self.free_head = slot
-        self.live -= 1
+        self.release(slot)
