@@ -43,6 +43,7 @@ class CommandKind(IntEnum):
     SWEEP_DUST = 39
     CHANGE_MARGIN_MODEL = 40
     UPGRADE = 41
+    SET_SELF_TRADE = 42
 
 
 class Actor(IntEnum):
@@ -65,12 +66,28 @@ class Side(IntEnum):
 class OrderType(IntEnum):
     LIMIT = 0
     MARKET = 1
+    MARKET_LIMIT = 2
+    """At the best opposite price; what is left rests there."""
+    STOP_LIMIT = 3
+    STOP_MARKET = 4
+    TAKE_LIMIT = 5
+    TAKE_MARKET = 6
+    TRAILING_STOP = 7
+    """A stop market order whose trigger follows the best price at `trigger_offset_e8`."""
 
 
 class TimeInForce(IntEnum):
     GOOD_TIL_CANCELLED = 0
     IMMEDIATE_OR_CANCEL = 1
     FILL_OR_KILL = 2
+    GOOD_TIL_DAY = 3
+    """Until the next 08:00 UTC."""
+
+
+class TriggerSource(IntEnum):
+    INDEX_PRICE = 0
+    MARK_PRICE = 1
+    LAST_PRICE = 2
 
 
 class OrderFlag(IntEnum):
@@ -105,6 +122,15 @@ PLACE_ORDER = np.dtype(
         ("valid_until_ns", "<i8"),
     ]
 )
+TRIGGER_TERMS = np.dtype(
+    [
+        ("trigger_price_e8", "<i8"),
+        ("trigger_offset_e8", "<i8"),
+        ("trigger_source", "u1"),
+        ("reserved", "V47"),
+    ]
+)
+"""The slot that follows PLACE_ORDER for the triggered types, before the label."""
 CANCEL_ORDER = np.dtype(
     [
         *HEADER,
@@ -136,9 +162,10 @@ EDIT_ORDER = np.dtype(
         ("flags", "u1"),
         ("reserved0", "V3"),
         ("key_id", "<u4"),
-        ("reserved1", "V8"),
+        ("trigger_price_e8", "<i8"),
     ]
 )
+"""trigger_price_e8: 0 leaves an untriggered order's trigger as it is."""
 UPDATE_MARKS = np.dtype(
     [
         *HEADER,
@@ -225,6 +252,13 @@ def record(kind: CommandKind, account_id: int = 0, tail: bytes = b"", **fields: 
         view[name] = value
     buffer[layout.itemsize : layout.itemsize + len(tail)] = tail
     return buffer
+
+
+def trigger_terms(trigger_price_e8: int = 0, trigger_offset_e8: int = 0, trigger_source: int = 0) -> bytes:
+    """The terms slot of a triggered order: `record(PLACE_ORDER, ..., tail=trigger_terms(...) + label)`."""
+    terms = np.zeros(1, dtype=TRIGGER_TERMS)
+    terms[0] = (trigger_price_e8, trigger_offset_e8, trigger_source, b"")
+    return terms.tobytes()
 
 
 def cold(kind: CommandKind, payload: Any, account_id: int = 0) -> bytearray:

@@ -153,6 +153,7 @@ class Limits(Struct):
     max_instruments: int = 16_384
     max_open_orders_per_account: int = 5_000
     max_open_orders: int = 2_000_000
+    max_triggers_per_account: int = 500
     max_balance_minor: int = 1 << 60
     max_row: int = 1 << 40
     """Largest risk row entry; a mark that would exceed it is refused."""
@@ -225,6 +226,14 @@ class ListInstruments(Struct):
     """Payload of LIST_INSTRUMENTS."""
 
     instruments: tuple[Instrument, ...]
+
+
+class SelfTrade(Struct):
+    """Payload of SET_SELF_TRADE (account in the header)."""
+
+    mode: Literal["cancel_maker", "reject_taker"] = "cancel_maker"
+    extended_to_subaccounts: bool = True
+    """Whether the owner's other accounts count as the same trader."""
 
 
 class ChangeMarginModel(Struct):

@@ -12,7 +12,7 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcmp
 
 from exchange import config as vocabulary
-from exchange import config_checks, invariants
+from exchange import config_checks, invariants, listing
 from exchange.clearing.account cimport MODEL_CROSS, Accounts
 from exchange.clearing.ledger cimport SYS_FUND, SYS_FUNDING, SYS_OUTSIDE, SYS_ROUNDING, Ledger
 from exchange.clearing.position cimport Position, PositionList, Positions
@@ -26,16 +26,17 @@ from exchange.market.book cimport Books
 from exchange.market.instrument cimport (
     KIND_OPTION, KIND_PERPETUAL, STATE_CLOSE_ONLY, STATE_HALTED, STATE_OPEN, Instrument, Instruments,
 )
-from exchange.market.instrument import KINDS, STATES, BadInstrument
+from exchange.market.instrument import KINDS, STATES
 from exchange.market.order cimport Order, OrderDetail, Orders
 from exchange.reasons import Reason
 from exchange.records cimport (
     CMD_CANCEL_ALL, CMD_CANCEL_ORDER, CMD_CHECKPOINT, CMD_EDIT_ORDER, CMD_FIRST_COLD, CMD_GRANT_FUND_LEASE,
     CMD_PLACE_BID, CMD_PLACE_ORDER, CMD_SETTLE_FUND_LEASE, CMD_TICK, CMD_UPDATE_MARKS, EV_ACCOUNT_CREATED,
     EV_BALANCE_CHANGED, EV_COMMAND_DONE, EV_COMMAND_REJECTED, EV_INSTRUMENT_LISTED, EV_INSTRUMENT_STATE_CHANGED,
-    EV_MARKS_REJECTED, EV_MARKS_UPDATED, R_BAD_PAYLOAD, R_NONE, SLOT_BYTES, AccountCreated, BalanceChanged, CancelAll,
+    EV_MARKS_REJECTED, EV_MARKS_UPDATED, R_BAD_PAYLOAD, R_DAY_ENDED, SLOT_BYTES, TIF_GTD,
+    TYPE_STOP_LIMIT, TYPE_TRAILING_STOP, AccountCreated, BalanceChanged, CancelAll,
     CancelOrder, Checkpoint, CommandEvent, EditOrder, GrantFundLease, Header, InstrumentEvent, MarksEvent, Payload,
-    PlaceBid, PlaceOrder, SettleFundLease, UpdateMarks,
+    PlaceBid, PlaceOrder, SettleFundLease, TriggerTerms, UpdateMarks,
 )
 from exchange.risk.exposure cimport ALL_ORDERS, NO_ORDERS, Exposure, Margin, ScenarioBook
 from exchange.risk.marks cimport Marks
@@ -43,9 +44,12 @@ from exchange.risk.pretrade cimport Pretrade
 from exchange.risk.risk_rows cimport MAX_EXPIRIES, RiskRows
 from exchange.settlement import Settlement
 from exchange.trading cimport Trading
+from exchange.triggers cimport Triggers
 from exchange import views
 
 LOGIC_VERSION = 1
+DAY_NS = 86_400_000_000_000
+EIGHT_HOURS_NS = 28_800_000_000_000
 
 
 class InvariantBroken(RuntimeError):
@@ -81,6 +85,8 @@ cdef class Engine:
     cdef readonly Marks marks
     cdef readonly Monitor monitor
     cdef readonly Trading trading
+    cdef readonly Triggers triggers
+    cdef int64_t day_end_ns
     cdef readonly Desk desk
     cdef readonly object liquidation
     cdef readonly object settlement
@@ -168,22 +174,27 @@ cdef class Engine:
         cdef int kind = header.kind
         cdef Py_ssize_t tail = (header.slots - 1) * SLOT_BYTES
         if kind == CMD_PLACE_ORDER:
-            if (<const PlaceOrder*>data).label_bytes > tail:
-                return self._reject(header, R_BAD_PAYLOAD, 0)
-            self.orders_placed += 1
-            return self.trading.place(<const PlaceOrder*>data, data + SLOT_BYTES)
+            return self._place(<const PlaceOrder*>data, tail)
         if kind == CMD_CANCEL_ORDER:
+            if self.triggers.by_id and self.triggers.owner_of((<const CancelOrder*>data).order_id) == header.account_id:
+                return self.triggers.withdraw((<const CancelOrder*>data).order_id, (<const CancelOrder*>data).reason)
             return self.trading.cancel(<const CancelOrder*>data)
         if kind == CMD_EDIT_ORDER:
-            return self.trading.edit(<const EditOrder*>data)
+            if self.triggers.by_id and self.triggers.owner_of((<const EditOrder*>data).order_id) == header.account_id:
+                return self.triggers.edit(<const EditOrder*>data)
+            self.trading.edit(<const EditOrder*>data)
+            self.triggers.on_trades()
+            return 0
         if kind == CMD_CANCEL_ALL:
             if (<const CancelAll*>data).label_bytes > tail:
                 return self._reject(header, R_BAD_PAYLOAD, 0)
-            return self.trading.cancel_all(<const CancelAll*>data, data + SLOT_BYTES)
+            return self._cancel_all(<const CancelAll*>data, data + SLOT_BYTES)
         if kind == CMD_UPDATE_MARKS:
             return self._update_marks(<const UpdateMarks*>data)
         if kind == CMD_TICK:
             self.settlement.tick(self.time_ns)
+            self._end_day()
+            self.triggers.drain()
             self.liquidation.tick(self.time_ns)
             return 0
         if kind == CMD_PLACE_BID:
@@ -214,6 +225,58 @@ cdef class Engine:
         event.detail = detail
         return 0
 
+    cdef int _place(self, const PlaceOrder* command, Py_ssize_t tail) except -1:
+        """An order at once, or one that waits for its trigger (a terms slot stands before the label)."""
+        cdef const char* more = <const char*>command + SLOT_BYTES
+        cdef bint waits = TYPE_STOP_LIMIT <= command.order_type <= TYPE_TRAILING_STOP
+        if command.label_bytes > tail - (<int>sizeof(TriggerTerms) if waits else 0):
+            return self._reject(&command.header, R_BAD_PAYLOAD, 0)
+        self.orders_placed += 1
+        if waits:
+            return self.triggers.place(command, <const TriggerTerms*>more, more + sizeof(TriggerTerms))
+        self.trading.place(command, more)
+        if self.triggers.by_id:
+            self.triggers.on_trades()
+        return 0
+
+    cdef int _cancel_all(self, const CancelAll* command, const char* label) except -1:
+        """Live orders by the filters, then waiting ones, each ascending id; COMMAND_DONE counts both."""
+        cdef Instrument* row
+        cdef uint32_t count = 0
+        wanted = label[:command.label_bytes]
+        for trigger in self.triggers.of_account(command.header.account_id):
+            row = &self.listing.at[<uint32_t>trigger.instrument]
+            if ((command.instrument == 0xFFFFFFFF or command.instrument == <uint32_t>trigger.instrument)
+                    and (command.currency == 0xFFFF or command.currency == row.currency)
+                    and (command.instrument_kind == 0xFF or command.instrument_kind == row.kind)
+                    and (command.order_type == 0xFF or command.order_type == <uint32_t>trigger.order_type)
+                    and (not wanted or wanted == trigger.label)):
+                self.triggers.withdraw(trigger.order_id, command.reason)
+                count += 1
+        return self.trading.cancel_all(command, label, count)
+
+    cdef int _end_day(self) except -1:
+        """Good-til-day orders end at 08:00 UTC."""
+        cdef uint32_t a, slot, following
+        if self.time_ns < self.day_end_ns:
+            return 0
+        first = self.day_end_ns == 0
+        self.day_end_ns = self.time_ns + DAY_NS - (self.time_ns - EIGHT_HOURS_NS) % DAY_NS
+        if first:
+            return 0
+        self.triggers.end_of_day(R_DAY_ENDED)
+        if self.trading.day_orders == 0:
+            return 0
+        self.trading.day_orders = 0
+        for a in range(1, self.accounts.high):
+            slot = self.orders_room.account_head[a]
+            while slot:
+                following = self.orders_room.at[slot].account_next
+                if self.orders_room.at[slot].time_in_force == TIF_GTD:
+                    self.trading.withdraw(slot, R_DAY_ENDED, True)
+                slot = following
+        return 0
+
     cdef int _update_marks(self, const UpdateMarks* command) except -1:
         cdef int reason = self.marks.update(command, self.time_ns)
         cdef MarksEvent* event = <MarksEvent*>self.events.emit(
@@ -226,13 +289,18 @@ cdef class Engine:
             return 0
         event.repriced = self.marks.priced
         event.revision = self.rows.revision[command.underlying]
-        return self.monitor.remargin(command.underlying)
+        self.monitor.remargin(command.underlying)
+        self.triggers.on_marks(command.underlying)
+        return 0
 
     def _cancel_orders(self, uint32_t account_id, int reason):
         """Cancel every open order of an account, ascending id (liquidation)."""
         cdef uint32_t slot = self.orders_room.account_head[account_id]
         cdef uint32_t following
         count = 0
+        for trigger in self.triggers.of_account(account_id):
+            self.triggers.withdraw(trigger.order_id, reason)
+            count += 1
         while slot:
             following = self.orders_room.at[slot].account_next
             self.trading.withdraw(slot, reason, True)
@@ -297,6 +365,8 @@ cdef class Engine:
             return self._create_account(decode(body, type=vocabulary.CreateAccount))
         if kind == CommandKind.SET_INSTRUMENT_STATE:
             return self._set_state(decode(body, type=vocabulary.InstrumentState))
+        if kind == CommandKind.SET_SELF_TRADE:
+            return self._set_self_trade(account_id, decode(body, type=vocabulary.SelfTrade))
         if kind == CommandKind.CHANGE_MARGIN_MODEL:
             return self._change_model(account_id, decode(body, type=vocabulary.ChangeMarginModel).margin_model)
         if kind in (CommandKind.DEPOSIT, CommandKind.WITHDRAW, CommandKind.ENDOW_FUND, CommandKind.SWEEP_DUST):
@@ -327,8 +397,10 @@ cdef class Engine:
         self.monitor = Monitor(self.accounts, self.exposure, self.events, config)
         self.trading = Trading(self.accounts, self.listing, self.orders_room, self.books, self.positions_room,
                                self.exposure, self.pretrade, self.monitor, self.events)
+        self.triggers = Triggers(self.listing, self.rows, self.pretrade, self.trading, self.events, config)
         self.settlement = Settlement(self.accounts, self.listing, self.orders_room, self.books, self.positions_room,
-                                     self.exposure, self.marks, self.monitor, self.trading, self.events)
+                                     self.exposure, self.marks, self.monitor, self.trading, self.triggers,
+                                     self.events)
         self.desk = Desk(self.accounts, self.ledger_room, self.listing, self.positions_room, self.exposure,
                          self.marks, self.monitor, self.events, self._cancel_orders, config)
         self.liquidation = Liquidation(self.desk, config.liquidation)
@@ -339,7 +411,7 @@ cdef class Engine:
 
     def _list(self, specs):
         """List instruments, all or none."""
-        reason = self._list_reason(specs)
+        reason = listing.refusal(self, specs)
         if reason:
             return reason, 0
         chains = set()
@@ -348,44 +420,6 @@ cdef class Engine:
         for chain in sorted(chains):
             self.rows.rebuild_pairs(chain)
         return Reason.NONE, len(specs)
-
-    def _list_reason(self, specs):
-        """Why not all of them can be listed, NONE when they can."""
-        names = set()
-        if self.listing.live + len(specs) > self.config.limits.max_instruments:
-            return Reason.LIMIT_REACHED
-        expiries = {}
-        lots = {}
-        for spec in specs:
-            if spec.underlying not in self.underlying_names:
-                return Reason.UNKNOWN_UNDERLYING
-            if spec.settlement not in self.currency_names:
-                return Reason.UNKNOWN_CURRENCY
-            if spec.name in names or self.listing.slot(spec.name) >= 0:
-                return Reason.DUPLICATE_NAME
-            if spec.expiry_ns and spec.expiry_ns <= self.time_ns:
-                return Reason.INSTRUMENT_EXPIRED
-            names.add(spec.name)
-            underlying = self.underlying_names.index(spec.underlying)
-            currency = self.currency_names.index(spec.settlement)
-            coin = self.config.currencies[currency].underlying
-            if spec.inverse != (coin is not None) or (spec.inverse and coin != spec.underlying):
-                return Reason.BAD_CONFIGURATION
-            expiries.setdefault(underlying, set()).add(spec.expiry_ns)
-            if spec.kind == "option" and lots.setdefault((underlying, currency), spec.lot_size_e8) != spec.lot_size_e8:
-                return Reason.BAD_CONFIGURATION
-            try:
-                self.listing.check(spec, self.config.currencies[currency].exponent)
-            except BadInstrument:
-                return Reason.BAD_CONFIGURATION
-            if self.rows.chain_accepts(self.rows.add_chain(underlying, currency), spec):
-                return Reason.BAD_CONFIGURATION
-        for underlying, wanted in expiries.items():
-            used = {self.rows.bucket_expiry_ns[underlying * MAX_EXPIRIES + b] for b in range(1, MAX_EXPIRIES)
-                    if self.rows.bucket_use[underlying * MAX_EXPIRIES + b]}
-            if len((used | wanted) - {0}) > MAX_EXPIRIES - 1:
-                return Reason.LIMIT_REACHED
-        return Reason.NONE
 
     def _list_one(self, spec):
         cdef InstrumentEvent* event
@@ -434,6 +468,13 @@ cdef class Engine:
         event.state = row.state
         event.instrument_id = row.instrument_id
         return Reason.NONE, slot
+
+    def _set_self_trade(self, uint32_t account_id, payload):
+        if not self.accounts.exists(account_id):
+            return Reason.UNKNOWN_ACCOUNT, 0
+        self.accounts.at[account_id].reject_taker = payload.mode == "reject_taker"
+        self.accounts.at[account_id].own_account_only = not payload.extended_to_subaccounts
+        return Reason.NONE, 0
 
     def _change_model(self, uint32_t account_id, str model):
         """Switch the margin model where the account meets its initial margin under the new one."""
@@ -592,6 +633,8 @@ cdef class Engine:
              for slot in slots],
             [msgspec.structs.astuple(order) for a in range(1, self.accounts.high) for order in self.open_orders(a)],
             self.monitor.export(),
+            self.triggers.export(),
+            self.day_end_ns,
             self.liquidation.export(),
         ]
 
@@ -719,6 +762,19 @@ cdef class Engine:
                 out.append(self._order_view(slot))
             slot = self.orders_room.at[slot].account_next
         return out
+
+    def trigger_order(self, uint64_t order_id):
+        """A waiting order, None otherwise."""
+        return self.triggers.find(order_id)
+
+    def trigger_orders(self, uint32_t account_id, int64_t instrument=-1):
+        """Waiting orders of an account, ascending id, of one instrument slot where given."""
+        return self.triggers.views(account_id, instrument)
+
+    def self_trade(self, uint32_t account_id):
+        """(mode, extended_to_subaccounts) of an account's self-trade prevention."""
+        a = &self.accounts.at[account_id]
+        return ("reject_taker" if a.reject_taker else "cancel_maker", not a.own_account_only)
 
     def account_id(self, str name):
         return self.accounts.id_of(name)

@@ -29,6 +29,8 @@ class EventKind(IntEnum):
     INSTRUMENT_SETTLED = 14
     POSITION_SETTLED = 15
     LEVEL_CHANGED = 16
+    ORDER_TRIGGERED = 17
+    TRIGGER_PLACED = 18
     LIQUIDATION_STARTED = 20
     AUCTION_OPENED = 21
     BID_ACCEPTED = 22
@@ -77,6 +79,40 @@ ORDER_ACCEPTED = np.dtype(
         ("key_id", "<u4"),
         ("label_bytes", "<u2"),
         ("reserved", "<u2"),
+    ]
+)
+TRIGGER_PLACED = np.dtype(
+    [
+        *HEADER,
+        ("order_id", "<u8"),
+        ("instrument", "<u4"),
+        ("side", "u1"),
+        ("order_type", "u1"),
+        ("time_in_force", "u1"),
+        ("flags", "u1"),
+        ("price_units", "<i8"),
+        ("quantity_lots", "<i8"),
+        ("key_id", "<u4"),
+        ("label_bytes", "<u2"),
+        ("reserved", "<u2"),
+        ("trigger_price_e8", "<i8"),
+        ("trigger_offset_e8", "<i8"),
+        ("trigger_source", "u1"),
+        ("reserved1", "V47"),
+    ]
+)
+ORDER_TRIGGERED = np.dtype(
+    [
+        *HEADER,
+        ("order_id", "<u8"),
+        ("trigger_order_id", "<u8"),
+        ("instrument", "<u4"),
+        ("side", "u1"),
+        ("order_type", "u1"),
+        ("trigger_source", "u1"),
+        ("reserved0", "u1"),
+        ("trigger_price_e8", "<i8"),
+        ("value_e8", "<i8"),
     ]
 )
 ORDER_REJECTED = np.dtype(
@@ -296,6 +332,8 @@ LAYOUTS: dict[EventKind, np.dtype[Any]] = {
     EventKind.INSTRUMENT_SETTLED: INSTRUMENT,
     EventKind.POSITION_SETTLED: POSITION_SETTLED,
     EventKind.LEVEL_CHANGED: LEVEL_CHANGED,
+    EventKind.ORDER_TRIGGERED: ORDER_TRIGGERED,
+    EventKind.TRIGGER_PLACED: TRIGGER_PLACED,
     EventKind.LIQUIDATION_STARTED: AUCTION,
     EventKind.AUCTION_OPENED: AUCTION,
     EventKind.BID_ACCEPTED: BID,

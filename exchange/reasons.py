@@ -43,6 +43,10 @@ class Reason(IntEnum):
     BOOK_FULL = 42
     NO_LIQUIDITY = 43
     EDIT_BELOW_FILLED = 44
+    TRIGGER_PRICE_TOO_LOW = 45
+    TRIGGER_PRICE_TOO_HIGH = 46
+    BAD_TRIGGER = 47
+    TRIGGER_LIMIT = 48
     # why a live order ended (60..79)
     USER_REQUEST = 60
     IMMEDIATE_OR_CANCEL = 61
@@ -54,6 +58,7 @@ class Reason(IntEnum):
     INSTRUMENT_SETTLED = 67
     CANCEL_ON_DISCONNECT = 68
     ADMIN_REQUEST = 69
+    DAY_ENDED = 70
     # accounts and money (80..99)
     ACCOUNT_IN_LIQUIDATION = 80
     INSUFFICIENT_WITHDRAWABLE = 81

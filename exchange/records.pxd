@@ -24,6 +24,12 @@ cdef packed struct PlaceOrder:
     uint16_t reserved
     int64_t valid_until_ns
 
+cdef packed struct TriggerTerms:
+    int64_t trigger_price_e8
+    int64_t trigger_offset_e8
+    uint8_t trigger_source
+    uint8_t reserved[47]
+
 cdef packed struct CancelOrder:
     Header header
     uint64_t order_id
@@ -50,7 +56,7 @@ cdef packed struct EditOrder:
     uint8_t flags
     uint8_t reserved0[3]
     uint32_t key_id
-    uint8_t reserved1[8]
+    int64_t trigger_price_e8
 
 cdef packed struct UpdateMarks:
     Header header
@@ -165,6 +171,36 @@ cdef packed struct OrderCancelled:
     int64_t price_units
     int64_t remaining_lots
     int64_t quantity_lots
+
+cdef packed struct TriggerPlaced:
+    Header header
+    uint64_t order_id
+    uint32_t instrument
+    uint8_t side
+    uint8_t order_type
+    uint8_t time_in_force
+    uint8_t flags
+    int64_t price_units
+    int64_t quantity_lots
+    uint32_t key_id
+    uint16_t label_bytes
+    uint16_t reserved
+    int64_t trigger_price_e8
+    int64_t trigger_offset_e8
+    uint8_t trigger_source
+    uint8_t reserved1[47]
+
+cdef packed struct OrderTriggered:
+    Header header
+    uint64_t order_id
+    uint64_t trigger_order_id
+    uint32_t instrument
+    uint8_t side
+    uint8_t order_type
+    uint8_t trigger_source
+    uint8_t reserved0
+    int64_t trigger_price_e8
+    int64_t value_e8
 
 cdef packed struct OrderEdited:
     Header header
@@ -318,6 +354,8 @@ cdef enum EventCode:
     EV_INSTRUMENT_SETTLED = 14
     EV_POSITION_SETTLED = 15
     EV_LEVEL_CHANGED = 16
+    EV_ORDER_TRIGGERED = 17
+    EV_TRIGGER_PLACED = 18
 
 cdef enum CommandCode:
     CMD_PLACE_ORDER = 1
@@ -344,10 +382,17 @@ cdef enum TimeInForceCode:
     TIF_GTC = 0
     TIF_IOC = 1
     TIF_FOK = 2
+    TIF_GTD = 3
 
 cdef enum OrderTypeCode:
     TYPE_LIMIT = 0
     TYPE_MARKET = 1
+    TYPE_MARKET_LIMIT = 2
+    TYPE_STOP_LIMIT = 3
+    TYPE_STOP_MARKET = 4
+    TYPE_TAKE_LIMIT = 5
+    TYPE_TAKE_MARKET = 6
+    TYPE_TRAILING_STOP = 7
 
 # the numbers of exchange/reasons.py that compiled code uses
 cdef enum ReasonCode:
@@ -382,7 +427,12 @@ cdef enum ReasonCode:
     R_LABEL_TOO_LONG = 40
     R_VALID_UNTIL_PASSED = 41
     R_BOOK_FULL = 42
+    R_NO_LIQUIDITY = 43
     R_EDIT_BELOW_FILLED = 44
+    R_TRIGGER_PRICE_TOO_LOW = 45
+    R_TRIGGER_PRICE_TOO_HIGH = 46
+    R_BAD_TRIGGER = 47
+    R_TRIGGER_LIMIT = 48
     R_USER_REQUEST = 60
     R_IMMEDIATE_OR_CANCEL = 61
     R_MARKET_REMAINDER = 62
@@ -391,6 +441,7 @@ cdef enum ReasonCode:
     R_MAINTENANCE_WOULD_BREACH = 65
     R_AUTO_LIQUIDATION = 66
     R_INSTRUMENT_SETTLED = 67
+    R_DAY_ENDED = 70
     R_ACCOUNT_IN_LIQUIDATION = 80
     R_MARK_STALE = 100
     R_MARK_JUMP = 101

@@ -23,6 +23,7 @@ from exchange.records cimport (
 from exchange.risk.exposure cimport Exposure
 from exchange.risk.marks cimport Marks
 from exchange.trading cimport Trading
+from exchange.triggers cimport Triggers
 from exchange.wide cimport wide_mul
 
 
@@ -38,10 +39,12 @@ cdef class Settlement:
     cdef Marks marks
     cdef Monitor monitor
     cdef Trading trading
+    cdef Triggers triggers
     cdef EventBuffer events
 
     def __init__(self, Accounts accounts, Instruments instruments, Orders orders, Books books, Positions positions,
-                 Exposure exposure, Marks marks, Monitor monitor, Trading trading, EventBuffer events):
+                 Exposure exposure, Marks marks, Monitor monitor, Trading trading, Triggers triggers,
+                 EventBuffer events):
         self.accounts = accounts
         self.instruments = instruments
         self.orders = orders
@@ -51,6 +54,7 @@ cdef class Settlement:
         self.marks = marks
         self.monitor = monitor
         self.trading = trading
+        self.triggers = triggers
         self.events = events
 
     def due(self, int64_t time_ns):
@@ -99,6 +103,7 @@ cdef class Settlement:
             return 0
         for order_id in sorted(self.books.queue(slot, 0) + self.books.queue(slot, 1)):
             self.trading.withdraw(self.orders.find(order_id), R_INSTRUMENT_SETTLED, True)
+        self.triggers.settle(slot, R_INSTRUMENT_SETTLED)
         touched = []
         value = self.value_minor(slot, price) if price else 0
         for account_id in range(1, self.accounts.high):

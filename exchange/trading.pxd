@@ -22,12 +22,13 @@ cdef class Trading:
     cdef Pretrade pretrade
     cdef Monitor monitor
     cdef EventBuffer events
-    cdef readonly uint64_t next_order_id
+    cdef public uint64_t next_order_id
     cdef readonly uint64_t next_trade_id
+    cdef public uint64_t day_orders      # good-til-day orders placed since the day began
     cdef int failed
     cdef int place(self, const PlaceOrder* command, const char* label) except -1
     cdef int cancel(self, const CancelOrder* command) except -1
-    cdef int cancel_all(self, const CancelAll* command, const char* label) except -1
+    cdef int cancel_all(self, const CancelAll* command, const char* label, uint32_t count) except -1
     cdef int edit(self, const EditOrder* command) except -1
     cdef int _reject(self, const PlaceOrder* command, int reason, uint64_t order_id) except -1
     cdef int _reject_edit(self, const EditOrder* command, uint32_t slot, int reason) except -1
@@ -36,10 +37,12 @@ cdef class Trading:
     cdef bint _label_in_use(self, uint32_t account_id, const char* label, int size) noexcept
     cdef bint _maker_stands(self, Order* maker, int64_t held, int64_t lots, int64_t cost, int64_t fee) except -1
     cdef bint _fillable(self, Order* taker) except -1
+    cdef int64_t _market_price(self, Instrument* row, uint32_t instrument, int side, int order_type) noexcept
     cdef int _form_reason(self, const PlaceOrder* command) noexcept
     cdef int _accept(self, uint32_t slot, const char* label, int label_bytes) except -1
     cdef int _apply_edit(self, uint32_t slot, int64_t price, int64_t remaining, int flags, bint kept) except -1
     cdef int _settle(self, uint32_t slot) except -1
+    cdef bint _same_trader(self, Order* maker, Order* taker) noexcept
     cdef int execute(self, uint32_t slot) except -1
     cdef int _fill(self, uint32_t taker_slot, uint32_t maker_slot, int64_t lots) except -1
     cdef int64_t _maker_lots(self, Order* maker, int64_t wanted) noexcept

@@ -16,9 +16,9 @@ from exchange.records cimport (
     EV_TRADE_EXECUTED, FLAG_POST_ONLY, FLAG_PRICE_ADJUSTED, FLAG_REDUCE_ONLY, FLAG_REJECT_POST_ONLY,
     FLAG_RISK_REDUCING, FLAG_UNIQUE_LABEL, R_BAD_ORDER_TYPE, R_BAD_TIME_IN_FORCE, R_BOOK_FULL, R_DUPLICATE_LABEL,
     R_EDIT_BELOW_FILLED, R_FILL_OR_KILL_UNFILLABLE, R_IMMEDIATE_OR_CANCEL, R_LABEL_TOO_LONG,
-    R_MAINTENANCE_WOULD_BREACH, R_MARKET_REMAINDER, R_NONE, R_NOT_OWNER_OF_ORDER, R_POST_ONLY_NOT_ALLOWED,
+    R_MAINTENANCE_WOULD_BREACH, R_MARKET_REMAINDER, R_NO_LIQUIDITY, R_NONE, R_NOT_OWNER_OF_ORDER, R_POST_ONLY_NOT_ALLOWED,
     R_POST_ONLY_WOULD_CROSS, R_QUANTITY_NOT_POSITIVE, R_REDUCE_ONLY_POSITION_GONE, R_REDUCE_ONLY_WOULD_INCREASE,
-    R_SELF_TRADE, R_UNKNOWN_ORDER, R_VALID_UNTIL_PASSED, TIF_FOK, TIF_GTC, TYPE_LIMIT, TYPE_MARKET, CommandEvent,
+    R_SELF_TRADE, R_UNKNOWN_ORDER, R_VALID_UNTIL_PASSED, TIF_FOK, TIF_GTC, TIF_GTD, TYPE_MARKET, TYPE_MARKET_LIMIT, CommandEvent,
     OrderAccepted, OrderCancelled, OrderEdited, OrderRejected, TradeExecuted,
 )
 from exchange.risk.exposure cimport NO_ORDERS, Margin
@@ -89,15 +89,25 @@ cdef class Trading:
 
     cdef int _form_reason(self, const PlaceOrder* command) noexcept:
         """What is wrong with the command by itself."""
-        if command.order_type > TYPE_MARKET or command.side > 1:
+        if command.order_type > TYPE_MARKET_LIMIT or command.side > 1:
             return R_BAD_ORDER_TYPE
-        if command.time_in_force > TIF_FOK:
+        if command.time_in_force > TIF_GTD:
             return R_BAD_TIME_IN_FORCE
         if command.label_bytes > LABEL_MAX:
             return R_LABEL_TOO_LONG
         if command.valid_until_ns and self.events.time_ns > command.valid_until_ns:
             return R_VALID_UNTIL_PASSED
         return R_NONE
+
+    cdef int64_t _market_price(self, Instrument* row, uint32_t instrument, int side, int order_type) noexcept:
+        """The limit of an order without a price: its band, or the best opposite price within it (0: there is none)."""
+        cdef int64_t band = self.pretrade.highest(row) if side == 0 else self.pretrade.lowest(row)
+        cdef int64_t best = self.books.at[instrument].side[side ^ 1].best
+        if order_type != TYPE_MARKET_LIMIT:
+            return band
+        if best < 0:
+            return 0
+        return min(band, best) if side == 0 else max(band, best)
 
     cdef int place(self, const PlaceOrder* command, const char* label) except -1:
         cdef uint32_t account_id = command.header.account_id
@@ -106,7 +116,8 @@ cdef class Trading:
         cdef int64_t price = command.price_units
         cdef int side = command.side
         cdef int flags = command.flags & (FLAG_POST_ONLY | FLAG_REJECT_POST_ONLY | FLAG_REDUCE_ONLY | FLAG_UNIQUE_LABEL)
-        cdef bint market = command.order_type == TYPE_MARKET
+        cdef bint market = command.order_type == TYPE_MARKET or command.order_type == TYPE_MARKET_LIMIT
+        cdef bint rests = command.time_in_force == TIF_GTC or command.time_in_force == TIF_GTD
         cdef int reason
         cdef Instrument* row
         cdef uint32_t slot
@@ -116,13 +127,15 @@ cdef class Trading:
         if reason == R_NONE:
             reason = self.pretrade.static_reason(account_id, instrument, side, price, lots, market,
                                                  self.events.time_ns)
-        if reason == R_NONE and flags & FLAG_POST_ONLY and (market or command.time_in_force != TIF_GTC):
+        if reason == R_NONE and flags & FLAG_POST_ONLY and (market or not rests):
             reason = R_POST_ONLY_NOT_ALLOWED
         if reason:
             return self._reject(command, reason, 0)
         row = &self.instruments.at[instrument]
         if market:
-            price = self.pretrade.highest(row) if side == 0 else self.pretrade.lowest(row)
+            price = self._market_price(row, instrument, side, command.order_type)
+            if price == 0:
+                return self._reject(command, R_NO_LIQUIDITY, 0)
         if flags & FLAG_REDUCE_ONLY or row.state == STATE_CLOSE_ONLY:
             allowed = self.pretrade.reducible(account_id, instrument, side)
             if allowed == 0:
@@ -193,13 +206,17 @@ cdef class Trading:
     cdef int _settle(self, uint32_t slot) except -1:
         """Execute an order that is counted as open, then rest or end it."""
         cdef Order* order
-        self.execute(slot)
+        cdef int reason = self.execute(slot)
         order = &self.orders.at[slot]
         if order.remaining_lots == 0:
             self.exposure.order_reduced(order, 0, True)
             self.orders.remove(slot)
             return 0
-        if order.time_in_force == TIF_GTC and order.order_type == TYPE_LIMIT:
+        if reason:
+            return self.withdraw(slot, reason, False)
+        if order.order_type != TYPE_MARKET and (order.time_in_force == TIF_GTC or order.time_in_force == TIF_GTD):
+            if order.time_in_force == TIF_GTD:
+                self.day_orders += 1
             return self.books.rest(slot)
         return self.withdraw(
             slot, R_MARKET_REMAINDER if order.order_type == TYPE_MARKET else R_IMMEDIATE_OR_CANCEL, False
@@ -251,7 +268,9 @@ cdef class Trading:
             if (maker.price_units > taker.price_units) if taker.side == 0 else (maker.price_units < taker.price_units):
                 break
             slot = self.books.next_order(slot)
-            if maker.owner_id == taker.owner_id:
+            if self._same_trader(maker, taker):
+                if self.accounts.at[taker.account_id].reject_taker:
+                    break
                 continue
             position = self.positions.find(maker.account_id, maker.instrument)
             held = position.quantity_lots + moved.get(maker.account_id, 0)
@@ -275,8 +294,15 @@ cdef class Trading:
             self.exposure.shift(account_id, taker.instrument, held + signed, -signed, -value)
         return wanted == 0
 
+    cdef bint _same_trader(self, Order* maker, Order* taker) noexcept:
+        """Whether a trade would be a self-trade under the taker's setting."""
+        if maker.owner_id != taker.owner_id:
+            return False
+        return maker.account_id == taker.account_id or not self.accounts.at[taker.account_id].own_account_only
+
     cdef int execute(self, uint32_t slot) except -1:
-        """Match an order against the book until it is filled or no longer crosses."""
+        """Match an order against the book until it is filled or no longer crosses; R_SELF_TRADE where the taker must
+        stop before its own order, else R_NONE."""
         cdef Order* taker = &self.orders.at[slot]
         cdef Order* maker
         cdef Instrument* row = &self.instruments.at[taker.instrument]
@@ -286,7 +312,9 @@ cdef class Trading:
         while taker.remaining_lots and self._crosses(taker):
             best = self.books.best_order(taker.instrument, taker.side ^ 1)
             maker = &self.orders.at[best]
-            if maker.owner_id == taker.owner_id:
+            if self._same_trader(maker, taker):
+                if self.accounts.at[taker.account_id].reject_taker:
+                    return R_SELF_TRADE
                 self.withdraw(best, R_SELF_TRADE, True)
                 continue
             lots = self._maker_lots(maker, taker.remaining_lots)
@@ -406,11 +434,10 @@ cdef class Trading:
         event.order_id = command.order_id
         return 0
 
-    cdef int cancel_all(self, const CancelAll* command, const char* label) except -1:
-        """Cancel an account's orders that match every given filter, ascending id."""
+    cdef int cancel_all(self, const CancelAll* command, const char* label, uint32_t count) except -1:
+        """Cancel an account's orders that match every given filter, ascending id; `count` are cancelled already."""
         cdef uint32_t account_id = command.header.account_id
         cdef uint32_t slot, following
-        cdef uint32_t count = 0
         cdef Order* order
         cdef OrderDetail* detail
         cdef Instrument* row

@@ -76,6 +76,26 @@ class OrderView(View):
     label: str
 
 
+class TriggerView(View):
+    """An order that waits for its trigger."""
+
+    order_id: int
+    account_id: int
+    instrument: int
+    side: int
+    order_type: int
+    time_in_force: int
+    flags: int
+    price_units: int
+    quantity_lots: int
+    trigger_source: int
+    trigger_price_e8: int
+    trigger_offset_e8: int
+    created_ns: int
+    updated_ns: int
+    label: str
+
+
 class PositionView(View):
     """A position: signed lots and cost; P&L figures in the settlement currency."""
 

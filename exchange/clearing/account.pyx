@@ -67,5 +67,6 @@ cdef class Accounts:
         out = []
         for i in range(1, self.high):
             a = &self.at[i]
-            out.append([i, self.names[i], a.owner_id, a.model, a.level, a.in_liquidation, a.liquidation_reason])
+            out.append([i, self.names[i], a.owner_id, a.model, a.level, a.in_liquidation, a.liquidation_reason,
+                        a.reject_taker, a.own_account_only])
         return out

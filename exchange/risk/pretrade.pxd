@@ -21,6 +21,7 @@ cdef class Pretrade:
     cdef int64_t lowest(self, Instrument* row) noexcept
     cdef int static_reason(self, uint32_t account_id, uint32_t instrument, int side, int64_t price_units,
                            int64_t lots, bint market, int64_t time_ns) except -1
+    cdef int form_reason(self, uint32_t instrument, int64_t price_units) noexcept
     cdef int limit_reason(self, uint32_t account_id, uint32_t instrument, int side, int64_t lots,
                           bint new) except -1
     cdef int64_t reducible(self, uint32_t account_id, uint32_t instrument, int side) noexcept

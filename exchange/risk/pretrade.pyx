@@ -66,6 +66,7 @@ cdef class Pretrade:
                            int64_t lots, bint market, int64_t time_ns) except -1:
         """Checks that need no margin: R_NONE or the reason to refuse."""
         cdef Instrument* row
+        cdef int reason
         cdef int64_t cost
         cdef int bad = 0
         if not self.accounts.exists(account_id):
@@ -89,12 +90,9 @@ cdef class Pretrade:
             return R_QUANTITY_TOO_LARGE
         if market:
             return R_NONE
-        if price_units <= 0:
-            return R_PRICE_TOO_LOW
-        if price_units > row.max_price_units:
-            return R_PRICE_TOO_HIGH
-        if not self.instruments.on_tick(row, price_units):
-            return R_PRICE_OFF_TICK
+        reason = self.form_reason(instrument, price_units)
+        if reason:
+            return reason
         if side == 0 and price_units > self.highest(row):
             return R_PRICE_TOO_HIGH
         if side == 1 and price_units < self.lowest(row):
@@ -103,6 +101,17 @@ cdef class Pretrade:
         cost = self.instruments.trade_cost(row, price_units, lots, &bad)
         if bad or not -COST_BUDGET <= cost <= COST_BUDGET:
             return R_QUANTITY_TOO_LARGE
+        return R_NONE
+
+    cdef int form_reason(self, uint32_t instrument, int64_t price_units) noexcept:
+        """Whether a price exists on the instrument: in range and on tick."""
+        cdef Instrument* row = &self.instruments.at[instrument]
+        if price_units <= 0:
+            return R_PRICE_TOO_LOW
+        if price_units > row.max_price_units:
+            return R_PRICE_TOO_HIGH
+        if not self.instruments.on_tick(row, price_units):
+            return R_PRICE_OFF_TICK
         return R_NONE
 
     cdef int64_t reducible(self, uint32_t account_id, uint32_t instrument, int side) noexcept:

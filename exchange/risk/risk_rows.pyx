@@ -164,6 +164,16 @@ cdef class RiskRows:
                 return b
         return -1
 
+    def expiries(self, int underlying):
+        """Expiries in use, as a set of ns."""
+        cdef int b
+        cdef int base = underlying * MAX_EXPIRIES
+        return {self.bucket_expiry_ns[base + b] for b in range(1, MAX_EXPIRIES) if self.bucket_use[base + b]}
+
+    def max_expiries(self):
+        """How many different expiries an underlying may have."""
+        return MAX_EXPIRIES - 1
+
     def take_bucket(self, int underlying, int64_t expiry_ns):
         """Bucket for a new listing (smallest free one for a new expiry); -1 when all are in use."""
         cdef int b = self.bucket_of(underlying, expiry_ns)
@@ -232,6 +242,12 @@ cdef class RiskRows:
             call, put = pairs[key]
             c.pair_call[i] = call
             c.pair_put[i] = put
+            if <uint32_t>call != NO_SLOT and <uint32_t>put != NO_SLOT:
+                # a newly listed side takes over the pair's vol at once
+                if self.vol_e6[<uint32_t>call] == 0:
+                    self.vol_e6[<uint32_t>call] = self.vol_e6[<uint32_t>put]
+                if self.vol_e6[<uint32_t>put] == 0:
+                    self.vol_e6[<uint32_t>put] = self.vol_e6[<uint32_t>call]
             if <uint32_t>call != NO_SLOT:
                 self.instruments.at[<uint32_t>call].pair = i
                 self.instruments.at[<uint32_t>call].twin = put

@@ -18,11 +18,13 @@ from tests.style.tree import PACKAGES, ROOT, code, files, text
 # Higher imports lower, never the other way; equal ranks are independent unless they are the same package.
 PACKAGE_RANK = {"gateway": 4, "loadtest": 4, "persistence": 3, "exchange": 2, "margin_ext": 1}
 ROOM_RANK = {
-    "sequencer": 9,
-    "engine": 8,
-    "settlement": 7,
+    "sequencer": 10,
+    "engine": 9,
+    "settlement": 8,
+    "triggers": 7,
     "trading": 6,
     "invariants": 6,
+    "listing": 6,
     "config_checks": 6,
     "liquidation": 5,
     "risk": 4,

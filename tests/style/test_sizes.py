@@ -11,7 +11,8 @@ COMPILED_FILE_LINES = 900
 FUNCTION_LINES = 70
 
 LONG_FILES = {
-    "exchange/events.py": 330,  # one table of record layouts
+    "exchange/commands.py": 340,  # tables of record layouts
+    "exchange/events.py": 380,
     "persistence/insurance_fund.py": 330,
 }
 LONG_FUNCTIONS: dict[str, int] = {}

@@ -19,7 +19,7 @@ COMMAND_FORMATS = {
     "PLACE_ORDER": "I4BqqIHHq",
     "CANCEL_ORDER": "QIH26s",
     "CANCEL_ALL": "IHBBIHH24s",
-    "EDIT_ORDER": "QqqB3sI8s",
+    "EDIT_ORDER": "QqqB3sIq",
     "UPDATE_MARKS": "HHIqqI12s",
     "TICK": "I36s",
     "PLACE_BID": "QB3sIqI12s",
@@ -31,6 +31,8 @@ COMMAND_FORMATS = {
 EVENT_FORMATS = {
     "ORDER_ACCEPTED": "QI4BqqIHH",
     "ORDER_REJECTED": "IHBBqqQq",
+    "TRIGGER_PLACED": "QI4BqqIHHqqB47s",
+    "ORDER_TRIGGERED": "QQI4Bqq",
     "TRADE_EXECUTED": "QIIQQqqqqqqqqI4B",
     "ORDER_CANCELLED": "QIHBBqqq",
     "ORDER_EDITED": "QI4Bqqq",
@@ -63,9 +65,7 @@ def test_layout_reads_as_the_written_format(module, name: str, body: str) -> Non
     assert layout.itemsize == form.size
     raw = distinct_bytes(form.size)
     record = np.frombuffer(raw, dtype=layout)[0]
-    seen = [
-        v.tobytes() if isinstance(v, np.void) else int(v) for v in (record[field] for field in layout.names)
-    ]
+    seen = [v.tobytes() if isinstance(v, np.void) else int(v) for v in (record[field] for field in layout.names)]
     assert seen == list(form.unpack(raw))
 
 
@@ -133,7 +133,12 @@ MIRROR_ENUMS = {
     "TYPE_": OrderType,
     "R_": Reason,
 }
-SHORT_TIMES = {"GTC": "GOOD_TIL_CANCELLED", "IOC": "IMMEDIATE_OR_CANCEL", "FOK": "FILL_OR_KILL"}
+SHORT_TIMES = {
+    "GTC": "GOOD_TIL_CANCELLED",
+    "IOC": "IMMEDIATE_OR_CANCEL",
+    "FOK": "FILL_OR_KILL",
+    "GTD": "GOOD_TIL_DAY",
+}
 
 
 def mirrored_structs() -> dict[str, np.dtype]:
@@ -160,7 +165,7 @@ def test_compiled_structs_mirror_the_layouts() -> None:
     assert header == np.dtype(commands.HEADER)
     expected = {
         name: getattr(module, name)
-        for module, name in [(commands, n) for n in [*COMMAND_FORMATS, "FORWARD_ENTRY", "VOL_ENTRY"]]
+        for module, name in [(commands, n) for n in [*COMMAND_FORMATS, "TRIGGER_TERMS", "FORWARD_ENTRY", "VOL_ENTRY"]]
         + [(events, n) for n in EVENT_FORMATS]
     }
     del expected["TICK"]  # header only: nothing to mirror

@@ -1,0 +1,28 @@
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+
+from exchange.event_buffer cimport EventBuffer
+from exchange.market.instrument cimport Instruments
+from exchange.records cimport EditOrder, PlaceOrder, TriggerTerms
+from exchange.risk.pretrade cimport Pretrade
+from exchange.risk.risk_rows cimport RiskRows
+from exchange.trading cimport Trading
+
+
+cdef class Triggers:
+    cdef Instruments instruments
+    cdef RiskRows rows
+    cdef Pretrade pretrade
+    cdef Trading trading
+    cdef EventBuffer events
+    cdef int limit
+    cdef readonly dict by_id             # ascending id by construction
+    cdef dict by_account
+    cdef dict by_instrument
+    cdef dict seen_trades                # instrument -> trade_seq when last looked at
+    cdef object fired
+    cdef int64_t _value(self, uint32_t instrument, int source) noexcept
+    cdef int _reason(self, const PlaceOrder* command, const TriggerTerms* terms) except -1
+    cdef int place(self, const PlaceOrder* command, const TriggerTerms* terms, const char* label) except -1
+    cdef int edit(self, const EditOrder* command) except -1
+    cdef int withdraw(self, uint64_t order_id, int reason) except -1
+    cdef int _fire(self, object trigger, int64_t value) except -1

@@ -1,0 +1,382 @@
+"""Stop, take and trailing orders: they wait outside the book, cost no margin, and are placed when their price is seen.
+
+A trigger compares one price (index, mark or last trade) with its own: stop buys and take sells fire at or above it, stop
+sells and take buys at or below it; a trailing stop's own price follows the best price seen at a fixed distance. What
+fires joins a queue in ascending order id and is placed as an ordinary order with a new id, a bounded number at once and
+the rest by following Ticks, so that one mark never stalls the venue.
+"""
+
+from collections import deque
+
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.string cimport memcpy, memset
+
+from exchange.event_buffer cimport EventBuffer
+from exchange.market.instrument cimport Instrument, Instruments
+from exchange.records cimport (
+    EV_ORDER_CANCELLED, EV_ORDER_EDITED, EV_ORDER_REJECTED, EV_ORDER_TRIGGERED, EV_TRIGGER_PLACED, FLAG_POST_ONLY,
+    FLAG_REDUCE_ONLY, FLAG_REJECT_POST_ONLY, R_BAD_TRIGGER, R_LABEL_TOO_LONG, R_NONE, R_TRIGGER_LIMIT,
+    R_TRIGGER_PRICE_TOO_HIGH, R_TRIGGER_PRICE_TOO_LOW, R_VALID_UNTIL_PASSED, TIF_GTD, TYPE_LIMIT, TYPE_MARKET,
+    TYPE_STOP_LIMIT, TYPE_STOP_MARKET, TYPE_TAKE_LIMIT, TYPE_TRAILING_STOP, EditOrder,
+    OrderCancelled, OrderEdited, OrderRejected, OrderTriggered, PlaceOrder, TriggerPlaced, TriggerTerms,
+)
+from exchange.risk.pretrade cimport Pretrade
+from exchange.risk.risk_rows cimport RiskRows
+from exchange.trading cimport Trading
+from exchange.views import TriggerView
+
+cdef enum:
+    SOURCE_INDEX = 0
+    SOURCE_MARK = 1
+    SOURCE_LAST = 2
+    LABEL_MAX = 64
+    PLACED_AT_ONCE = 64
+
+_STOPS = (TYPE_STOP_LIMIT, TYPE_STOP_MARKET, TYPE_TRAILING_STOP)
+_LIMITS = (TYPE_STOP_LIMIT, TYPE_TAKE_LIMIT)
+
+
+class Trigger:
+    """One waiting order; prices in 1e-8 of the quote currency of what it watches."""
+
+    __slots__ = (
+        "order_id", "account_id", "instrument", "side", "order_type", "time_in_force", "flags", "price_units",
+        "quantity_lots", "key_id", "source", "price_e8", "offset_e8", "created_ns", "updated_ns", "label",
+    )
+
+    @property
+    def rising(self):
+        """Whether it fires at or above its price."""
+        return (self.side == 0) == (self.order_type in _STOPS)
+
+    def export(self):
+        return [getattr(self, name) for name in self.__slots__]
+
+
+cdef class Triggers:
+    """All waiting orders of the venue."""
+
+    def __init__(self, Instruments instruments, RiskRows rows, Pretrade pretrade, Trading trading,
+                 EventBuffer events, config):
+        self.instruments = instruments
+        self.rows = rows
+        self.pretrade = pretrade
+        self.trading = trading
+        self.events = events
+        self.limit = config.limits.max_triggers_per_account
+        self.by_id = {}
+        self.by_account = {}
+        self.by_instrument = {}
+        self.seen_trades = {}
+        self.fired = deque()
+
+    # ------------------------------------------------------------------ commands
+
+    cdef int64_t _value(self, uint32_t instrument, int source) noexcept:
+        """The price a trigger watches, 0 where there is none yet."""
+        cdef Instrument* row = &self.instruments.at[instrument]
+        if source == SOURCE_INDEX:
+            return self.rows.index_e8[row.underlying]
+        if source == SOURCE_MARK:
+            return row.mark_price_e8 if row.marked else 0
+        return row.last_price_units * row.price_unit_e8 if row.trade_seq else 0
+
+    cdef int _reason(self, const PlaceOrder* command, const TriggerTerms* terms) except -1:
+        """Why the order cannot wait, R_NONE where it can."""
+        cdef bint market = command.order_type not in _LIMITS
+        cdef int reason
+        cdef int64_t value
+        cdef bint rising
+        if command.side > 1 or terms.trigger_source > SOURCE_LAST or command.time_in_force > TIF_GTD:
+            return R_BAD_TRIGGER
+        if command.label_bytes > LABEL_MAX:
+            return R_LABEL_TOO_LONG
+        if command.valid_until_ns and self.events.time_ns > command.valid_until_ns:
+            return R_VALID_UNTIL_PASSED
+        # a limit price is judged against its band when the order is placed, by its form now
+        reason = self.pretrade.static_reason(command.header.account_id, command.instrument, command.side,
+                                             command.price_units, command.quantity_lots, True, self.events.time_ns)
+        if reason:
+            return reason
+        if not market:
+            reason = self.pretrade.form_reason(command.instrument, command.price_units)
+            if reason:
+                return reason
+        value = self._value(command.instrument, terms.trigger_source)
+        if value == 0:
+            return R_BAD_TRIGGER
+        if command.order_type == TYPE_TRAILING_STOP:
+            if not 0 < terms.trigger_offset_e8 < value:
+                return R_BAD_TRIGGER
+        else:
+            if not 0 < terms.trigger_price_e8 <= 10**17:
+                return R_BAD_TRIGGER
+            rising = (command.side == 0) == (command.order_type in _STOPS)
+            if rising and value >= terms.trigger_price_e8:
+                return R_TRIGGER_PRICE_TOO_LOW
+            if not rising and value <= terms.trigger_price_e8:
+                return R_TRIGGER_PRICE_TOO_HIGH
+        if len(self.by_account.get(command.header.account_id, ())) >= self.limit:
+            return R_TRIGGER_LIMIT
+        return R_NONE
+
+    cdef int place(self, const PlaceOrder* command, const TriggerTerms* terms, const char* label) except -1:
+        """Let an order wait; TRIGGER_PLACED or ORDER_REJECTED."""
+        cdef int reason = self._reason(command, terms)
+        cdef OrderRejected* refused
+        cdef TriggerPlaced* event
+        if reason:
+            refused = <OrderRejected*>self.events.emit(EV_ORDER_REJECTED, 1, command.header.account_id)
+            refused.instrument = command.instrument
+            refused.reason = reason
+            refused.side = command.side
+            refused.flags = command.flags
+            refused.price_units = command.price_units
+            refused.quantity_lots = command.quantity_lots
+            return 0
+        trigger = Trigger()
+        trigger.order_id = self.trading.next_order_id
+        self.trading.next_order_id += 1
+        trigger.account_id = command.header.account_id
+        trigger.instrument = command.instrument
+        trigger.side = command.side
+        trigger.order_type = command.order_type
+        trigger.time_in_force = command.time_in_force
+        trigger.flags = command.flags & (FLAG_POST_ONLY | FLAG_REJECT_POST_ONLY | FLAG_REDUCE_ONLY)
+        trigger.price_units = command.price_units if command.order_type in _LIMITS else 0
+        trigger.quantity_lots = command.quantity_lots
+        trigger.key_id = command.key_id
+        trigger.source = terms.trigger_source
+        trigger.price_e8 = terms.trigger_price_e8
+        trigger.offset_e8 = 0
+        if command.order_type == TYPE_TRAILING_STOP:
+            trigger.offset_e8 = terms.trigger_offset_e8
+            self._trail(trigger, self._value(command.instrument, terms.trigger_source), True)
+        trigger.created_ns = self.events.time_ns
+        trigger.updated_ns = self.events.time_ns
+        trigger.label = label[:command.label_bytes]
+        self.by_id[trigger.order_id] = trigger
+        self.by_account.setdefault(trigger.account_id, {})[trigger.order_id] = trigger
+        self.by_instrument.setdefault(trigger.instrument, {})[trigger.order_id] = trigger
+        self.seen_trades.setdefault(trigger.instrument, self.instruments.at[command.instrument].trade_seq)
+        event = <TriggerPlaced*>self.events.emit(EV_TRIGGER_PLACED, 2 + (command.label_bytes + 63) // 64,
+                                                 command.header.account_id)
+        event.order_id = trigger.order_id
+        event.instrument = trigger.instrument
+        event.side = trigger.side
+        event.order_type = trigger.order_type
+        event.time_in_force = trigger.time_in_force
+        event.flags = trigger.flags
+        event.price_units = trigger.price_units
+        event.quantity_lots = trigger.quantity_lots
+        event.key_id = trigger.key_id
+        event.label_bytes = command.label_bytes
+        event.trigger_price_e8 = trigger.price_e8
+        event.trigger_offset_e8 = trigger.offset_e8
+        event.trigger_source = trigger.source
+        memcpy(<char*>event + sizeof(TriggerPlaced), label, command.label_bytes)
+        return 0
+
+    cdef int edit(self, const EditOrder* command) except -1:
+        """New limit price, quantity or trigger price of a waiting order of the account; refusals change nothing."""
+        trigger = self.by_id[command.order_id]
+        cdef OrderRejected* refused
+        cdef OrderEdited* event
+        cdef int reason = R_NONE
+        cdef int64_t value, price = command.trigger_price_e8
+        reason = self.pretrade.static_reason(trigger.account_id, trigger.instrument, trigger.side,
+                                             command.price_units, command.quantity_lots, True, self.events.time_ns)
+        if reason == R_NONE and trigger.order_type in _LIMITS:
+            reason = self.pretrade.form_reason(trigger.instrument, command.price_units)
+        if reason == R_NONE and price:
+            value = self._value(trigger.instrument, trigger.source)
+            if price < 0 or price > 10**17 or trigger.order_type == TYPE_TRAILING_STOP:
+                reason = R_BAD_TRIGGER
+            elif trigger.rising and value >= price:
+                reason = R_TRIGGER_PRICE_TOO_LOW
+            elif not trigger.rising and value <= price:
+                reason = R_TRIGGER_PRICE_TOO_HIGH
+        if reason:
+            refused = <OrderRejected*>self.events.emit(EV_ORDER_REJECTED, 1, command.header.account_id)
+            refused.instrument = trigger.instrument
+            refused.reason = reason
+            refused.side = trigger.side
+            refused.price_units = command.price_units
+            refused.quantity_lots = command.quantity_lots
+            refused.order_id = command.order_id
+            return 0
+        if trigger.order_type in _LIMITS:
+            trigger.price_units = command.price_units
+        trigger.quantity_lots = command.quantity_lots
+        if price:
+            trigger.price_e8 = price
+        trigger.flags = command.flags & (FLAG_POST_ONLY | FLAG_REJECT_POST_ONLY | FLAG_REDUCE_ONLY)
+        trigger.updated_ns = self.events.time_ns
+        event = <OrderEdited*>self.events.emit(EV_ORDER_EDITED, 1, trigger.account_id)
+        event.order_id = trigger.order_id
+        event.instrument = trigger.instrument
+        event.side = trigger.side
+        event.flags = trigger.flags
+        event.kept_priority = 1
+        event.price_units = trigger.price_units
+        event.quantity_lots = trigger.quantity_lots
+        event.remaining_lots = trigger.quantity_lots
+        return 0
+
+    cdef int withdraw(self, uint64_t order_id, int reason) except -1:
+        """End a waiting order."""
+        trigger = self._forget(order_id)
+        cdef OrderCancelled* event = <OrderCancelled*>self.events.emit(EV_ORDER_CANCELLED, 1, trigger.account_id)
+        event.order_id = order_id
+        event.instrument = trigger.instrument
+        event.reason = reason
+        event.side = trigger.side
+        event.flags = trigger.flags
+        event.price_units = trigger.price_units
+        event.remaining_lots = trigger.quantity_lots
+        event.quantity_lots = trigger.quantity_lots
+        return 0
+
+    def owner_of(self, order_id):
+        """Account of a waiting order, 0 when there is none."""
+        trigger = self.by_id.get(order_id)
+        return 0 if trigger is None else trigger.account_id
+
+    def of_account(self, account_id):
+        """Waiting orders of an account, ascending id."""
+        return list(self.by_account.get(account_id, {}).values())
+
+    def cancel(self, order_id, int reason):
+        self.withdraw(order_id, reason)
+
+    def settle(self, instrument, int reason):
+        """Cancel what waits on an instrument that ends, ascending id."""
+        for order_id in list(self.by_instrument.get(instrument, ())):
+            self.withdraw(order_id, reason)
+        self.seen_trades.pop(instrument, None)
+
+    def end_of_day(self, int reason):
+        """Cancel good-til-day orders, ascending id."""
+        for order_id in [t.order_id for t in self.by_id.values() if t.time_in_force == TIF_GTD]:
+            self.withdraw(order_id, reason)
+
+    def _forget(self, order_id):
+        trigger = self.by_id.pop(order_id)
+        for index, key in ((self.by_account, trigger.account_id), (self.by_instrument, trigger.instrument)):
+            del index[key][order_id]
+            if not index[key]:
+                del index[key]
+        return trigger
+
+    # ------------------------------------------------------------------ firing
+
+    def _trail(self, trigger, value, new=False):
+        """Move a trailing stop's price with the best value seen: sells trail the high, buys the low."""
+        if trigger.side == 1:
+            wanted = value - trigger.offset_e8
+            if new or wanted > trigger.price_e8:
+                trigger.price_e8 = wanted
+        else:
+            wanted = value + trigger.offset_e8
+            if new or wanted < trigger.price_e8:
+                trigger.price_e8 = wanted
+
+    def _look(self, instrument, sources):
+        """Queue what fires on an instrument."""
+        for trigger in list(self.by_instrument.get(instrument, {}).values()):
+            if trigger.source not in sources:
+                continue
+            value = self._value(instrument, trigger.source)
+            if value == 0:
+                continue
+            if trigger.order_type == TYPE_TRAILING_STOP:
+                self._trail(trigger, value)
+            if (value >= trigger.price_e8) if trigger.rising else (value <= trigger.price_e8):
+                self.fired.append((trigger.order_id, value))
+
+    def on_marks(self, int underlying):
+        """Index and mark prices of an underlying have moved."""
+        if not self.by_id:
+            return
+        before = len(self.fired)
+        for instrument in list(self.by_instrument):
+            if self.instruments.at[<uint32_t>instrument].underlying == underlying:
+                self._look(instrument, (SOURCE_INDEX, SOURCE_MARK))
+        if len(self.fired) > before:
+            self.drain()
+
+    def on_trades(self):
+        """Something may have traded: look at the instruments whose last price is watched."""
+        if not self.by_id:
+            return
+        before = len(self.fired)
+        for instrument in list(self.by_instrument):
+            seq = self.instruments.at[<uint32_t>instrument].trade_seq
+            if seq != self.seen_trades.get(instrument):
+                self.seen_trades[instrument] = seq
+                self._look(instrument, (SOURCE_LAST,))
+        if len(self.fired) > before:
+            self.drain()
+
+    def drain(self):
+        """Place what has fired, ascending id within one look, a bounded number at once."""
+        cdef int left = PLACED_AT_ONCE
+        while self.fired and left:
+            order_id, value = self.fired.popleft()
+            if order_id in self.by_id:
+                self._fire(self._forget(order_id), value)
+                left -= 1
+
+    cdef int _fire(self, trigger, int64_t value) except -1:
+        """Say that an order was triggered and place it."""
+        cdef PlaceOrder order
+        cdef OrderTriggered* event = <OrderTriggered*>self.events.emit(EV_ORDER_TRIGGERED, 1, trigger.account_id)
+        event.order_id = self.trading.next_order_id
+        event.trigger_order_id = trigger.order_id
+        event.instrument = trigger.instrument
+        event.side = trigger.side
+        event.order_type = trigger.order_type
+        event.trigger_source = trigger.source
+        event.trigger_price_e8 = trigger.price_e8
+        event.value_e8 = value
+        memset(&order, 0, sizeof(PlaceOrder))
+        order.header.account_id = trigger.account_id
+        order.instrument = trigger.instrument
+        order.side = trigger.side
+        order.order_type = TYPE_LIMIT if trigger.order_type in _LIMITS else TYPE_MARKET
+        order.time_in_force = trigger.time_in_force
+        order.flags = trigger.flags
+        order.price_units = trigger.price_units
+        order.quantity_lots = trigger.quantity_lots
+        order.key_id = trigger.key_id
+        order.label_bytes = len(trigger.label)
+        return self.trading.place(&order, <bytes>trigger.label)
+
+    # ------------------------------------------------------------------ reads
+
+    def view(self, trigger):
+        return TriggerView(
+            order_id=trigger.order_id, account_id=trigger.account_id, instrument=trigger.instrument,
+            side=trigger.side, order_type=trigger.order_type, time_in_force=trigger.time_in_force,
+            flags=trigger.flags, price_units=trigger.price_units, quantity_lots=trigger.quantity_lots,
+            trigger_source=trigger.source, trigger_price_e8=trigger.price_e8, trigger_offset_e8=trigger.offset_e8,
+            created_ns=trigger.created_ns, updated_ns=trigger.updated_ns,
+            label=trigger.label.decode("utf-8", "replace"),
+        )
+
+    def views(self, account_id, instrument=-1):
+        """Waiting orders of an account, of one instrument slot where given."""
+        return [self.view(t) for t in self.of_account(account_id) if instrument < 0 or t.instrument == instrument]
+
+    def find(self, order_id):
+        """View of a waiting order, None when there is none."""
+        trigger = self.by_id.get(order_id)
+        return None if trigger is None else self.view(trigger)
+
+    def export(self):
+        """Canonical state."""
+        return [
+            [trigger.export() for trigger in self.by_id.values()],
+            sorted(self.seen_trades.items()),
+            list(self.fired),
+        ]
