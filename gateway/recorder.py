@@ -12,7 +12,7 @@ from persistence.history import History
 from persistence.history_notes import RECORDED, Frame, Funding, Notes, encode_notes
 from persistence.history_schema import MINUTE_NS
 
-FLUSH_BYTES = 1 << 20
+FLUSH_BYTES = 64 << 10
 _LISTED, _MARKS = int(EventKind.INSTRUMENT_LISTED), int(EventKind.MARKS_UPDATED)
 
 

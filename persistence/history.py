@@ -26,10 +26,11 @@ from persistence.journal_reader import read_batches
 log = logging.getLogger("persistence.history")
 FILE_NAME, SPILL_NAME = "history.sqlite", "history.spill"
 QUEUE_BYTES = 64 << 20
-BATCH_BYTES = 4 << 20
+BATCH_BYTES = 64 << 10
+"""Of events per transaction: small ones keep the work between two yields short."""
 LOCK_SECONDS = 60.0
 """How long the writer waits for somebody else who writes to the file (a tool, by hand)."""
-YIELD_FRAMES = 16
+YIELD_FRAMES, YIELD_ROWS = 16, 64
 YIELD_SECONDS = 50e-6
 """So often and so long the writer gives the interpreter away: a loop waits for it well below a millisecond."""
 
@@ -161,15 +162,17 @@ class History:
     def _write(self, frames: list[Frame]) -> None:
         rows = self._rows
         for number, (seq, events, notes) in enumerate(frames):
-            if seq <= rows.seq:
-                continue
-            rows.apply(seq, events, notes)
+            if seq > rows.seq:
+                rows.apply(seq, events, notes)
             if number % YIELD_FRAMES == 0:
                 time.sleep(YIELD_SECONDS)
         connection = self._connection
         connection.execute("BEGIN IMMEDIATE")
         try:
-            rows.write(connection)
+            for sql, values in rows.take():
+                for start in range(0, len(values), YIELD_ROWS):
+                    connection.executemany(sql, values[start : start + YIELD_ROWS])
+                    time.sleep(YIELD_SECONDS)
             connection.execute("COMMIT")
         except BaseException:
             with contextlib.suppress(sqlite3.Error):

@@ -52,7 +52,7 @@ _LAYOUTS = {
 
 
 class Rows:
-    """Gathers the rows of events; `write` puts them into the store in one transaction of the caller's."""
+    """Gathers the rows of events, for the caller to write in one transaction."""
 
     def __init__(self, connection: sqlite3.Connection):
         """Take up the state that the store holds: contracts by slot and live orders."""
@@ -275,22 +275,24 @@ class Rows:
 
     # store
 
-    def write(self, connection: sqlite3.Connection) -> None:
-        """Put everything gathered into the store, and how far it now goes; the caller commits."""
-        add = connection.executemany
-        add(schema.ADD_CURRENCY, self._new_currencies)
-        add(schema.ADD_GROUP, self._new_groups)
-        add(schema.ADD_INSTRUMENT, self._new_instruments)
-        add(schema.ADD_ORDER, self._dirty.values())
-        add(schema.ADD_TRADE, self._trades)
-        add(schema.ADD_FILL, self._fills)
-        add(schema.ADD_TRANSACTION, self._transactions)
-        add(schema.ADD_SETTLEMENT, self._settlements)
-        add(schema.ADD_DELIVERY, self._deliveries)
-        add(schema.ADD_CANDLE, self._candles.rows())
-        add(schema.ADD_FUNDING, self._funding)
+    def take(self) -> list[tuple[str, list[Any]]]:
+        """(statement, rows) for everything gathered, the last of them how far the store then goes."""
+        found: list[tuple[str, list[Any]]] = [
+            (schema.ADD_CURRENCY, self._new_currencies),
+            (schema.ADD_GROUP, self._new_groups),
+            (schema.ADD_INSTRUMENT, self._new_instruments),
+            (schema.ADD_ORDER, list(self._dirty.values())),
+            (schema.ADD_TRADE, self._trades),
+            (schema.ADD_FILL, self._fills),
+            (schema.ADD_TRANSACTION, self._transactions),
+            (schema.ADD_SETTLEMENT, self._settlements),
+            (schema.ADD_DELIVERY, self._deliveries),
+            (schema.ADD_CANDLE, self._candles.rows()),
+            (schema.ADD_FUNDING, self._funding),
+        ]
         if self._prune:
-            connection.execute(schema.DROP_UNFILLED, (self._hour * HOUR_NS - UNFILLED_KEPT_NS,))
+            found.append((schema.DROP_UNFILLED, [(self._hour * HOUR_NS - UNFILLED_KEPT_NS,)]))
             self._prune = False
-        connection.execute(schema.SET_META, (self.seq, self.time_ns, self.trade_id))
+        found.append((schema.SET_META, [(self.seq, self.time_ns, self.trade_id)]))
         self._clear()
+        return found

@@ -17,6 +17,7 @@ from exchange.sequencer import Sequencer
 from gateway import records
 from gateway.recorder import Recorder
 from gateway.records import decode
+from gateway.venue_core import replay_into
 from persistence import history_reads
 from persistence.history import FILE_NAME, History
 from persistence.history_reads import MAX, HistoryReader, HistoryTimeout, Span
@@ -257,8 +258,6 @@ def test_candles_are_the_trades(market: Market, reader: HistoryReader) -> None:
 
 def test_batches_do_not_change_rows(market: Market, tmp_path: Path) -> None:
     """A replay into an empty store gives what the live venue gave, however it was cut into batches."""
-    from gateway.venue_core import replay_into
-
     market.settle()
     engine = Engine()
     history = History.open(tmp_path)
