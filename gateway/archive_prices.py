@@ -3,9 +3,11 @@
 from typing import Any, NamedTuple
 
 from gateway.archive import Archive, Selection
+from gateway.history import BAR_NS, DAY_NS
 from gateway.listing import Listing
 from gateway.units import E8
 from persistence.history_candles import extend
+from persistence.history_reads import HistoryReader
 from persistence.history_schema import HOUR_NS, MINUTE_NS, RESOLUTIONS
 
 RESOLUTION_WORDS = {("1D" if minutes == 1440 else str(minutes)): minutes for minutes in RESOLUTIONS}
@@ -98,6 +100,19 @@ def candle_at(archive: Archive, listing: Listing, minutes: int, time_ns: int) ->
     step = minutes * MINUTE_NS
     found = candles(archive, listing, minutes, time_ns, time_ns)
     return found[0] if found and found[0].lots and found[0].start_ns == time_ns // step * step else None
+
+
+def day_bars(reader: HistoryReader, listing: Listing, now_ns: int, index: float) -> list[list[Any]]:
+    """The last 24 hours as bars of the day statistics; options' dollars at today's index."""
+    minutes = BAR_NS // MINUTE_NS
+    rows, _, _ = reader.candles(listing.view.instrument_id, minutes, now_ns - DAY_NS, now_ns, MAX_CANDLES)
+    bars = []
+    for row in rows:
+        candle = Candle(*row)
+        dollars = candle.wire(listing)["cost"] * (index if listing.is_option and listing.view.inverse else 1.0)
+        prices = [listing.price(units) for units in candle[1:5]]
+        bars.append([candle.start_ns // BAR_NS, *prices, candle.lots, dollars])
+    return bars
 
 
 def funding_hours(archive: Archive, listing: Listing, start_ns: int, end_ns: int) -> list[dict[str, float]]:

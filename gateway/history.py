@@ -1,7 +1,7 @@
 """Records of orders and trades as the gateway keeps them, and day statistics per instrument."""
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from exchange.events import EventKind
@@ -129,8 +129,9 @@ class DayStats:
 
     __slots__ = ("_bars",)
 
-    def __init__(self) -> None:
-        self._bars: deque[list[Any]] = deque()
+    def __init__(self, bars: Iterable[list[Any]] = ()) -> None:
+        """`bars`: [number, open, high, low, close, lots, dollars] of earlier trades, ascending."""
+        self._bars: deque[list[Any]] = deque(bars)
 
     def add(self, time_ns: int, price: float, lots: int, usd: float) -> None:
         """Count one trade."""

@@ -282,6 +282,10 @@ class Projection:
         recent = reversed(self._trades.get(slot, ()))
         return list(takewhile(lambda record: record.event.trade_id > after, recent))[::-1]
 
+    def restore_stats(self, slot: int, bars: list[list[Any]]) -> None:
+        """Go on from the day's bars of before this gateway started."""
+        self._stats[slot] = DayStats(bars)
+
     def stats(self, slot: int) -> dict[str, Any]:
         """Day statistics of an instrument at the engine's time."""
         return self._stats.setdefault(slot, DayStats()).read(self._engine.time_ns, self._listings.by_slot[slot])

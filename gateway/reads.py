@@ -6,13 +6,14 @@ import msgspec
 
 from gateway import render_account, render_market
 from gateway.archive import Archive, Reader
+from gateway.archive_prices import day_bars
 from gateway.errors import ApiError, invalid_param
 from gateway.history import OrderRecord
 from gateway.listing import Listing, Listings
 from gateway.projection import Projection
 from gateway.protocol import encode
 from gateway.settings import Settings
-from gateway.units import money, ms
+from gateway.units import E8, money, ms
 from persistence.history import History
 
 MAX_CACHED = 64
@@ -30,6 +31,10 @@ class Reads:
         fills = reader.partly_filled() if reader is not None else {}
         self.projection = Projection(engine, self.listings, settings, fills)
         self.archive = Archive(engine, self.listings, self.projection, history, reader)
+        if reader is not None and engine.config is not None:
+            for slot, listing in self.listings.by_slot.items():
+                index = engine.index_price(listing.underlying) / E8
+                self.projection.restore_stats(slot, day_bars(reader, listing, engine.time_ns, index))
         self._instruments_json: dict[tuple[str, str], msgspec.Raw] = {}
 
     def instruments_changed(self) -> None:

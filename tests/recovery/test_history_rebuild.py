@@ -83,11 +83,14 @@ def test_history_survives_kill_restart_and_the_loss_of_its_file(tmp_path: Path) 
         left = trade(venue)
         settled(venue)
         before, days = answers(venue), chart(venue)
+        stats = venue.call("public/ticker", instrument_name=PERPETUAL)["stats"]
         venue.kill()
     assert len(before[0]) >= 2 and len(before[1]["trades"]) >= 5
     with Served(data_dir, "--config", file) as venue:
         assert answers(venue) == before
         assert chart(venue) == days
+        assert venue.call("public/ticker", instrument_name=PERPETUAL)["stats"] == pytest.approx(stats)
+        assert stats["volume_usd"] >= 500.0
         state = venue.call("private/get_order_state", "demo", order_id=left)
         assert (state["order_state"], state["filled_amount"]) == ("open", 250.0)
         assert state["average_price"] == next(
