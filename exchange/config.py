@@ -155,14 +155,11 @@ class Limits(Struct):
     max_open_orders: int = 2_000_000
     max_triggers_per_account: int = 500
     max_balance_minor: int = 1 << 60
-    max_row: int = 1 << 40
-    """Largest risk row entry; a mark that would exceed it is refused."""
     max_time_step_ns: int = 7 * 86_400_000_000_000
     price_band_ppm: int = 200_000
     """Futures: limit prices of buys above, of sells below the mark by more than this are refused."""
     option_band_coin_ppm: int = 50_000
     """Options: the same, as a share of the coin, plus `price_band_ppm` of the mark."""
-    max_events_per_command: int = 65_536
 
 
 class Liquidation(Struct):

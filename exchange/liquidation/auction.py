@@ -162,21 +162,22 @@ class AuctionHouse:
         parts[auction.currency] = parts.get(auction.currency, 0) - paid
         return parts
 
-    def sell(self, auction: Auction, bid: Bid) -> Reason:
-        """Move a share to a bidder in one piece, or change nothing and say why."""
+    def sell(self, auction: Auction, bid: Bid) -> tuple[Reason, int, int]:
+        """Move a share to a bidder in one piece, or change nothing and say why: (reason, share in ppm, proceeds)."""
         price = self.price(auction)
         share = min(bid.share_ppm, self.needed_ppm(auction, price))
         legs = self.legs(auction, share)
         payments = self._payments(auction, share, price)
         draw = -self.minor(auction, min(price, 0) * share // PPM)
         if self.desk.in_liquidation(bid.account_id):
-            return Reason.ACCOUNT_IN_LIQUIDATION
+            return Reason.ACCOUNT_IN_LIQUIDATION, 0, 0
         if draw and draw > self.leases.free(auction.lease_id):
-            return Reason.FUND_EXHAUSTED if self.leases.exhausted(auction.lease_id) else Reason.AWAITING_LEASE
+            exhausted = self.leases.exhausted(auction.lease_id)
+            return (Reason.FUND_EXHAUSTED if exhausted else Reason.AWAITING_LEASE), 0, 0
         if not self.desk.row_budget(bid.account_id, legs):
-            return Reason.ROW_LIMIT
+            return Reason.ROW_LIMIT, 0, 0
         if not self.desk.bidder_stands(bid.account_id, legs, payments):
-            return Reason.BIDDER_MARGIN
+            return Reason.BIDDER_MARGIN, 0, 0
         for instrument, lots in legs:
             self.desk.transfer(auction.account_id, bid.account_id, instrument, lots, auction.auction_id)
         if draw:
@@ -187,6 +188,7 @@ class AuctionHouse:
         if fee:
             self.desk.pay_fund(auction.account_id, auction.currency, fee)
             self.desk.emit_fund_credit(auction.currency, fee, bid.bid_id)
+        paid = self.minor(auction, price * share // PPM)
         auction.sold_ppm += (PPM - auction.sold_ppm) * share // PPM
         self.desk.emit_sold(
             auction.account_id,
@@ -194,7 +196,7 @@ class AuctionHouse:
             bid.bid_id,
             bid.account_id,
             share,
-            self.minor(auction, price * share // PPM),
+            paid,
             fee,
             draw,
             auction.currency,
@@ -202,7 +204,7 @@ class AuctionHouse:
         )
         self.desk.after(auction.account_id)
         self.desk.after(bid.account_id)
-        return Reason.NONE
+        return Reason.NONE, share, paid - fee
 
     def views(self, auctions: dict[int, Auction]) -> list[AuctionView]:
         """Running auctions, ascending id; amounts in minor units of `currency`."""

@@ -146,7 +146,10 @@ class Liquidation:
         )
 
     def _clear(self, auction: Auction) -> None:
-        """One uniform-price batch: every bid at or above the asking price, best limit first, then first come."""
+        """One uniform-price batch: every bid at or above the asking price, best limit first, then first come.
+
+        A limit is for all that remains: when a part is sold it shrinks likewise, and grows by the proceeds.
+        """
         price = self.house.price(auction)
         ready = sorted(
             (bid for bid in auction.bids if bid.limit >= self.house.minor(auction, price)),
@@ -155,11 +158,16 @@ class Liquidation:
         for bid in ready:
             if auction.auction_id not in self.auctions:
                 return
+            if bid.limit < self.house.minor(auction, self.house.price(auction)):
+                continue
             auction.bids.remove(bid)
-            reason = self.house.sell(auction, bid)
+            reason, share, proceeds = self.house.sell(auction, bid)
             if reason:
                 self._refuse(auction.auction_id, bid, auction.phase, reason)
-            elif self._finished(auction):
+                continue
+            for standing in auction.bids:
+                standing.limit = standing.limit * (PPM - share) // PPM + proceeds
+            if self._finished(auction):
                 return
 
     # ------------------------------------------------------------------ leases

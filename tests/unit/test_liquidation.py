@@ -143,6 +143,29 @@ def test_uniform_batch_serves_the_higher_limit_first():
     venue.sound()
 
 
+def test_a_standing_limit_shrinks_with_what_remains():
+    """A limit is for all that remains: after a fifth is sold to somebody it must not pay a quarter more per lot."""
+    venue, _, bob, carol = leveraged()
+    run(venue, 1, 92_500)
+    auction = venue.engine.auctions()[0]
+    limit = auction.value_minor * 80 // 100
+    bid(venue, carol, auction, share_ppm=100_000, limit=limit)
+    bid(venue, bob, auction, share_ppm=200_000, limit=auction.value_minor)
+    found = run(venue, 1, 92_500)
+    assert [e.buyer_account_id for e in found if e.kind == EventKind.AUCTION_LOT_SOLD] == [bob]
+    found = []
+    while EventKind.AUCTION_LOT_SOLD not in kinds(found):
+        left = venue.engine.auctions()[0]
+        found = run(venue, 1, 92_500)
+    sold = only(found, EventKind.AUCTION_LOT_SOLD)
+    assert sold.buyer_account_id == carol
+    # 80 % for what was there when it bid, and par for the proceeds of the first sale
+    proceeds = 0.2 * 0.947 * 0.98
+    wished = (0.8 * 0.8 + proceeds) / (0.8 + proceeds)
+    assert sold.price_minor / (left.value_minor * sold.share_ppm / PPM) == pytest.approx(wished, abs=0.01)
+    venue.sound()
+
+
 def test_a_bid_waits_until_the_price_has_fallen_to_its_limit():
     venue, _, _, carol = leveraged()
     run(venue, 1, 92_500)
