@@ -631,11 +631,23 @@ cdef class Engine:
             self.marks.export(),
             [[slot, self.books.at[<uint32_t>slot].change_id, self.books.queue(slot, 0), self.books.queue(slot, 1)]
              for slot in slots],
-            [msgspec.structs.astuple(order) for a in range(1, self.accounts.high) for order in self.open_orders(a)],
+            [vocabulary.encode(self.listing.spec(slot)) for slot in slots],
+            [self._order_export(self.orders_room.find(order_id))
+             for slot in slots for side in range(2) for order_id in self.books.queue(slot, side)],
             self.monitor.export(),
             self.triggers.export(),
             self.day_end_ns,
             self.liquidation.export(),
+        ]
+
+    cdef _order_export(self, uint32_t slot):
+        cdef Order* order = &self.orders_room.at[slot]
+        cdef OrderDetail* detail = &self.orders_room.detail[slot]
+        return [
+            order.order_id, order.account_id, order.instrument, order.owner_id, order.side, order.order_type,
+            order.time_in_force, order.flags, order.key_id, order.price_units, order.remaining_lots,
+            detail.quantity_lots, detail.filled_cost_minor, detail.created_ns, detail.updated_ns,
+            detail.label[:detail.label_bytes],
         ]
 
     def state_digest(self):

@@ -142,7 +142,9 @@ cdef class Marks:
         bound = index * settings.perpetual_bound_ppm // 1_000_000
         cdef int64_t bid = self.books.at[slot].side[0].best
         cdef int64_t ask = self.books.at[slot].side[1].best
-        # the rate in force until now pays for the time that has passed
+        # the rate in force until now pays for the time that has passed, an eighth of a period at most: it was not
+        # watched over an outage
+        elapsed_ns = min(elapsed_ns, settings.funding_period_ns // 8)
         if elapsed_ns and self.funding_rate_e12[slot]:
             if row.inverse:
                 notional = int(row.lot_scale_minor) * 10**8 // index

@@ -118,6 +118,7 @@ class Marking:
         """Funding for the time gone by at the old rate; then basis average, mark and new rate."""
         u = self.state.config.underlyings[c.underlying]
         index = self.state.index_e8[c.underlying]
+        elapsed = min(elapsed, u.funding_period_ns // 8)
         bound = index * u.perpetual_bound_ppm // PPM
         notional = notional_e8(index, c.spec.inverse, c.lot_scale_minor)
         paid = notional * c.funding_rate_e12 * elapsed << 64

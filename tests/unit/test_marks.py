@@ -112,3 +112,21 @@ def test_funding_moves_cash_from_longs_to_shorts(spec):
     assert ledger["funding"] == ledger["rounding"] == 0
     assert ledger["fund"] == dust
     venue.sound()
+
+
+def test_funding_does_not_run_on_over_an_outage():
+    venue = Driver([perpetual()])
+    alice, bob = venue.account("alice", btc=5), venue.account("bob", btc=5)
+    venue.marks(100_000)
+    venue.trade(bob, alice, "BTC-PERPETUAL", "buy", 200_000, 1_000)
+    venue.place(alice, "BTC-PERPETUAL", "buy", 200_600, 10)
+    venue.place(bob, "BTC-PERPETUAL", "sell", 201_000, 10)
+    for _ in range(10):
+        venue.now += 60 * SECOND
+        venue.marks(100_000)
+    before = venue.engine.positions(alice)[0].funding_accrued_minor
+    rate = venue.engine.market(0).funding_rate_e12 / 1e12
+    venue.now += 3 * DAY
+    venue.marks(100_000)
+    accrued = before - venue.engine.positions(alice)[0].funding_accrued_minor
+    assert accrued == pytest.approx(rate / 8 * 0.1 * 10**10, rel=0.01)
