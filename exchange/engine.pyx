@@ -8,7 +8,7 @@ import hashlib
 
 import msgspec
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memcmp
 
 from exchange import config as vocabulary
@@ -18,13 +18,13 @@ from exchange.clearing.ledger cimport SYS_FUND, SYS_FUNDING, SYS_OUTSIDE, SYS_RO
 from exchange.clearing.position cimport Position, PositionList, Positions
 from exchange.commands import CommandKind
 from exchange.event_buffer cimport EventBuffer
-from exchange.events import BalanceCause, EventKind
+from exchange.events import BalanceCause
 from exchange.liquidation.stages import Liquidation
 from exchange.liquidation.desk cimport Desk
 from exchange.liquidation.monitor cimport Monitor
 from exchange.market.book cimport Books
 from exchange.market.instrument cimport (
-    KIND_OPTION, KIND_PERPETUAL, STATE_CLOSE_ONLY, STATE_HALTED, STATE_OPEN, Instrument, Instruments,
+    KIND_OPTION, KIND_PERPETUAL, STATE_OPEN, Instrument, Instruments,
 )
 from exchange.market.instrument import KINDS, STATES
 from exchange.market.order cimport Order, OrderDetail, Orders
@@ -38,7 +38,7 @@ from exchange.records cimport (
     CancelOrder, Checkpoint, CommandEvent, EditOrder, GrantFundLease, Header, InstrumentEvent, MarksEvent, Payload,
     PlaceBid, PlaceOrder, SettleFundLease, TriggerTerms, UpdateMarks,
 )
-from exchange.risk.exposure cimport ALL_ORDERS, NO_ORDERS, Exposure, Margin, ScenarioBook
+from exchange.risk.exposure cimport Exposure, ScenarioBook
 from exchange.risk.marks cimport Marks
 from exchange.risk.pretrade cimport Pretrade
 from exchange.risk.risk_rows cimport MAX_EXPIRIES, RiskRows
@@ -815,6 +815,10 @@ cdef class Engine:
             ))
         return out
 
+    cdef bint _has_price(self, int currency) noexcept:
+        cdef int u = self.exposure.currency_underlying[currency]
+        return u < 0 or self.rows.index_e8[u] != 0
+
     def _currency_view(self, uint32_t account_id, int currency):
         cdef PositionList* held = &self.positions_room.of[account_id]
         cdef Position* p
@@ -835,8 +839,7 @@ cdef class Engine:
         available = equity - initial
         if cross:
             initial, maintenance, alone, available = (
-                self.desk.to_currency(currency, x) if self.rows.index_e8[max(0, self.exposure.currency_underlying[currency])]
-                or self.exposure.currency_underlying[currency] < 0 else 0
+                self.desk.to_currency(currency, x) if self._has_price(currency) else 0
                 for x in (initial, maintenance, alone, available)
             )
         return views.CurrencyView(

@@ -6,20 +6,20 @@ maker; maker and taker are re-margined on each fill.
 
 from libc.string cimport memcmp, memcpy
 
-from exchange.clearing.account cimport LEVEL_BREACHED
 from exchange.clearing.fees cimport trade_fee
 from exchange.clearing.position cimport Position
-from exchange.market.instrument cimport KIND_OPTION, NO_SLOT, STATE_CLOSE_ONLY
+from exchange.market.instrument cimport NO_SLOT, STATE_CLOSE_ONLY
 from exchange.market.order cimport OrderDetail
 from exchange.records cimport (
     EV_COMMAND_DONE, EV_COMMAND_REJECTED, EV_ORDER_ACCEPTED, EV_ORDER_CANCELLED, EV_ORDER_EDITED, EV_ORDER_REJECTED,
     EV_TRADE_EXECUTED, FLAG_POST_ONLY, FLAG_PRICE_ADJUSTED, FLAG_REDUCE_ONLY, FLAG_REJECT_POST_ONLY,
     FLAG_RISK_REDUCING, FLAG_UNIQUE_LABEL, R_BAD_ORDER_TYPE, R_BAD_TIME_IN_FORCE, R_BOOK_FULL, R_DUPLICATE_LABEL,
     R_EDIT_BELOW_FILLED, R_FILL_OR_KILL_UNFILLABLE, R_IMMEDIATE_OR_CANCEL, R_LABEL_TOO_LONG,
-    R_MAINTENANCE_WOULD_BREACH, R_MARKET_REMAINDER, R_NO_LIQUIDITY, R_NONE, R_NOT_OWNER_OF_ORDER, R_POST_ONLY_NOT_ALLOWED,
-    R_POST_ONLY_WOULD_CROSS, R_QUANTITY_NOT_POSITIVE, R_REDUCE_ONLY_POSITION_GONE, R_REDUCE_ONLY_WOULD_INCREASE,
-    R_SELF_TRADE, R_UNKNOWN_ORDER, R_VALID_UNTIL_PASSED, TIF_FOK, TIF_GTC, TIF_GTD, TYPE_MARKET, TYPE_MARKET_LIMIT, CommandEvent,
-    OrderAccepted, OrderCancelled, OrderEdited, OrderRejected, TradeExecuted,
+    R_MAINTENANCE_WOULD_BREACH, R_MARKET_REMAINDER, R_NONE, R_NOT_OWNER_OF_ORDER, R_NO_LIQUIDITY,
+    R_POST_ONLY_NOT_ALLOWED, R_POST_ONLY_WOULD_CROSS, R_QUANTITY_NOT_POSITIVE, R_REDUCE_ONLY_POSITION_GONE,
+    R_REDUCE_ONLY_WOULD_INCREASE, R_SELF_TRADE, R_UNKNOWN_ORDER, R_VALID_UNTIL_PASSED, TIF_FOK, TIF_GTC, TIF_GTD,
+    TYPE_MARKET, TYPE_MARKET_LIMIT, CommandEvent, OrderAccepted, OrderCancelled, OrderEdited, OrderRejected,
+    TradeExecuted,
 )
 from exchange.risk.exposure cimport NO_ORDERS, Margin
 
@@ -506,7 +506,7 @@ cdef class Trading:
         return R_NONE
 
     cdef int edit(self, const EditOrder* command) except -1:
-        """New price and total quantity; priority stays when only the quantity shrinks. A refused edit changes nothing."""
+        """New price and total quantity; priority stays when only the quantity shrinks. Refused edits change nothing."""
         cdef uint32_t slot = self.orders.find(command.order_id)
         cdef Order* order
         cdef OrderDetail* detail

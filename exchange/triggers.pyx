@@ -1,9 +1,9 @@
 """Stop, take and trailing orders: they wait outside the book, cost no margin, and are placed when their price is seen.
 
-A trigger compares one price (index, mark or last trade) with its own: stop buys and take sells fire at or above it, stop
-sells and take buys at or below it; a trailing stop's own price follows the best price seen at a fixed distance. What
-fires joins a queue in ascending order id and is placed as an ordinary order with a new id, a bounded number at once and
-the rest by following Ticks, so that one mark never stalls the venue.
+A trigger compares one price (index, mark or last trade) with its own: stop buys and take sells fire at or above it,
+stop sells and take buys at or below it; a trailing stop's own price follows the best price seen at a fixed distance.
+What fires joins a queue in ascending order id and is placed as an ordinary order with a new id, a bounded number at
+once and the rest by following Ticks, so that one mark never stalls the venue.
 """
 
 from collections import deque

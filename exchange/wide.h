@@ -63,6 +63,11 @@ static inline int64_t wide_mul_shift(int64_t a, int64_t b, int shift, int *bad)
     return wide_narrow(((int128)a * b) >> shift, bad);
 }
 
+static inline int128 wide_join(int64_t high, uint64_t low)
+{
+    return (int128)((unsigned __int128)(uint64_t)high << 64 | low);
+}
+
 /* floor(lots * (index - entry) / 2**64): the funding a position of `lots` is owed (negative: owes) */
 static inline int64_t wide_funding(int64_t lots, int128 owed, int *bad)
 {

@@ -1,4 +1,4 @@
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint64_t
 
 
 cdef extern from "exchange/wide.h" nogil:
@@ -10,4 +10,5 @@ cdef extern from "exchange/wide.h" nogil:
     int64_t wide_mul(int64_t a, int64_t b, int* bad)
     int64_t wide_add(int64_t a, int64_t b, int* bad)
     int64_t wide_mul_shift(int64_t a, int64_t b, int shift, int* bad)
+    int128 wide_join(int64_t high, uint64_t low)
     int64_t wide_funding(int64_t lots, int128 owed, int* bad)

@@ -20,7 +20,7 @@ ctypedef struct Account:
     uint32_t generation      # bumps on every change of cash, positions or orders
     uint16_t breached_currency
     uint8_t reject_taker     # self-trade: refuse the taker instead of cancelling the maker
-    uint8_t own_account_only # self-trade: other accounts of the owner are strangers
+    uint8_t own_account_only  # self-trade: other accounts of the owner are strangers
 
 
 cdef class Accounts:

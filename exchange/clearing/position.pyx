@@ -10,7 +10,7 @@ from libc.string cimport memmove, memset
 
 from exchange.clearing.ledger cimport SYS_FUNDING
 from exchange.market.instrument cimport KIND_OPTION, KIND_PERPETUAL
-from exchange.wide cimport wide_add, wide_funding, wide_mul, wide_mul_div_floor
+from exchange.wide cimport wide_add, wide_funding, wide_join, wide_mul, wide_mul_div_floor
 
 
 cdef inline int64_t _abs(int64_t x) noexcept:
@@ -232,7 +232,9 @@ cdef class Positions:
         """Set the funding index (2**-64 minor units per lot)."""
         if not -(1 << 126) < total < 1 << 126:
             raise OverflowError(f"funding index of instrument {instrument} left its bounds")
-        self.funding_index[instrument] = ((<int128><int64_t>(total >> 64)) << 64) + <int128><uint64_t>(total & 0xFFFFFFFFFFFFFFFF)
+        cdef int64_t high = total >> 64
+        cdef uint64_t low = total & 0xFFFFFFFFFFFFFFFF
+        self.funding_index[instrument] = wide_join(high, low)
 
     def export(self, uint32_t accounts):
         """Canonical state: ascending account, ascending slot."""

@@ -7,7 +7,7 @@ from exchange.clearing.account cimport MODEL_CROSS
 from exchange.clearing.ledger cimport SYS_FUND
 from exchange.clearing.position cimport Position, PositionList
 from exchange.events import BalanceCause, EventKind
-from exchange.market.instrument cimport KIND_OPTION, KIND_PERPETUAL, Instrument
+from exchange.market.instrument cimport KIND_PERPETUAL, Instrument
 from exchange.records cimport AuctionEvent, AuctionLotSold, BalanceChanged, BidEvent, FundEvent, PositionTransferred
 from exchange.risk.exposure cimport ALL_ORDERS, NO_ORDERS, Margin
 from exchange.wide cimport wide_mul

@@ -22,8 +22,8 @@ ctypedef struct ScenarioBook:        # one account's risk in one (underlying, se
     int64_t held_lots        # sum of |lots|
     int64_t open_lots
     int64_t gross_row        # sum of (|lots| + open lots) x row cap, below 2**52
-    int64_t order_cost_minor # sum over orders of max(0, adverse price + fee)
-    uint64_t orders_revision # marks revision that the order figures belong to
+    int64_t order_cost_minor  # sum over orders of max(0, adverse price + fee)
+    uint64_t orders_revision  # marks revision that the order figures belong to
     uint32_t open_orders
 
 ctypedef struct Margin:      # minor units of the currency (segregated) or 1e-4 USD (cross)
@@ -65,7 +65,8 @@ cdef class Exposure:
     cdef int order_added(self, Order* order) except -1
     cdef void order_reduced(self, Order* order, int64_t lots, bint ends) noexcept
     cdef void shift(self, uint32_t account_id, uint32_t instrument, int64_t held, int64_t lots, int64_t value) noexcept
-    cdef int64_t trade(self, uint32_t account_id, uint32_t instrument, int64_t lots, int64_t cost, int64_t fee) except? -1
+    cdef int64_t trade(self, uint32_t account_id, uint32_t instrument, int64_t lots, int64_t cost,
+                       int64_t fee) except? -1
     cdef int64_t equity(self, uint32_t account_id, int currency) noexcept
     cdef int64_t usd_units(self, int currency, int64_t minor) noexcept
     cdef int64_t _haircut(self, int currency, int64_t usd) noexcept

@@ -5,15 +5,13 @@ equals a full recomputation bit for bit. Definitions: docs/margin.md. Row units 
 coin account and 1e-4 USD otherwise.
 """
 
-from libc.stdint cimport INT64_MIN
 from libc.stdlib cimport calloc, free, realloc
-from libc.string cimport memcpy, memset
+from libc.string cimport memset
 
 from exchange.clearing.account cimport MODEL_CROSS
 from exchange.clearing.fees cimport trade_fee
 from exchange.clearing.ledger cimport SYS_FEES
 from exchange.clearing.position cimport PositionList
-from exchange.market.instrument cimport KIND_OPTION
 from exchange.records cimport FLAG_RISK_REDUCING
 from exchange.risk.risk_rows cimport Grid
 from exchange.wide cimport wide_mul, wide_mul_div_ceil, wide_mul_shift
@@ -293,7 +291,8 @@ cdef class Exposure:
         book.gross_row += wide_mul(grown, self.rows.row_cap[instrument], &self.failed)
         book.value_minor += value
 
-    cdef int64_t trade(self, uint32_t account_id, uint32_t instrument, int64_t lots, int64_t cost, int64_t fee) except? -1:
+    cdef int64_t trade(self, uint32_t account_id, uint32_t instrument, int64_t lots, int64_t cost,
+                       int64_t fee) except? -1:
         """Book a fill or a transfer (signed lots and cost, fee >= 0) with all its legs; returns the realised P&L."""
         cdef Instrument* row = &self.instruments.at[instrument]
         cdef Position* position = self.positions.ensure(account_id, instrument)

@@ -1,6 +1,5 @@
 """What an order must pass before it may match: instrument, tick, size, price bands, limits, initial margin."""
 
-from exchange.clearing.account cimport Account
 from exchange.market.instrument cimport KIND_OPTION, STATE_CLOSE_ONLY, STATE_OPEN
 from exchange.records cimport (
     FLAG_RISK_REDUCING, R_ACCOUNT_IN_LIQUIDATION, R_INSTRUMENT_EXPIRED, R_INSTRUMENT_NOT_OPEN, R_NONE, R_NO_MARK,

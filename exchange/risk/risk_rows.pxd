@@ -16,7 +16,7 @@ ctypedef struct Grid:        # one underlying's scenario columns
     double dampener_usd[MAX_SCENARIOS]    # 1e-4 USD
     double dampener_coin[MAX_SCENARIOS]   # 1e-10 coin, follows the index
     int vol_kind[MAX_SCENARIOS]
-    int64_t coin_price_q40[MAX_SCENARIOS] # 1e-4 USD per minor unit of the coin, 2**-40, weighted
+    int64_t coin_price_q40[MAX_SCENARIOS]  # 1e-4 USD per minor unit of the coin, 2**-40, weighted
     int64_t coin_base_q40
     int64_t move_q32[MAX_EXPIRIES]        # roll move per expiry, 2**-32
     int64_t initial_factor_ppm

@@ -4,11 +4,10 @@ With `risk/exposure` the only caller of `margin_ext`. Floats live here, inside p
 mark prices (1e-8), mark values per lot (minor units), rows (1e-10 coin and 1e-4 USD per lot), deltas (1e-10 coin).
 """
 
-from libc.stdint cimport INT64_MAX
 from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memset
 
-from exchange.market.instrument cimport KIND_FUTURE, KIND_OPTION, KIND_PERPETUAL, NO_SLOT, STATE_FREE, OPTION_CALL
+from exchange.market.instrument cimport KIND_OPTION, NO_SLOT, STATE_FREE, OPTION_CALL
 from exchange.risk.scenarios import columns
 from margin_ext.kernels cimport (
     KERNEL_OK, ChainInput, ChainOutput, FutureInput, FutureOutput, Greeks, black76, future_row, k_exp, k_pow,
@@ -39,7 +38,7 @@ cdef class RiskRows:
     """Rows of all instruments, one grid per underlying."""
 
     def __cinit__(self, Instruments instruments, config):
-        cdef int i, j
+        cdef int i
         self.instruments = instruments
         self.underlying_count = len(config.underlyings)
         grids = [columns(u.matrix) for u in config.underlyings]
@@ -280,7 +279,7 @@ cdef class RiskRows:
         g.delta_threshold_e10 = <int64_t>nearest(g.delta_threshold_usd / index * 1e10)
 
     cdef void _guard(self, uint32_t slot, double notional) noexcept:
-        """The bound on row entries that order entry multiplies lots with: 32 x the lot's notional, doubled when passed."""
+        """The bound on rows that order entry multiplies lots with: 32 x the lot's notional, doubled when passed."""
         cdef double cap = self.row_cap[slot]
         if cap == 0.0:
             cap = 1024.0
