@@ -15,9 +15,7 @@ class Greeks(NamedTuple):
     theta: Values
     rho: Values
 
-def price(
-    forward: ArrayLike, strike: ArrayLike, vol: ArrayLike, years: ArrayLike, is_call: ArrayLike = True
-) -> Values:
+def price(forward: ArrayLike, strike: ArrayLike, vol: ArrayLike, years: ArrayLike, is_call: ArrayLike = True) -> Values:
     """Undiscounted Black-76 price in the currency of `forward`; arguments broadcast, scalars give a float."""
 
 def greeks(

@@ -31,9 +31,7 @@ def real_data() -> Callable[[str], Path]:
     def locate(name: str) -> Path:
         place = data_directory()
         if place is None:
-            pytest.skip(
-                "no real market data: set MARGRAVE_DATA or put it in ../shared/data beside the checkout"
-            )
+            pytest.skip("no real market data: set MARGRAVE_DATA or put it in ../shared/data beside the checkout")
         path = place / name
         if not path.exists():
             pytest.skip(f"the real market data at {place} has no {name}")
@@ -70,9 +68,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):
     if report.when == "call" and report.failed:
         for name, value in item.user_properties:
             if name == "seed":
-                report.sections.append(
-                    ("seed", f"{value} (again: MARGRAVE_SEED={value} pytest '{item.nodeid}')")
-                )
+                report.sections.append(("seed", f"{value} (again: MARGRAVE_SEED={value} pytest '{item.nodeid}')"))
     return report
 
 

@@ -86,7 +86,9 @@ class Account:
         price = self.index.get(base, 0.0)
         # a holding may outlive its contract for a moment: expired, and not settled yet
         live = ((self._contracts.get(name), holding) for name, holding in self.holdings.items())
-        return price * sum(holding.delta for contract, holding in live if contract is not None and contract.base == base)
+        return price * sum(
+            holding.delta for contract, holding in live if contract is not None and contract.base == base
+        )
 
 
 class Listing:

@@ -98,15 +98,10 @@ def test_every_confirmed_seq_survives_kills(tmp_path: Path, durability: str) -> 
 
 def test_kill_during_the_first_opening_leaves_a_usable_directory(tmp_path: Path) -> None:
     """The first segment gets its name only when it is whole, so any moment is a good one."""
-    code = (
-        "import sys; from persistence.journal import Journal; "
-        "print(flush=True); Journal(sys.argv[1], 1, 1, 1)"
-    )
+    code = "import sys; from persistence.journal import Journal; print(flush=True); Journal(sys.argv[1], 1, 1, 1)"
     for i in range(12):
         directory = tmp_path / str(i)
-        with subprocess.Popen(
-            [sys.executable, "-c", code, directory], cwd=ROOT, stdout=subprocess.PIPE
-        ) as process:
+        with subprocess.Popen([sys.executable, "-c", code, directory], cwd=ROOT, stdout=subprocess.PIPE) as process:
             assert process.stdout is not None
             process.stdout.readline()
             time.sleep(i * 0.0015)

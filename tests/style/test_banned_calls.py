@@ -65,11 +65,7 @@ def plain_findings(source: str, floats_allowed: bool, rationals: bool = False) -
             found.append((node.lineno, f"{node.func.id}()"))
         if isinstance(node, ast.Attribute) and node.attr in BANNED_METHODS:
             found.append((node.lineno, f".{node.attr}"))
-        if (
-            isinstance(node, ast.Attribute)
-            and ast.unparse(node.value) == "math"
-            and node.attr not in EXACT_MATH
-        ):
+        if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "math" and node.attr not in EXACT_MATH:
             found.append((node.lineno, f"math.{node.attr}"))
         if isinstance(node, ast.Assert):
             found.append((node.lineno, "assert (a flag removes it: raise explicitly)"))
@@ -86,11 +82,7 @@ def compiled_findings(path: Path, core: bool) -> list[tuple[int, str]]:
     found = [(line_of(source, m.start()), m.group().strip()) for m in LIBM_CALL.finditer(source)]
     for match in re.finditer(r"from\s+libc\.math\s+cimport\s+(\([^)]*\)|[^\n]+)", source):
         names = re.split(r"[\s,()]+", match.group(1))
-        found += [
-            (line_of(source, match.start()), f"libm {name}")
-            for name in names
-            if name and name not in EXACT_LIBM
-        ]
+        found += [(line_of(source, match.start()), f"libm {name}") for name in names if name and name not in EXACT_LIBM]
     if core:
         found += [(line_of(source, m.start()), m.group().strip()) for m in COMPILED_BANNED.finditer(source)]
         if path.suffix != ".h":
@@ -132,9 +124,7 @@ def test_production_code_has_no_assert() -> None:
         problems += report(path, [(n.lineno, "assert") for n in ast.walk(tree) if isinstance(n, ast.Assert)])
     for path in files(".pyx", ".pxi", under=("margin_ext", "persistence", "gateway")):
         source = code(path)
-        problems += report(
-            path, [(line_of(source, m.start()), "assert") for m in ASSERT_STATEMENT.finditer(source)]
-        )
+        problems += report(path, [(line_of(source, m.start()), "assert") for m in ASSERT_STATEMENT.finditer(source)])
     assert problems == []
 
 
@@ -179,8 +169,6 @@ def test_the_compiled_scan_finds(source: str, tmp_path: Path) -> None:
 
 def test_the_scans_let_exact_code_pass(tmp_path: Path) -> None:
     path = tmp_path / "a.pyx"
-    path.write_text(
-        "from libc.math cimport sqrt, fabs\n# import time\nx = 'log(2)'\ny = k_exp(z)\nexpiry(1)\n"
-    )
+    path.write_text("from libc.math cimport sqrt, fabs\n# import time\nx = 'log(2)'\ny = k_exp(z)\nexpiry(1)\n")
     assert compiled_findings(path, core=True) == []
     assert plain_findings("import math\nx = 7 // 2\ny = math.isqrt(9)\n", floats_allowed=False) == []

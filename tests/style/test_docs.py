@@ -26,11 +26,7 @@ def test_relative_links_lead_to_files() -> None:
 
 
 def test_configuration_named_in_the_risk_pages_exists() -> None:
-    known = {
-        name
-        for struct in (Config, Limits, Liquidation, MatrixParameters)
-        for name in struct.__struct_fields__
-    }
+    known = {name for struct in (Config, Limits, Liquidation, MatrixParameters) for name in struct.__struct_fields__}
     units = ("_ppm", "_ns", "_e6", "_per_side", "_every")
     for page in ("docs/margin.md", "docs/liquidation.md"):
         named = {name for name in FIELD.findall(text(Path(page))) if name.endswith(units)}

@@ -33,9 +33,7 @@ ROOM_RANK = {
 }
 # Every other child of exchange is vocabulary or a foundation: all may import it, it imports no room.
 
-IMPORT = re.compile(
-    r"^\s*(?:from\s+([\w.]+)\s+c?import\s+(\([^)]*\)|[^\n]+)|c?import\s+([\w., ]+))", re.MULTILINE
-)
+IMPORT = re.compile(r"^\s*(?:from\s+([\w.]+)\s+c?import\s+(\([^)]*\)|[^\n]+)|c?import\s+([\w., ]+))", re.MULTILINE)
 INCLUDE = re.compile(
     r'^\s*(?:#\s*include\s+"([^"]+)"|include\s+"([^"]+)"|cdef\s+extern\s+from\s+"([^"]+)")', re.MULTILINE
 )

@@ -33,9 +33,7 @@ def plain_functions(path: Path) -> dict[str, int]:
     return found
 
 
-CYTHON_FUNCTION = re.compile(
-    r"(?P<indent>[ ]*)(?:async +def|cpdef|cdef|def)\b(?!.*\bclass\b)[^=]*?(?P<name>\w+) *\("
-)
+CYTHON_FUNCTION = re.compile(r"(?P<indent>[ ]*)(?:async +def|cpdef|cdef|def)\b(?!.*\bclass\b)[^=]*?(?P<name>\w+) *\(")
 
 
 def compiled_functions(path: Path) -> dict[str, int]:
@@ -107,9 +105,7 @@ def test_functions_are_short() -> None:
             key = name.rsplit(":", 1)[0]
             found[key] = max(lines, found.get(key, 0))
     assert over(found, LONG_FUNCTIONS) == []
-    assert LONG_FUNCTIONS.keys() - found.keys() == set(), (
-        "short enough now: remove its entry in LONG_FUNCTIONS"
-    )
+    assert LONG_FUNCTIONS.keys() - found.keys() == set(), "short enough now: remove its entry in LONG_FUNCTIONS"
 
 
 def test_the_measure_sees_long_functions(tmp_path: Path) -> None:

@@ -102,9 +102,7 @@ def test_bad_row_is_reported_with_its_line_and_left_out(tmp_path, reason):
     (bad,) = chain.bad_rows
     assert bad.line == 3
     assert reason in bad.reason
-    assert [option.name for option in chain.underlyings["BTC"].options] == [
-        row["instrument_name"] for row in good
-    ]
+    assert [option.name for option in chain.underlyings["BTC"].options] == [row["instrument_name"] for row in good]
 
 
 def test_duplicate_and_torn_rows_are_reported(tmp_path):

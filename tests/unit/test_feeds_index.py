@@ -90,9 +90,7 @@ def test_bad_rows_are_reported_with_file_and_line(tmp_path):
     lines = bar_lines().splitlines(keepends=True)
     torn = ["1759968180000,90,80,95,85,0,1759968239999\n", "1759968240000,1,2\n", "17,1,1,1,1,0,18\n"]
     file = tmp_path / "bars.csv"
-    file.write_text(
-        HEADER + lines[0] + lines[1] + "".join(torn) + lines[0] + lines[2].replace(",95,85,", ",inf,85,")
-    )
+    file.write_text(HEADER + lines[0] + lines[1] + "".join(torn) + lines[0] + lines[2].replace(",95,85,", ",inf,85,"))
     path = read_index_path(file)
     assert path.price.tolist() == [100, 110, 90]
     assert [(name, bad.line) for name, bad in path.bad_rows] == [("bars.csv", line) for line in range(4, 9)]
@@ -123,9 +121,7 @@ def test_real_klines_crash_starts_near_minute_1274(real_data):
     assert len(path.price) == 2 * 1_441
     midnight = 1_760_054_400_000_000_000
     today = path.time_ns > midnight
-    minutes = (
-        path.time_ns[today][1:] - midnight
-    ) / MINUTE_NS  # close of each bar: the count of minutes so far
+    minutes = (path.time_ns[today][1:] - midnight) / MINUTE_NS  # close of each bar: the count of minutes so far
     returns = np.diff(np.log(path.price[today]))
     first_fall = minutes[np.argmax(returns < -0.01)]
     assert 1_273 < first_fall <= 1_275

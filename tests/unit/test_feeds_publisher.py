@@ -88,10 +88,7 @@ def test_record_carries_index_forwards_and_every_listed_pair(rng):
         assert [tuple(entry) for entry in forwards.tolist()] == update.forwards
         terms = [board.listed[slot] for slot in vols["instrument"].tolist()]
         assert {one.underlying for one in terms} == {update.underlying}
-        sent = {
-            (one.expiry_ns, one.strike_e8): vol
-            for one, vol in zip(terms, vols["vol_e6"].tolist(), strict=True)
-        }
+        sent = {(one.expiry_ns, one.strike_e8): vol for one, vol in zip(terms, vols["vol_e6"].tolist(), strict=True)}
         assert sent == quoted(update)
         assert publisher.unmarked(update.underlying) == 0
 

@@ -70,8 +70,7 @@ def test_returns_apply_from_the_snapshot_price_and_betas_to_the_rest():
     feed = ReplayFeed(small_chain(), {"BTC": path}, betas={"ETH": 1.5}, refresh_ns=10**15)
     updates = feed.step(START_NS + 180 * SECOND_NS)
     prices = {
-        name: [update.index_price_e8 / E8 for update in updates if update.underlying == name]
-        for name in ("BTC", "ETH")
+        name: [update.index_price_e8 / E8 for update in updates if update.underlying == name] for name in ("BTC", "ETH")
     }
     assert prices["BTC"] == pytest.approx([65_000 * ratio for ratio in (1.1, 0.9, 0.95)])
     assert prices["ETH"] == pytest.approx([2_000 * ratio**1.5 for ratio in (1.1, 0.9, 0.95)])
@@ -174,9 +173,7 @@ def test_sticky_strike_and_sticky_moneyness():
 def test_vol_answers_a_crash_and_forgets_it():
     rule = ShockRule(response=2.0, half_life_ns=DAY_NS, bound=1.2)
     path = small_path([100, 86])
-    feed = ReplayFeed(
-        small_chain(), {"BTC": path}, stickiness="strike", shock_rule=rule, refresh_ns=SECOND_NS
-    )
+    feed = ReplayFeed(small_chain(), {"BTC": path}, stickiness="strike", shock_rule=rule, refresh_ns=SECOND_NS)
     crash = feed.step(START_NS + 60 * SECOND_NS)[0]
     jump = 2.0 * math.log(100 / 86)
     damp = math.sqrt((30 / 365) / ((EXPIRIES_NS[1] - crash.time_ns) / YEAR_NS))

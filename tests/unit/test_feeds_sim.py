@@ -22,9 +22,7 @@ ZEROS = np.zeros(401, dtype=np.int64)
 
 
 def content(updates):
-    return [
-        (u.underlying, u.time_ns, u.index_price_e8, tuple(u.forwards), u.vol_e6.tobytes()) for u in updates
-    ]
+    return [(u.underlying, u.time_ns, u.index_price_e8, tuple(u.forwards), u.vol_e6.tobytes()) for u in updates]
 
 
 def test_path_depends_on_seed_and_time_not_on_the_steps():
@@ -89,9 +87,7 @@ def test_jumps_arrive_at_their_rate_and_raise_vol():
 
 
 def test_scripted_shock_moves_both_coins_at_its_moment():
-    parameters = SimParameters(
-        shocks=(Shock(after_ns=300 * SECOND_NS, log_return=-0.15),), jumps_per_year=0.0
-    )
+    parameters = SimParameters(shocks=(Shock(after_ns=300 * SECOND_NS, log_return=-0.15),), jumps_per_year=0.0)
     feed = SimFeed(START_NS, parameters)
     before = {u.underlying: u for u in feed.step(START_NS + 300 * SECOND_NS - 1)}
     after = {u.underlying: u for u in feed.step(START_NS + 300 * SECOND_NS)}

@@ -72,9 +72,7 @@ def url(server: Server) -> str:
     return server.url
 
 
-def run(
-    url: str, scenario: Callable[[InsuranceFund], Awaitable[None]], venue: str = "one", epoch: int = 1
-) -> None:
+def run(url: str, scenario: Callable[[InsuranceFund], Awaitable[None]], venue: str = "one", epoch: int = 1) -> None:
     async def connected() -> None:
         async with await InsuranceFund.open(url, venue, epoch) as fund:
             await scenario(fund)
@@ -103,9 +101,7 @@ def test_sums_are_exact_beyond_doubles(url: str) -> None:
 
 def test_sums_stay_within_64_bits_and_refusals_change_nothing(url: str) -> None:
     async def scenario(fund: InsuranceFund) -> None:
-        assert await fund.credit("c1", "USD", AMOUNT_LIMIT_MINOR - 1) == Balance(
-            *[AMOUNT_LIMIT_MINOR - 1] * 2
-        )
+        assert await fund.credit("c1", "USD", AMOUNT_LIMIT_MINOR - 1) == Balance(*[AMOUNT_LIMIT_MINOR - 1] * 2)
         before = await fund.state("USD")
         assert await refused(fund.credit("c2", "USD", 2)) == "OVERFLOW"
         assert await fund.state("USD") == before
@@ -215,9 +211,7 @@ def test_concurrent_reservations_never_exceed_the_fund(url: str) -> None:
     async def scenario(fund: InsuranceFund) -> None:
         await fund.endow("e", "BTC", 1000)
         async with await InsuranceFund.open(url, "two", 1) as other:
-            grants = await asyncio.gather(
-                *(f.reserve(f"l{i}", "BTC", 37) for i in range(20) for f in (fund, other))
-            )
+            grants = await asyncio.gather(*(f.reserve(f"l{i}", "BTC", 37) for i in range(20) for f in (fund, other)))
             assert sum(grant.granted_minor for grant in grants) == 1000
             assert sorted({grant.granted_minor for grant in grants}) == [0, 1, 37]
             assert len(await fund.leases()) == len(await other.leases()) == 20

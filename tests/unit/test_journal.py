@@ -32,9 +32,7 @@ def record(seq: int, slots: int = 1, kind: int = 7, fill: int = 0xA5) -> bytes:
 
 def open_journal(directory: Path, epoch: int = 1, **options: object) -> Journal:
     options.setdefault("segment_bytes", SEGMENT)
-    return Journal(
-        directory, options.pop("record_version", 1), options.pop("logic_version", 1), epoch, **options
-    )
+    return Journal(directory, options.pop("record_version", 1), options.pop("logic_version", 1), epoch, **options)
 
 
 def contents(directory: Path, from_seq: int = 1) -> bytes:
@@ -130,9 +128,7 @@ def test_roll_over_small_first_segment(tmp_path: Path) -> None:
     with open_journal(tmp_path, first_segment_bytes=64 * 8) as journal:
         for _ in range(3):
             first = journal.appended_seq + 1
-            journal.append(
-                b"".join(record(first + i) for i in range(20))
-            )  # more than the first segment holds
+            journal.append(b"".join(record(first + i) for i in range(20)))  # more than the first segment holds
             journal.sync()
         assert journal.figures()["batches"] == 3
     sizes = [path.stat().st_size for path in sorted(tmp_path.iterdir())]
@@ -245,9 +241,7 @@ def test_reading_while_the_writer_goes_on(tmp_path: Path) -> None:
     assert contents(tmp_path) == b"".join(record(seq) for seq in range(1, confirmed[0] + 1))
 
 
-def test_batches_written_between_two_looks_are_not_damage(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_batches_written_between_two_looks_are_not_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The reader finds no batch, the writer completes two, the reader then finds the second one behind."""
     with open_journal(tmp_path) as journal:
         looks = 0

@@ -9,9 +9,7 @@ from scipy.special import ndtr
 from margin_ext import price, reprice, reprice_future
 from margin_ext.risk_array import allocate_rows
 
-MOVES = np.array(
-    [-0.66, -0.16, -0.12, -0.08, -0.04, 0.0, 0.0, 0.0, 0.04, 0.08, 0.12, 0.16, 0.5, 1.0, 3.0, 5.0]
-)
+MOVES = np.array([-0.66, -0.16, -0.12, -0.08, -0.04, 0.0, 0.0, 0.0, 0.04, 0.08, 0.12, 0.16, 0.5, 1.0, 3.0, 5.0])
 INDEX = 64_321.5
 LOT = 0.1
 
@@ -117,9 +115,7 @@ def test_unshocked_columns_are_exactly_zero(chain):
 def test_linear_call_minus_put_is_the_future_to_the_unit(chain):
     rows = reprice(**chain, inverse=False)
     for e, forward in enumerate(chain["forward"]):
-        future = reprice_future(
-            forward, chain["spot_multiplier"], index_price=INDEX, inverse=False, lot_coin=LOT
-        )
+        future = reprice_future(forward, chain["spot_multiplier"], index_price=INDEX, inverse=False, lot_coin=LOT)
         mine = np.flatnonzero(chain["expiry"] == e)
         for pair in mine:
             synthetic = rows.rows_usd[2 * pair] - rows.rows_usd[2 * pair + 1]
@@ -172,9 +168,7 @@ def test_collapsed_vol_and_expired_options_give_intrinsic_rows(chain):
 @pytest.mark.parametrize("count", [8, 16, 24, 40, 64])
 def test_every_column_count_gives_the_same_columns(chain, count):
     moves = np.linspace(-0.5, 1.0, 64)
-    grid = dict(
-        chain, spot_multiplier=1 + moves, vol_multiplier=np.tile(1 + moves / 3, (len(chain["years"]), 1))
-    )
+    grid = dict(chain, spot_multiplier=1 + moves, vol_multiplier=np.tile(1 + moves / 3, (len(chain["years"]), 1)))
     whole = reprice(**grid, inverse=True)
     part = dict(grid, spot_multiplier=1 + moves[:count], vol_multiplier=grid["vol_multiplier"][:, :count])
     rows = reprice(**part, inverse=True)
@@ -210,9 +204,7 @@ def test_published_inverse_future_cells():
     spot = 1.0 + np.array([-0.18, 0.18, 0, 0, 0, 0, 0, 0])
     row = reprice_future(forward, spot, index_price=forward, inverse=True, lot_usd=1.0)
     lots = -0.999487053 * forward
-    np.testing.assert_allclose(
-        row.row_coin[:2] * lots * 1e-10, [0.219399597, -0.15246412672881357], atol=2e-7
-    )
+    np.testing.assert_allclose(row.row_coin[:2] * lots * 1e-10, [0.219399597, -0.15246412672881357], atol=2e-7)
 
 
 def test_linear_future_row():
