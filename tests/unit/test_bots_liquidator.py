@@ -56,9 +56,7 @@ def test_a_share_is_halved_where_margin_was_the_reason_and_not_otherwise() -> No
 
 
 def test_inventory_is_sold_in_slices_never_more_than_is_held() -> None:
-    perpetual = Contract(
-        "P", "perpetual", "BTC", "BTC", True, "btc_usd", 50_000_000, (), 10 * E8, 10 * E8, 0.0, 0
-    )
+    perpetual = Contract("P", "perpetual", "BTC", "BTC", True, "btc_usd", 50_000_000, (), 10 * E8, 10 * E8, 0.0, 0)
 
     async def slices() -> list[int]:
         bot = Liquidator(Client("ws://localhost:1/"), LiquidatorSettings(slice_share=0.1, slice_usd=50_000.0))
