@@ -13,7 +13,7 @@ from exchange import commands
 from exchange.commands import Actor
 from exchange.reasons import Reason
 from gateway.errors import ApiError
-from gateway.projection import News
+from gateway.news import News
 
 
 class AdminError(Exception):

@@ -7,8 +7,9 @@ from exchange.market.instrument import STATES
 from gateway.auth import Principal
 from gateway.channel_names import market_topic, user_topic
 from gateway.history_topics import BookOrdersTopic, ChartTopic
-from gateway.projection import News
+from gateway.news import News
 from gateway.topics import (
+    BUYER,
     INTERVALS,
     AuctionsTopic,
     BookTopic,
@@ -196,9 +197,10 @@ class Channels:
                     topic.dirty = False
                     self._mark(topic)
         for kind, fields in news.facts:
-            for topic in self._by_account.get(fields.account_id, ()):
-                if isinstance(topic, RiskTopic):
-                    topic.on_fact(kind, fields)
+            for account_id in {fields.account_id, *(getattr(fields, name, 0) for name in BUYER)}:
+                for topic in self._by_account.get(account_id, ()):
+                    if isinstance(topic, RiskTopic):
+                        topic.on_fact(kind, fields)
 
     def _tell_trades(self, news: News) -> None:
         for trade in news.trades:

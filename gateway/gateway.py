@@ -22,8 +22,8 @@ from gateway.auth import Authenticator, Principal
 from gateway.channels import Channels
 from gateway.credentials import CredentialStore
 from gateway.errors import ApiError
+from gateway.news import News
 from gateway.output import CommitQueue
-from gateway.projection import News
 from gateway.reads import Reads
 from gateway.recorder import Recorder
 from gateway.server import Server
@@ -167,8 +167,8 @@ class Gateway(Reads):
     # orders that go with their connection
 
     def cancel_orders_of(self, session: Session, principal: Principal) -> None:
-        """Cancel-on-disconnect: the orders placed over this connection."""
-        live = self.projection.open_orders(principal.account_id)
+        """Cancel-on-disconnect: the orders placed over this connection, waiting ones too."""
+        live = self.projection.live_orders(principal.account_id)
         own = [record for record in live if record.session is session]
         reason = int(Reason.CANCEL_ON_DISCONNECT)
         if own and len(own) == len(live):

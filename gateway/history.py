@@ -38,6 +38,7 @@ class OrderRecord:
         "side",
         "state",
         "time_in_force",
+        "trigger_id",
         "updated_ns",
     )
 
@@ -53,6 +54,13 @@ class OrderRecord:
         self.created_ns = self.updated_ns = fields.time_ns
         self.closed_rank = 0
         """Place of its end among all events; 0 while it lives."""
+        self.trigger_id = ""
+        """Id of the waiting order that it was, where that fired under this gateway."""
+
+    @property
+    def wire_id(self) -> str:
+        """The order id that clients see."""
+        return str(self.order_id)
 
     @classmethod
     def from_view(cls, view: OrderView, listing: Listing, stored: tuple[int, bool] | None = None) -> "OrderRecord":
@@ -69,7 +77,7 @@ class OrderRecord:
         # The engine keeps no average in price units: without a history the limit stands in for it.
         record.filled_value, replaced = stored or (record.filled_lots * view.price_units, False)
         record.created_ns, record.updated_ns = view.created_ns, view.updated_ns
-        record.session, record.closed_rank = None, 0
+        record.session, record.closed_rank, record.trigger_id = None, 0, ""
         record.state, record.cancel_reason, record.replaced, record.is_liquidation = "open", 0, replaced, False
         return record
 
@@ -77,7 +85,7 @@ class OrderRecord:
     def from_row(cls, row: Sequence[Any], listing: Listing) -> "OrderRecord":
         """A closed order as the history store has it."""
         record = cls.__new__(cls)
-        record.listing, record.session, record.is_liquidation = listing, None, False
+        record.listing, record.session, record.is_liquidation, record.trigger_id = listing, None, False, ""
         for name, value in zip(ORDER_COLUMNS, row, strict=True):
             if name not in ("instrument_id", "group_id"):
                 setattr(record, name, value)

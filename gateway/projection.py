@@ -11,15 +11,18 @@ from typing import Any
 
 from exchange.events import EventKind as E
 from gateway.history import DayStats, OrderRecord, TradeRecord
-from gateway.listing import Listing, Listings
+from gateway.listing import Listings
+from gateway.news import News
 from gateway.records import decode
 from gateway.settings import Settings
 from gateway.units import E8
+from gateway.waiting import WaitingRoom
 from persistence.history_schema import RANK_BITS
 
 _ORDER_ACCEPTED, _ORDER_REJECTED, _TRADE = int(E.ORDER_ACCEPTED), int(E.ORDER_REJECTED), int(E.TRADE_EXECUTED)
 _CANCELLED, _EDITED, _MARKS = int(E.ORDER_CANCELLED), int(E.ORDER_EDITED), int(E.MARKS_UPDATED)
 _REJECTED, _DONE = int(E.COMMAND_REJECTED), int(E.COMMAND_DONE)
+_PLACED, _TRIGGERED = int(E.TRIGGER_PLACED), int(E.ORDER_TRIGGERED)
 _STATES = frozenset(map(int, (E.INSTRUMENT_LISTED, E.INSTRUMENT_STATE_CHANGED, E.INSTRUMENT_SETTLED)))
 _AUCTION = frozenset(
     map(int, (E.AUCTION_OPENED, E.AUCTION_LOT_SOLD, E.AUCTION_PHASE_CHANGED, E.AUCTION_CLOSED))
@@ -27,63 +30,6 @@ _AUCTION = frozenset(
 _ACCOUNT = frozenset(
     map(int, (E.BALANCE_CHANGED, E.POSITION_SETTLED, E.LEVEL_CHANGED, E.POSITION_TRANSFERRED))
 ) | frozenset(map(int, (E.LIQUIDATION_STARTED, E.LIQUIDATION_ENDED, E.FUND_DRAWN)))
-
-
-class News:
-    """What one command changed; valid until the next command is applied."""
-
-    __slots__ = (
-        "accepted",
-        "accounts",
-        "auctions",
-        "count",
-        "created_account",
-        "edited",
-        "facts",
-        "levels",
-        "marks",
-        "orders",
-        "rejected",
-        "rejected_order",
-        "seq",
-        "settled",
-        "states",
-        "time_ns",
-        "trades",
-        "user_trades",
-    )
-
-    def __init__(self, seq: int):
-        self.seq, self.time_ns = seq, 0
-        self.accepted: OrderRecord | None = None
-        self.edited: OrderRecord | None = None
-        self.rejected = 0
-        """Reason number of a refusal of the command itself."""
-        self.rejected_order = 0
-        self.count = 0
-        self.created_account = 0
-        self.levels: dict[int, set[tuple[int, int]]] = {}
-        """instrument slot -> touched (side, price_units)"""
-        self.trades: list[TradeRecord] = []
-        self.user_trades: list[tuple[int, TradeRecord, bool]] = []
-        """(account_id, trade, whether as maker)"""
-        self.orders: dict[int, OrderRecord] = {}
-        self.marks: set[int] = set()
-        self.accounts: set[int] = set()
-        self.states: list[tuple[Any, int]] = []
-        """(listing, state number)"""
-        self.settled: list[Listing] = []
-        """Contracts that ended; their slots are free."""
-        self.auctions: list[tuple[int, Any]] = []
-        self.facts: list[tuple[int, Any]] = []
-        """Every other event."""
-
-    def touch(self, slot: int, side: int, price_units: int) -> None:
-        """Note a book level whose quantity may have changed."""
-        levels = self.levels.get(slot)
-        if levels is None:
-            levels = self.levels[slot] = set()
-        levels.add((side, price_units))
 
 
 class Projection:
@@ -102,6 +48,8 @@ class Projection:
         self._rank = 0
         self.orders: dict[int, OrderRecord] = {}
         """Live orders."""
+        self.waiting = WaitingRoom(engine, listings, settings)
+        """Orders that wait for a trigger; never among the others."""
         self.closed: OrderedDict[int, OrderRecord] = OrderedDict()
         self._closed_by_account: OrderedDict[int, deque[OrderRecord]] = OrderedDict()
         self._trades_by_account: OrderedDict[int, deque[tuple[TradeRecord, bool]]] = OrderedDict()
@@ -133,7 +81,16 @@ class Projection:
             elif kind == _MARKS:
                 news.marks.add(fields.underlying)
             elif kind in (_ORDER_REJECTED, _REJECTED):
-                news.rejected, news.rejected_order = fields.reason, fields.order_id
+                if kind == _ORDER_REJECTED and news.firing:
+                    self.waiting.refused(fields)
+                else:
+                    news.rejected, news.rejected_order = fields.reason, fields.order_id
+            elif kind == _PLACED:
+                record = self.waiting.placed(fields, tail, self.current_session)
+                news.accepted = news.orders[record.order_id] = record
+            elif kind == _TRIGGERED:
+                record = self.waiting.triggered(fields)
+                news.orders[record.order_id], news.firing = record, True
             elif kind == _DONE:
                 news.count = fields.count
             else:
@@ -146,7 +103,10 @@ class Projection:
         label = tail[: fields.label_bytes].decode("utf-8", "replace")
         record = OrderRecord(listing, fields, label, self.current_session)
         self.orders[record.order_id] = record
-        news.accepted = record
+        if news.firing:
+            self.waiting.became(record)
+        else:
+            news.accepted = record
         news.orders[record.order_id] = record
         news.touch(fields.instrument, fields.side, fields.price_units)
 
@@ -185,6 +145,9 @@ class Projection:
         return record
 
     def _cancelled(self, news: News, fields: Any) -> None:
+        if (waiting := self.waiting.cancelled(fields)) is not None:
+            news.orders[waiting.order_id] = waiting
+            return
         news.touch(fields.instrument, fields.side, fields.price_units)
         record = self.orders.get(fields.order_id)
         if record is None:
@@ -195,6 +158,9 @@ class Projection:
         self._close(record)
 
     def _edited(self, news: News, fields: Any) -> None:
+        if (waiting := self.waiting.edited(fields)) is not None:
+            news.edited = news.orders[waiting.order_id] = waiting
+            return
         record = self.orders.get(fields.order_id)
         news.touch(fields.instrument, fields.side, fields.price_units)
         if record is None:
@@ -222,6 +188,8 @@ class Projection:
             news.created_account = fields.account_id
         if kind in _ACCOUNT:
             news.accounts.add(fields.account_id)
+        if kind == E.POSITION_TRANSFERRED:
+            news.accounts.add(fields.to_account_id)
         if kind in _AUCTION:
             news.auctions.append((kind, fields))
         news.facts.append((kind, fields))
@@ -260,13 +228,18 @@ class Projection:
         return ring
 
     def order(self, order_id: int) -> OrderRecord | None:
-        """A live or recently closed order."""
-        return self.orders.get(order_id) or self.closed.get(order_id)
+        """A live or recently closed order, waiting ones included."""
+        return self.orders.get(order_id) or self.closed.get(order_id) or self.waiting.find(order_id)
 
     def open_orders(self, account_id: int, slot: int = -1) -> list[OrderRecord]:
         """Live orders of an account, ascending order id."""
         views = self._engine.open_orders(account_id, slot)
         return [record for view in views if (record := self.orders.get(view.order_id)) is not None]
+
+    def live_orders(self, account_id: int, slot: int = -1) -> list[OrderRecord]:
+        """Open and waiting orders of an account, ascending order id."""
+        found = self.open_orders(account_id, slot) + self.waiting.of_account(account_id, slot)
+        return sorted(found, key=lambda record: record.order_id)
 
     def closed_orders(self, account_id: int) -> list[OrderRecord]:
         """Recently closed orders of an account, newest first."""

@@ -12,7 +12,7 @@ from gateway.history import OrderRecord
 from gateway.listing import Listing, Listings
 from gateway.projection import Projection
 from gateway.protocol import encode
-from gateway.settings import Settings
+from gateway.settings import PROFILES, Settings
 from gateway.units import E8, money, ms
 from persistence.history import History
 
@@ -26,6 +26,7 @@ class Reads:
     def __init__(self, engine: Any, settings: Settings, history: History | None = None):
         """`history`: a store that covers everything applied so far, or none."""
         self.engine = engine
+        self._limits = render_account.limits(PROFILES[settings.rate_profile])
         self.listings = Listings(engine)
         reader = Reader(history.path) if history is not None else None
         fills = reader.partly_filled() if reader is not None else {}
@@ -97,7 +98,7 @@ class Reads:
             options = totals.get(view.currency) or dict.fromkeys(render_account.RISK_NAMES, 0.0)
             index_name = self._index_name(view.currency)
             exponent = self.listings.exponents[view.currency]
-            found.append(render_account.summary(account, view, exponent, options, index_name))
+            found.append(render_account.summary(account, view, exponent, options, index_name, self._limits))
         return found
 
     def _index_name(self, currency: str) -> str:
@@ -122,11 +123,20 @@ class Reads:
                     sums["net_delta"] -= shown["size"] * shown["mark_price"]
         return totals
 
+    def _auctioned(self, account_id: int, currency: str) -> list[dict[str, Any]]:
+        """The positions that an auction sells: all of a cross account, else those settled in its currency."""
+        positions = self.positions(account_id)
+        if self.engine.account(account_id).margin_model.startswith("cross"):
+            return positions
+        by_name = self.listings.by_name
+        return [one for one in positions if by_name[one["instrument_name"]].currency == currency]
+
     def auctions(self) -> list[dict[str, Any]]:
         """Running liquidation auctions, sums in coins of their currency (USD: dollars)."""
         found = []
         for view in self.engine.auctions():
             exponent = self.listings.exponents.get(view.currency, 4)
+            shown = self._auctioned(view.account_id, view.currency)
             lease_exponent = self.listings.exponents.get(view.lease_currency, exponent)
             found.append(
                 {
@@ -148,7 +158,7 @@ class Reads:
                             "size": position["size"],
                             "mark_price": position["mark_price"],
                         }
-                        for position in self.positions(view.account_id)
+                        for position in shown
                     ],
                 }
             )

@@ -4,6 +4,7 @@ from typing import Any
 
 from exchange.views import AccountView, CurrencyView, MarketView, PositionView
 from gateway.listing import Listing
+from gateway.settings import Bucket, RateLimits
 from gateway.units import E8, money
 
 RISK_NAMES = ("delta", "gamma", "theta", "vega", "net_delta")
@@ -72,10 +73,29 @@ def margin_model(account: AccountView) -> str:
     return account.margin_model
 
 
+def limits(rates: RateLimits) -> dict[str, Any]:
+    """Rate limits in force, in requests per second and at once; a limit that is off is absent."""
+    found: dict[str, Any] = {"limits_per_currency": False}
+    if rates.non_matching is not None:
+        found["non_matching_engine"] = _rate(rates.non_matching)
+    if rates.matching is not None:
+        found["matching_engine"] = {"trading": {"total": _rate(rates.matching)}}
+    return found
+
+
+def _rate(bucket: Bucket) -> dict[str, int]:
+    return {"rate": bucket.refill // bucket.cost, "burst": bucket.pool // bucket.cost}
+
+
 def summary(
-    account: AccountView, view: CurrencyView, exponent: int, options: dict[str, float], index_name: str
+    account: AccountView,
+    view: CurrencyView,
+    exponent: int,
+    options: dict[str, float],
+    index_name: str,
+    rate_limits: dict[str, Any],
 ) -> dict[str, Any]:
-    """An account summary in one currency. `options`: the sums of RISK_NAMES."""
+    """An account summary in one currency. `options`: the sums of RISK_NAMES; `rate_limits`: those of `limits`."""
 
     def coins(amount_minor: int) -> float:
         return money(amount_minor, exponent)
@@ -125,11 +145,7 @@ def summary(
         "margin_model": margin_model(account),
         "portfolio_margining_enabled": account.margin_model.endswith("_pm"),
         "cross_collateral_enabled": cross,
-        "limits": {
-            "limits_per_currency": False,
-            "non_matching_engine": {"rate": 20, "burst": 100},
-            "matching_engine": {"trading": {"total": {"rate": 5, "burst": 20}}},
-        },
+        "limits": rate_limits,
     }
     if cross:
         equity_usd = account.equity_usd_e4 / 10_000

@@ -2,19 +2,18 @@
 
 from typing import Any
 
-from exchange.commands import OrderFlag, OrderType, Side, TimeInForce
+from exchange.commands import OrderFlag, OrderType, Side, TimeInForce, TriggerSource
 from exchange.reasons import Reason
 from gateway.errors import CANCEL_REASONS
 from gateway.history import OrderRecord, TradeRecord
 from gateway.render_market import iv_percent
 from gateway.units import E8, money, ms
+from gateway.waiting import WaitingOrder
 
-TIME_IN_FORCE = {
-    TimeInForce.GOOD_TIL_CANCELLED: "good_til_cancelled",
-    TimeInForce.IMMEDIATE_OR_CANCEL: "immediate_or_cancel",
-    TimeInForce.FILL_OR_KILL: "fill_or_kill",
-}
-ORDER_TYPES = {OrderType.LIMIT: "limit", OrderType.MARKET: "market"}
+TIME_IN_FORCE = {member: member.name.lower() for member in TimeInForce}
+ORDER_TYPES = {member: member.name.lower() for member in OrderType}
+TRIGGERS = {member: member.name.lower() for member in TriggerSource}
+WITHOUT_PRICE = frozenset({OrderType.MARKET, OrderType.STOP_MARKET, OrderType.TAKE_MARKET, OrderType.TRAILING_STOP})
 
 
 def direction(side: int) -> str:
@@ -27,12 +26,12 @@ def order(record: OrderRecord) -> dict[str, Any]:
     listing, flags = record.listing, record.flags
     filled = record.filled_lots
     found: dict[str, Any] = {
-        "order_id": str(record.order_id),
+        "order_id": record.wire_id,
         "instrument_name": listing.name,
         "direction": direction(record.side),
         "order_type": ORDER_TYPES[record.order_type],
         "order_state": record.state,
-        "price": listing.price(record.price_units) if record.order_type == OrderType.LIMIT else "market_price",
+        "price": "market_price" if record.order_type in WITHOUT_PRICE else listing.price(record.price_units),
         "amount": listing.amount(record.quantity_lots),
         "contracts": listing.contracts(record.quantity_lots),
         "filled_amount": listing.amount(filled),
@@ -52,11 +51,27 @@ def order(record: OrderRecord) -> dict[str, Any]:
         "risk_reducing": bool(flags & OrderFlag.RISK_REDUCING),
         "user_id": record.account_id,
     }
-    if record.state == "cancelled":
+    if isinstance(record, WaitingOrder):
+        found |= _trigger(record)
+    elif record.trigger_id:
+        found |= {"triggered": True, "trigger_order_id": record.trigger_id}
+    if record.state in ("cancelled", "rejected"):
         reason = Reason(record.cancel_reason)
         found["cancel_detail"] = reason.name.lower()
         if reason in CANCEL_REASONS:
             found["cancel_reason"] = CANCEL_REASONS[reason]
+    return found
+
+
+def _trigger(record: WaitingOrder) -> dict[str, Any]:
+    """What a waiting order watches and waits for, in the currency of what it watches."""
+    found: dict[str, Any] = {
+        "trigger": TRIGGERS[TriggerSource(record.trigger_source)],
+        "trigger_price": record.trigger_price_e8 / E8,
+        "triggered": record.state in ("triggered", "rejected"),
+    }
+    if record.order_type == OrderType.TRAILING_STOP:
+        found["trigger_offset"] = record.trigger_offset_e8 / E8
     return found
 
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 INTERVALS = ("raw", "100ms", "agg2")
 ALL_LEVELS = 1 << 20
+BUYER = ("buyer_account_id", "to_account_id")
+"""Fields of an auction's events that name its buyer."""
 
 
 class Topic:
@@ -256,10 +258,16 @@ class AuctionsTopic(Topic):
             self.emit_to(session, {"type": "snapshot", **auction})
 
 
-def event_object(kind: int, fields: Any) -> dict[str, Any]:
-    """An engine event as our own channels show it: its fields, sums in minor units."""
+def event_object(kind: int, fields: Any, viewer: int = 0) -> dict[str, Any]:
+    """An engine event as our own channels show it: its fields, sums in minor units.
+
+    Who bought is for the buyer (`viewer`, an account) alone.
+    """
     found = {name: value for name, value in fields._asdict().items() if not name.startswith("reserved")}
     for name in ("kind", "slots", "account_id"):
         found.pop(name, None)
+    for name in BUYER:
+        if found.get(name) != viewer:
+            found.pop(name, None)
     stamp = ms(found.pop("time_ns"))
     return {"type": EventKind(kind).name.lower(), "timestamp": stamp, **found}

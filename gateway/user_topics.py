@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 RISK_EVENTS = frozenset(
     {
         EventKind.LEVEL_CHANGED,
+        EventKind.BID_ACCEPTED,
+        EventKind.BID_REJECTED,
         EventKind.LIQUIDATION_STARTED,
         EventKind.AUCTION_OPENED,
         EventKind.AUCTION_PHASE_CHANGED,
@@ -160,7 +162,7 @@ class PortfolioTopic(Topic):
 
 
 class RiskTopic(Topic):
-    """`user.liquidation` (our own): margin levels crossed, and each step of the account's liquidation."""
+    """`user.liquidation` (our own): margin levels crossed, the account's liquidation, its bids and what it bought."""
 
     def __init__(self, gateway: "Gateway", name: str, account_id: int):
         super().__init__(gateway, name)
@@ -169,4 +171,4 @@ class RiskTopic(Topic):
     def on_fact(self, kind: int, fields: Any) -> None:
         """An engine event of this account."""
         if kind in RISK_EVENTS:
-            self.emit(event_object(kind, fields))
+            self.emit(event_object(kind, fields, self.account_id))

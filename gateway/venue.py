@@ -18,7 +18,7 @@ from gateway.credentials import Credential, CredentialStore
 from gateway.defaults import load_setup
 from gateway.gateway import Gateway, require_secure
 from gateway.liquidator import FundWorker
-from gateway.projection import News
+from gateway.news import News
 from gateway.recorder import Recorder
 from gateway.settings import DEFAULTS
 from gateway.status import Status

@@ -2,9 +2,12 @@
 
 from typing import Any
 
+from exchange import commands
+from exchange.commands import CommandKind
+from exchange.config import SelfTrade
 from exchange.views import PositionView
 from gateway import render_account
-from gateway.errors import invalid_param
+from gateway.errors import ApiError, engine_refusal, invalid_param
 from gateway.methods.filters import check_kind, currency_name
 from gateway.protocol import Params
 from gateway.registry import method
@@ -53,8 +56,15 @@ class Summary(Summaries, kw_only=True):
     currency: str
 
 
+def _check_account(principal, params: Summaries) -> None:
+    """A key speaks for its own account; 13021 for any other."""
+    if params.subaccount_id not in (None, principal.account_id):
+        raise ApiError(13021, {"reason": "not the account of this key", "param": "subaccount_id"})
+
+
 def _identity(gateway, principal) -> dict[str, Any]:
     account = gateway.engine.account(principal.account_id)
+    mode, extended = gateway.engine.self_trade(principal.account_id)
     return {
         "id": account.account_id,
         "username": account.name,
@@ -63,8 +73,8 @@ def _identity(gateway, principal) -> dict[str, Any]:
         "type": "main" if account.owner_id in (0, account.account_id) else "subaccount",
         "login_enabled": False,
         "mmp_enabled": False,
-        "self_trading_reject_mode": "cancel_maker",
-        "self_trading_extended_to_subaccounts": True,
+        "self_trading_reject_mode": mode,
+        "self_trading_extended_to_subaccounts": extended,
         "interuser_transfers_enabled": False,
         "referrer_id": None,
     }
@@ -73,14 +83,33 @@ def _identity(gateway, principal) -> dict[str, Any]:
 @method("private/get_account_summaries", params=Summaries, scope=READ)
 def get_account_summaries(gateway, session, principal, params: Summaries) -> dict[str, Any]:
     """One summary per currency."""
+    _check_account(principal, params)
     return _identity(gateway, principal) | {"summaries": gateway.summaries(principal.account_id)}
 
 
 @method("private/get_account_summary", params=Summary, scope=READ)
 def get_account_summary(gateway, session, principal, params: Summary) -> dict[str, Any]:
     """The summary of one currency."""
+    _check_account(principal, params)
     currency = currency_name(params.currency)
     for summary in gateway.summaries(principal.account_id):
         if summary["currency"] == currency:
             return (_identity(gateway, principal) if params.extended else {}) | summary
     raise invalid_param("currency", "invalid currency")
+
+
+class SelfTrading(Params, kw_only=True):
+    mode: str
+    extended_to_subaccounts: bool
+
+
+@method("private/set_self_trading_config", params=SelfTrading, scope="account:read_write")
+def set_self_trading_config(gateway, session, principal, params: SelfTrading) -> str:
+    """What happens when the account would trade with itself, and whether its owner's other accounts count as it."""
+    if params.mode not in ("cancel_maker", "reject_taker"):
+        raise invalid_param("mode", "invalid value")
+    payload = SelfTrade(params.mode, params.extended_to_subaccounts)
+    news = gateway.submit(commands.cold(CommandKind.SET_SELF_TRADE, payload, principal.account_id), session)
+    if news.rejected:
+        raise engine_refusal(news.rejected)
+    return "ok"

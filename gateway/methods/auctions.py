@@ -60,15 +60,16 @@ def place_bid(gateway, session, principal, params: Bid) -> dict[str, Any]:
     )
     if news.rejected:
         raise engine_refusal(news.rejected)
-    for kind, fields in news.facts:
-        if kind == EventKind.BID_REJECTED:
-            raise engine_refusal(fields.reason)
-        if kind == EventKind.BID_ACCEPTED:
-            return {
-                "bid_id": fields.bid_id,
-                "auction_id": fields.auction_id,
-                "phase": fields.phase,
-                "limit": money(fields.limit_minor, exponent),
-                "share": fields.share_ppm / 10**PPM,
-            }
+    # a bid may crowd another out, whose refusal then comes first
+    own = {kind: fields for kind, fields in news.facts if fields.account_id == principal.account_id}
+    if (made := own.get(EventKind.BID_ACCEPTED)) is not None:
+        return {
+            "bid_id": made.bid_id,
+            "auction_id": made.auction_id,
+            "phase": made.phase,
+            "limit": money(made.limit_minor, exponent),
+            "share": made.share_ppm / 10**PPM,
+        }
+    if (refused := own.get(EventKind.BID_REJECTED)) is not None:
+        raise engine_refusal(refused.reason)
     raise ApiError(11094, {"reason": "no_answer_from_engine"})

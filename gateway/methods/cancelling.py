@@ -2,15 +2,17 @@
 
 from typing import Any
 
-from exchange.commands import ANY_CURRENCY, ANY_KIND, NO_INSTRUMENT
+from exchange.commands import ANY_CURRENCY, ANY_KIND, NO_INSTRUMENT, OrderType
 from exchange.config import INSTRUMENT_KINDS
 from exchange.reasons import Reason
 from gateway import records, render_orders
 from gateway.errors import engine_refusal, invalid_param
-from gateway.methods.filters import check_kind, currency_name, order_type_filter
-from gateway.methods.trading import TRADE, label_bytes, open_order, refused
+from gateway.methods.filters import check_kind, currency_name, order_types
+from gateway.methods.order_terms import label_bytes
+from gateway.methods.trading import TRADE, open_order, refused
 from gateway.protocol import Params
 from gateway.registry import method
+from gateway.waiting import WaitingOrder
 
 ANY = {"currency": ANY_CURRENCY, "instrument_kind": ANY_KIND, "order_type": ANY_KIND}
 
@@ -67,13 +69,22 @@ def _cancel_many(gateway, session, principal, params: CancelAll, targets: list[d
             raise engine_refusal(news.rejected)
         count += news.count
         for record in news.orders.values() if params.detailed else ():
-            groups.setdefault(record.listing, []).append(render_orders.order(record))
+            word = "trigger" if isinstance(record, WaitingOrder) else "limit"
+            groups.setdefault((record.listing, word), []).append(render_orders.order(record))
     if not params.detailed:
         return count
     return [
-        {"type": "limit", "instrument_name": listing.name, "currency": listing.currency, "result": orders}
-        for listing, orders in groups.items()
+        {"type": word, "instrument_name": listing.name, "currency": listing.currency, "result": orders}
+        for (listing, word), orders in groups.items()
     ]
+
+
+def _typed(targets: list[dict[str, int]], word: str | None) -> list[dict[str, int]]:
+    """The targets narrowed to the order types of a filter: CANCEL_ALL takes one type or any."""
+    types = order_types(word)
+    if len(types) == len(OrderType):
+        return targets
+    return [{**target, "order_type": int(one)} for target in targets for one in sorted(types)]
 
 
 def _kind_targets(kind: str) -> list[dict[str, int]]:
@@ -84,7 +95,10 @@ def _kind_targets(kind: str) -> list[dict[str, int]]:
     return [{"instrument_kind": INSTRUMENT_KINDS.index(name)} for name in names]
 
 
-def _currency_targets(gateway, currencies: list[str], kind: str) -> list[dict[str, int]]:
+def _currency_targets(gateway, named: str | list[str] | None, kind: str) -> list[dict[str, int]]:
+    """CANCEL_ALL targets of a currency, of several, or (absent) of any."""
+    several = named if isinstance(named, list) else [named]
+    currencies = list(dict.fromkeys(currency_name(name) for name in several))
     if "ANY" in currencies:
         return _kind_targets(kind)
     numbers = [gateway.engine.currency_index(currency) for currency in currencies]
@@ -106,14 +120,10 @@ def cancel_all(gateway, session, principal, params: CancelAll) -> Any:
 )
 def cancel_all_by_currency(gateway, session, principal, params: CancelAll) -> Any:
     """Cancel the open orders of a currency (or several), kind and type."""
-    named = params.currency
-    if named is None:
+    if params.currency is None:
         raise invalid_param("currency", "value required")
-    currencies = [currency_name(name) for name in ([named] if isinstance(named, str) else named)]
-    targets = _currency_targets(gateway, currencies, check_kind(params.kind))
-    if order_type_filter(params.type) == "none":
-        targets = []
-    return _cancel_many(gateway, session, principal, params, targets)
+    targets = _currency_targets(gateway, params.currency, check_kind(params.kind))
+    return _cancel_many(gateway, session, principal, params, _typed(targets, params.type))
 
 
 @method("private/cancel_all_by_currency_pair", params=CancelAll, scope=TRADE, kind="matching")
@@ -124,12 +134,11 @@ def cancel_all_by_currency_pair(gateway, session, principal, params: CancelAll) 
     underlying, kind = gateway.listings.index_by_name(params.currency_pair), check_kind(params.kind)
     slots = {
         record.listing.slot
-        for record in gateway.projection.open_orders(principal.account_id)
+        for record in gateway.projection.live_orders(principal.account_id)
         if record.listing.underlying == underlying and kind in ("any", record.listing.kind)
     }
-    if order_type_filter(params.type) == "none":
-        slots = set()
-    return _cancel_many(gateway, session, principal, params, [{"instrument": slot} for slot in sorted(slots)])
+    targets = _typed([{"instrument": slot} for slot in sorted(slots)], params.type)
+    return _cancel_many(gateway, session, principal, params, targets)
 
 
 @method("private/cancel_all_by_instrument", params=CancelAll, scope=TRADE, kind="matching")
@@ -138,15 +147,13 @@ def cancel_all_by_instrument(gateway, session, principal, params: CancelAll) -> 
     if params.instrument_name is None:
         raise invalid_param("instrument_name", "value required")
     slot = gateway.listing(params.instrument_name).slot
-    targets = [] if order_type_filter(params.type) == "none" else [{"instrument": slot}]
-    return _cancel_many(gateway, session, principal, params, targets)
+    return _cancel_many(gateway, session, principal, params, _typed([{"instrument": slot}], params.type))
 
 
 @method("private/cancel_by_label", params=CancelAll, scope=TRADE, kind="matching")
 def cancel_by_label(gateway, session, principal, params: CancelAll) -> Any:
-    """Cancel the open orders that carry a label, in one currency where given."""
+    """Cancel the open orders that carry a label, in a currency (or several) where given."""
     if not params.label:
         raise invalid_param("label", "value required")
-    named = params.currency if isinstance(params.currency, str) else None
-    targets = _currency_targets(gateway, [currency_name(named)], "any")
+    targets = _currency_targets(gateway, params.currency, "any")
     return _cancel_many(gateway, session, principal, params, targets, label_bytes(params.label))

@@ -1,12 +1,27 @@
 """Shared parameter checks: currencies, kinds, counts."""
 
+from exchange.commands import OrderType
 from gateway.errors import invalid_param
 from gateway.listing import Listing
+from gateway.waiting import STOPS, TAKES, WAITING_TYPES
 from persistence.history_reads import MAX
 
 KINDS = ("any", "future", "option", "spot", "future_combo", "option_combo", "combo")
-ORDER_TYPE_WORDS = ("all", "limit", "trigger_all", "stop_all", "stop_limit", "stop_market", "take_all")
-TRIGGER_WORDS = ("take_limit", "take_market", "trailing_all", "trailing_stop", "stop", "take", "market")
+_TRAILING = frozenset({OrderType.TRAILING_STOP})
+ORDER_TYPE_WORDS: dict[str, frozenset[OrderType]] = {
+    "all": frozenset(OrderType),
+    "limit": frozenset({OrderType.LIMIT, OrderType.MARKET_LIMIT}),
+    "market": frozenset({OrderType.MARKET}),
+    "trigger_all": WAITING_TYPES,
+    "stop": STOPS,
+    "stop_all": STOPS,
+    "take": TAKES,
+    "take_all": TAKES,
+    "trailing_all": _TRAILING,
+    "trailing_stop": _TRAILING,
+    **{kind.name.lower(): frozenset({kind}) for kind in sorted(STOPS | TAKES)},
+}
+"""Words of the `type` parameter of filters."""
 MAX_COUNT = 1000
 MAX_OFFSET = 10_000
 
@@ -43,19 +58,16 @@ def check_count(count: int | None, default: int) -> int:
     return count
 
 
-def order_type_filter(word: str | None) -> str:
-    """`all`, `limit` or `none` (trigger orders, of which there are none)."""
-    if word is None or word == "all":
-        return "all"
-    if word == "limit":
-        return "limit"
-    if word in ORDER_TYPE_WORDS or word in TRIGGER_WORDS:
-        return "none"
-    raise invalid_param("type", "invalid value")
+def order_types(word: str | None) -> frozenset[OrderType]:
+    """The order types that a filter means, all where absent."""
+    found = ORDER_TYPE_WORDS.get(word or "all")
+    if found is None:
+        raise invalid_param("type", "invalid value")
+    return found
 
 
 def parse_order_id(text: str) -> int:
-    """The engine's number of an order id; unknown shapes are -32602."""
+    """The engine's number of an order id (`17`, `SLMB-17`); unknown shapes are -32602."""
     digits = text.rpartition("-")[2]
     if not digits.isdecimal() or not digits.isascii() or len(digits) > 19:
         raise invalid_param("order_id", "wrong format")

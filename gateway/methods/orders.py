@@ -13,7 +13,7 @@ from gateway.methods.filters import (
     continuation,
     covers,
     currency_name,
-    order_type_filter,
+    order_types,
     parse_order_id,
 )
 from gateway.methods.market import CurrencyTrades, InstrumentTrades, Trades, ascending, span
@@ -34,18 +34,19 @@ class Open(Params, kw_only=True):
 
 def _open(gateway, principal, params: Open, slot: int = -1) -> list[dict[str, Any]]:
     currency, kind = currency_name(params.currency), check_kind(params.kind)
-    if order_type_filter(params.type) == "none":
-        return []
+    types = order_types(params.type)
     return [
         render_orders.order(record)
-        for record in gateway.projection.open_orders(principal.account_id, slot)
-        if covers(record.listing, currency, kind) and params.label in (None, record.label)
+        for record in gateway.projection.live_orders(principal.account_id, slot)
+        if record.order_type in types
+        and covers(record.listing, currency, kind)
+        and params.label in (None, record.label)
     ]
 
 
 @method("private/get_open_orders", params=Open, scope=READ)
 def get_open_orders(gateway, session, principal, params: Open) -> list[dict[str, Any]]:
-    """All open orders."""
+    """All open orders, waiting ones included."""
     return _open(gateway, principal, params)
 
 
@@ -94,7 +95,7 @@ def get_order_state_by_label(gateway, session, principal, params: ByLabel) -> li
     selection, label = Selection(None, currency_name(params.currency)), params.label
     found = [
         record
-        for record in gateway.projection.open_orders(principal.account_id)
+        for record in gateway.projection.live_orders(principal.account_id)
         if record.label == label and selection.holds(record.listing)
     ]
     if label:

@@ -1,128 +1,20 @@
-"""Placing, editing and cancelling orders: parameters to commands, news to answers."""
+"""Placing and editing orders: parameters to commands, news to answers."""
 
-import math
-from operator import attrgetter
 from typing import Any
 
-from exchange.commands import (
-    LABEL_MAX_BYTES,
-    OrderFlag,
-    OrderType,
-    Side,
-    TimeInForce,
-)
+from exchange.commands import OrderFlag, OrderType, Side, TimeInForce
 from exchange.reasons import Reason
 from gateway import records, render_orders
 from gateway.auth import Principal
 from gateway.errors import ApiError, engine_refusal, invalid_param
-from gateway.listing import Listing
+from gateway.methods import order_terms
 from gateway.methods.filters import parse_order_id
+from gateway.methods.order_terms import PRICED, Order, Quantity, label_bytes, price_units, quantity_lots
 from gateway.protocol import Params
 from gateway.registry import method
-from gateway.units import NotExact, to_e8, whole_units
+from gateway.waiting import WaitingOrder
 
 TRADE = "trade:read_write"
-MAX_UNITS = (1 << 62) - 1
-TIMES_IN_FORCE = {
-    "good_til_cancelled": TimeInForce.GOOD_TIL_CANCELLED,
-    "immediate_or_cancel": TimeInForce.IMMEDIATE_OR_CANCEL,
-    "fill_or_kill": TimeInForce.FILL_OR_KILL,
-}
-TRIGGER_TYPES = ("stop_limit", "stop_market", "take_limit", "take_market", "market_limit", "trailing_stop")
-
-
-class Quantity(Params, kw_only=True):
-    amount: float | None = None
-    contracts: float | None = None
-
-
-class Order(Quantity, kw_only=True):
-    instrument_name: str
-    type: str | None = None
-    price: float | None = None
-    label: str | None = None
-    time_in_force: str | None = None
-    post_only: bool | None = None
-    reject_post_only: bool | None = None
-    reduce_only: bool | None = None
-    valid_until: int | None = None
-    mmp: bool | None = None
-    advanced: str | None = None
-    display_amount: float | None = None
-    trigger: str | None = None
-    trigger_price: float | None = None
-    trigger_offset: float | None = None
-    linked_order_type: str | None = None
-    unique_label: bool | None = None
-
-
-_NOT_OFFERED = (
-    "advanced",
-    "display_amount",
-    "linked_order_type",
-    "mmp",
-    "trigger",
-    "trigger_offset",
-    "trigger_price",
-)
-_not_offered = attrgetter(*_NOT_OFFERED)
-
-
-def quantity_lots(listing: Listing, params: Quantity) -> int | None:
-    """Lots of `amount` or `contracts` (which must agree), None where neither is given."""
-    found = None
-    for name, unit_e8 in (("amount", 100_000_000), ("contracts", listing.contract_e8)):
-        value = getattr(params, name)
-        if value is None:
-            continue
-        if not math.isfinite(value) or value <= 0:
-            raise invalid_param(name, "must be a positive number")
-        try:
-            lots, rest = divmod(to_e8(value) * unit_e8, 100_000_000 * listing.lot_e8)
-        except NotExact:
-            lots, rest = 0, 1
-        if rest:
-            raise invalid_param(name, "must be a multiple of contract size")
-        if lots > MAX_UNITS:
-            raise ApiError(10021, {"reason": "quantity_too_large"})
-        if found is not None and lots != found:
-            raise invalid_param("contracts", "amount and contracts do not agree")
-        found = lots
-    return found
-
-
-def price_units(listing: Listing, price: float) -> int:
-    """Price units of a price; 10043 off the tick, -32602 for what is no price."""
-    if not math.isfinite(price):
-        raise invalid_param("price", "wrong format")
-    try:
-        units = whole_units(price, listing.unit_e8)
-    except NotExact:
-        raise ApiError(10043, {"reason": "price_off_tick"}) from None
-    if not -MAX_UNITS <= units <= MAX_UNITS:
-        raise ApiError(10007 if units > 0 else 10005, {"reason": "price_out_of_range"})
-    return units
-
-
-def order_flags(params: Any) -> int:
-    """Flag bits of the parameters that are set."""
-    flags = 0
-    if params.post_only:
-        flags |= OrderFlag.POST_ONLY
-        if params.reject_post_only:
-            flags |= OrderFlag.REJECT_POST_ONLY
-    if params.reduce_only:
-        flags |= OrderFlag.REDUCE_ONLY
-    if getattr(params, "unique_label", None):
-        flags |= OrderFlag.UNIQUE_LABEL
-    return int(flags)
-
-
-def label_bytes(text: str | None) -> bytes:
-    label = (text or "").encode()
-    if len(label) > LABEL_MAX_BYTES:
-        raise invalid_param("label", f"must be at most {LABEL_MAX_BYTES} bytes long")
-    return label
 
 
 def placed(gateway, session, command: bytearray) -> dict[str, Any]:
@@ -140,58 +32,31 @@ def placed(gateway, session, command: bytearray) -> dict[str, Any]:
     }
 
 
-def _order_type(params: Order) -> OrderType:
-    word = params.type or "limit"
-    if word in TRIGGER_TYPES:
-        raise ApiError(10033, {"reason": "order type not offered", "param": "type"})
-    if any(asked := _not_offered(params)):
-        name = next(name for name, value in zip(_NOT_OFFERED, asked, strict=True) if value)
-        raise ApiError(10033, {"reason": "not offered", "param": name})
-    if word not in ("limit", "market"):
-        raise invalid_param("type", "invalid value")
-    return OrderType.MARKET if word == "market" else OrderType.LIMIT
-
-
-def _time_in_force(params: Order, order_type: OrderType) -> int:
-    word = params.time_in_force or "good_til_cancelled"
-    if word == "good_til_day":
-        raise ApiError(10033, {"reason": "not offered", "param": "time_in_force"})
-    if word not in TIMES_IN_FORCE:
-        raise invalid_param("time_in_force", "invalid value")
-    chosen = TIMES_IN_FORCE[word]
-    if order_type == OrderType.MARKET and chosen == TimeInForce.GOOD_TIL_CANCELLED:
-        chosen = TimeInForce.IMMEDIATE_OR_CANCEL
-    return int(chosen)
-
-
 def _place(gateway, session, principal: Principal, params: Order, side: Side) -> dict[str, Any]:
-    order_type = _order_type(params)
+    order_type = order_terms.order_type(params)
     listing = gateway.listing(params.instrument_name)
     lots = quantity_lots(listing, params)
     if lots is None:
         raise invalid_param("amount", "value required")
     units = 0
-    if order_type == OrderType.LIMIT:
+    if order_type in PRICED:
         if params.price is None:
             raise invalid_param("price", "value required")
         units = price_units(listing, params.price)
-    valid_until_ms = params.valid_until or 0
-    if not 0 <= valid_until_ms < 1 << 43:
-        raise invalid_param("valid_until", "must be a timestamp in milliseconds")
     label = label_bytes(params.label)
     command = records.place_order(
-        tail=label,
+        tail=order_terms.trigger_tail(params, order_type) + label,
         account_id=principal.account_id,
         instrument=listing.slot,
         side=int(side),
         order_type=int(order_type),
-        time_in_force=_time_in_force(params, order_type),
-        flags=order_flags(params),
+        time_in_force=order_terms.time_in_force(params, order_type),
+        flags=order_terms.order_flags(params),
         price_units=units,
         quantity_lots=lots,
         key_id=principal.key_id,
         label_bytes=len(label),
-        valid_until_ns=valid_until_ms * 1_000_000,
+        valid_until_ns=order_terms.valid_until_ns(params),
     )
     return placed(gateway, session, command)
 
@@ -214,6 +79,8 @@ class Edit(Quantity, kw_only=True):
     post_only: bool | None = None
     reject_post_only: bool | None = None
     reduce_only: bool | None = None
+    trigger_price: float | None = None
+    trigger_offset: float | None = None
 
 
 def refused(gateway, principal: Principal, order_id: int, reason: int) -> ApiError:
@@ -225,16 +92,32 @@ def refused(gateway, principal: Principal, order_id: int, reason: int) -> ApiErr
 
 
 def open_order(gateway, principal: Principal, text: str) -> Any:
+    """An order of the account that is open or waits; 11044 where it has ended."""
     record = gateway.order_of(principal.account_id, parse_order_id(text))
-    if record.state != "open":
+    if record.state not in ("open", "untriggered"):
         raise ApiError(11044)
     return record
 
 
+def _new_trigger(record: Any, params: Edit) -> int:
+    """The trigger price asked for, 0: it stays. 11047 for what an order of this type does not have."""
+    if params.trigger_offset is not None:
+        raise ApiError(10033, {"reason": "not offered", "param": "trigger_offset"})
+    waits = isinstance(record, WaitingOrder)
+    if waits and params.price is not None and record.order_type not in PRICED:
+        raise ApiError(11047, {"reason": "the order has no price", "param": "price"})
+    if params.trigger_price is None:
+        return 0
+    if not waits or record.order_type == OrderType.TRAILING_STOP:
+        raise ApiError(11047, {"reason": "the order has no trigger price of its own", "param": "trigger_price"})
+    return order_terms.trigger_e8(params.trigger_price, "trigger_price")
+
+
 @method("private/edit", params=Edit, scope=TRADE, kind="matching")
 def edit(gateway, session, principal, params: Edit) -> dict[str, Any]:
-    """Change price or total amount of an open order; what is not given stays."""
+    """Change price, total amount or trigger price of an open or waiting order; what is not given stays."""
     record = open_order(gateway, principal, params.order_id)
+    trigger_price_e8 = _new_trigger(record, params)
     lots = quantity_lots(record.listing, params)
     units = record.price_units if params.price is None else price_units(record.listing, params.price)
     flags = record.flags & (OrderFlag.POST_ONLY | OrderFlag.REJECT_POST_ONLY | OrderFlag.REDUCE_ONLY)
@@ -253,6 +136,7 @@ def edit(gateway, session, principal, params: Edit) -> dict[str, Any]:
         quantity_lots=record.quantity_lots if lots is None else lots,
         flags=int(flags),
         key_id=principal.key_id,
+        trigger_price_e8=trigger_price_e8,
     )
     try:
         return placed(gateway, session, command)

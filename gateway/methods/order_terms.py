@@ -1,0 +1,182 @@
+"""The terms of an order in a request: amounts, prices, types, times in force, flags and triggers."""
+
+import math
+from operator import attrgetter
+from typing import Any
+
+from exchange.commands import LABEL_MAX_BYTES, OrderFlag, OrderType, TimeInForce, TriggerSource, trigger_terms
+from gateway.errors import ApiError, invalid_param
+from gateway.listing import Listing
+from gateway.protocol import Params
+from gateway.units import NotExact, to_e8, whole_units
+from gateway.waiting import WAITING_TYPES
+
+MAX_UNITS = (1 << 62) - 1
+TIMES_IN_FORCE = {member.name.lower(): member for member in TimeInForce}
+ORDER_TYPES = {member.name.lower(): member for member in OrderType}
+TRIGGERS = {member.name.lower(): member for member in TriggerSource}
+PRICED = frozenset({OrderType.LIMIT, OrderType.STOP_LIMIT, OrderType.TAKE_LIMIT})
+"""Types that come with a price."""
+
+
+class Quantity(Params, kw_only=True):
+    amount: float | None = None
+    contracts: float | None = None
+
+
+class Order(Quantity, kw_only=True):
+    instrument_name: str
+    type: str | None = None
+    price: float | None = None
+    label: str | None = None
+    time_in_force: str | None = None
+    post_only: bool | None = None
+    reject_post_only: bool | None = None
+    reduce_only: bool | None = None
+    valid_until: int | None = None
+    mmp: bool | None = None
+    advanced: str | None = None
+    display_amount: float | None = None
+    trigger: str | None = None
+    trigger_price: float | None = None
+    trigger_offset: float | None = None
+    linked_order_type: str | None = None
+    unique_label: bool | None = None
+
+
+_NOT_OFFERED = ("advanced", "display_amount", "linked_order_type", "mmp")
+_not_offered = attrgetter(*_NOT_OFFERED)
+_TERMS = ("trigger", "trigger_price", "trigger_offset")
+_terms = attrgetter(*_TERMS)
+
+
+def quantity_lots(listing: Listing, params: Quantity) -> int | None:
+    """Lots of `amount` or `contracts` (which must agree), None where neither is given."""
+    found = None
+    for name, unit_e8 in (("amount", 100_000_000), ("contracts", listing.contract_e8)):
+        value = getattr(params, name)
+        if value is None:
+            continue
+        if not math.isfinite(value) or value <= 0:
+            raise invalid_param(name, "must be a positive number")
+        try:
+            lots, rest = divmod(to_e8(value) * unit_e8, 100_000_000 * listing.lot_e8)
+        except NotExact:
+            lots, rest = 0, 1
+        if rest:
+            raise invalid_param(name, "must be a multiple of contract size")
+        if lots > MAX_UNITS:
+            raise ApiError(10021, {"reason": "quantity_too_large"})
+        if found is not None and lots != found:
+            raise invalid_param("contracts", "amount and contracts do not agree")
+        found = lots
+    return found
+
+
+def price_units(listing: Listing, price: float) -> int:
+    """Price units of a price; 10043 off the tick, -32602 for what is no price."""
+    if not math.isfinite(price):
+        raise invalid_param("price", "wrong format")
+    try:
+        units = whole_units(price, listing.unit_e8)
+    except NotExact:
+        raise ApiError(10043, {"reason": "price_off_tick"}) from None
+    if not -MAX_UNITS <= units <= MAX_UNITS:
+        raise ApiError(10007 if units > 0 else 10005, {"reason": "price_out_of_range"})
+    return units
+
+
+def order_flags(params: Any) -> int:
+    """Flag bits of the parameters that are set."""
+    flags = 0
+    if params.post_only:
+        flags |= OrderFlag.POST_ONLY
+        if params.reject_post_only:
+            flags |= OrderFlag.REJECT_POST_ONLY
+    if params.reduce_only:
+        flags |= OrderFlag.REDUCE_ONLY
+    if params.unique_label:
+        flags |= OrderFlag.UNIQUE_LABEL
+    return int(flags)
+
+
+def label_bytes(text: str | None) -> bytes:
+    """The label as it is journaled; -32602 where it is too long."""
+    label = (text or "").encode()
+    if len(label) > LABEL_MAX_BYTES:
+        raise invalid_param("label", f"must be at most {LABEL_MAX_BYTES} bytes long")
+    return label
+
+
+def order_type(params: Order) -> OrderType:
+    """The type; 10033 where something is asked that is not offered."""
+    if any(asked := _not_offered(params)):
+        name = next(name for name, value in zip(_NOT_OFFERED, asked, strict=True) if value)
+        raise ApiError(10033, {"reason": "not offered", "param": name})
+    found = ORDER_TYPES.get(params.type or "limit")
+    if found is None:
+        raise invalid_param("type", "invalid value")
+    return found
+
+
+def time_in_force(params: Order, of_type: OrderType) -> int:
+    """The time in force; market orders end at once whatever they say."""
+    chosen = TIMES_IN_FORCE.get(params.time_in_force or "good_til_cancelled")
+    if chosen is None:
+        raise invalid_param("time_in_force", "invalid value")
+    if of_type == OrderType.MARKET and chosen == TimeInForce.GOOD_TIL_CANCELLED:
+        chosen = TimeInForce.IMMEDIATE_OR_CANCEL
+    return int(chosen)
+
+
+def valid_until_ns(params: Order) -> int:
+    """`valid_until` in nanoseconds, 0 where absent."""
+    stamp_ms = params.valid_until or 0
+    if not 0 <= stamp_ms < 1 << 43:
+        raise invalid_param("valid_until", "must be a timestamp in milliseconds")
+    return stamp_ms * 1_000_000
+
+
+def trigger_e8(price: float, param: str) -> int:
+    """A trigger's price or offset in 1e-8 of the currency of what it watches.
+
+    The index is in USD, mark and last price in the instrument's own quote currency. 11036 for what cannot be a price,
+    10044 where it is finer than eight decimals.
+    """
+    if not math.isfinite(price) or price <= 0:
+        raise ApiError(11036, {"reason": "must be a positive number", "param": param})
+    try:
+        found = to_e8(price)
+    except NotExact:
+        raise ApiError(10044, {"reason": "must have at most 8 decimals", "param": param}) from None
+    if found > MAX_UNITS:
+        raise ApiError(11036, {"reason": "out of range", "param": param})
+    return found
+
+
+def trigger_tail(params: Order, of_type: OrderType) -> bytes:
+    """The terms slot of a triggered order, nothing of another; 11047 for terms that the type does not have."""
+    given = [name for name, value in zip(_TERMS, _terms(params), strict=True) if value is not None]
+    if of_type not in WAITING_TYPES:
+        if given:
+            raise ApiError(11047, {"reason": "for triggered orders only", "param": given[0]})
+        return b""
+    trailing = of_type == OrderType.TRAILING_STOP
+    wanted, other = ("trigger_offset", "trigger_price") if trailing else ("trigger_price", "trigger_offset")
+    for name in ("trigger", wanted):
+        if name not in given:
+            raise invalid_param(name, "value required")
+    if other in given:
+        raise ApiError(11047, {"reason": "not of this order type", "param": other})
+    if params.trigger not in TRIGGERS:
+        raise invalid_param("trigger", "invalid value")
+    if params.unique_label:
+        raise ApiError(11047, {"reason": "not of triggered orders", "param": "unique_label"})
+    if params.post_only and of_type not in PRICED:
+        raise ApiError(11055, {"reason": "post_only_not_allowed"})
+    value_e8 = trigger_e8(getattr(params, wanted), wanted)
+    return trigger_terms(
+        trigger_price_e8=0 if trailing else value_e8,
+        trigger_offset_e8=value_e8 if trailing else 0,
+        trigger_source=int(TRIGGERS[params.trigger]),
+    )

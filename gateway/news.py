@@ -1,0 +1,66 @@
+"""What one command changed, gathered from its events."""
+
+from typing import Any
+
+from gateway.history import OrderRecord, TradeRecord
+from gateway.listing import Listing
+
+
+class News:
+    """What one command changed; valid until the next command is applied."""
+
+    __slots__ = (
+        "accepted",
+        "accounts",
+        "auctions",
+        "count",
+        "created_account",
+        "edited",
+        "facts",
+        "firing",
+        "levels",
+        "marks",
+        "orders",
+        "rejected",
+        "rejected_order",
+        "seq",
+        "settled",
+        "states",
+        "time_ns",
+        "trades",
+        "user_trades",
+    )
+
+    def __init__(self, seq: int):
+        self.seq, self.time_ns = seq, 0
+        self.accepted: OrderRecord | None = None
+        self.edited: OrderRecord | None = None
+        self.rejected = 0
+        """Reason number of a refusal of the command itself."""
+        self.firing = False
+        """Whether a waiting order has fired: what follows belongs to fired orders, not to the command."""
+        self.rejected_order = 0
+        self.count = 0
+        self.created_account = 0
+        self.levels: dict[int, set[tuple[int, int]]] = {}
+        """instrument slot -> touched (side, price_units)"""
+        self.trades: list[TradeRecord] = []
+        self.user_trades: list[tuple[int, TradeRecord, bool]] = []
+        """(account_id, trade, whether as maker)"""
+        self.orders: dict[int, OrderRecord] = {}
+        self.marks: set[int] = set()
+        self.accounts: set[int] = set()
+        self.states: list[tuple[Any, int]] = []
+        """(listing, state number)"""
+        self.settled: list[Listing] = []
+        """Contracts that ended; their slots are free."""
+        self.auctions: list[tuple[int, Any]] = []
+        self.facts: list[tuple[int, Any]] = []
+        """Every other event."""
+
+    def touch(self, slot: int, side: int, price_units: int) -> None:
+        """Note a book level whose quantity may have changed."""
+        levels = self.levels.get(slot)
+        if levels is None:
+            levels = self.levels[slot] = set()
+        levels.add((side, price_units))
