@@ -17,6 +17,7 @@ from typing import Self
 
 import msgspec
 
+from exchange.commands import RECORD_VERSION
 from persistence import history_schema as schema
 from persistence.history_notes import Frame
 from persistence.history_rows import Rows
@@ -25,14 +26,33 @@ from persistence.journal_reader import read_batches
 
 log = logging.getLogger("persistence.history")
 FILE_NAME, SPILL_NAME = "history.sqlite", "history.spill"
-QUEUE_BYTES = 64 << 20
+VERSION = schema.SCHEMA_VERSION << 16 | RECORD_VERSION
+QUEUE_BYTES = 16 << 20
 BATCH_BYTES = 64 << 10
 """Of events per transaction: small ones keep the work between two yields short."""
 LOCK_SECONDS = 60.0
 """How long the writer waits for somebody else who writes to the file (a tool, by hand)."""
 YIELD_FRAMES, YIELD_ROWS = 16, 64
-YIELD_SECONDS = 50e-6
-"""So often and so long the writer gives the interpreter away: a loop waits for it well below a millisecond."""
+SHORTEST_PAUSE, LONGEST_PAUSE = 50e-6, 5e-3
+LATE_SECONDS = 200e-6
+
+
+class Pace:
+    """Lets the loop go first: the writer pauses often, and for longer where it sees that others want to run.
+
+    The interpreter runs one thread at a time, so a wait that ends late means that the loop is busy. The store then
+    falls behind and catches up when there is time.
+    """
+
+    def __init__(self) -> None:
+        self._pause = SHORTEST_PAUSE
+
+    def rest(self) -> None:
+        """Give the interpreter away for a moment."""
+        started = time.monotonic()
+        time.sleep(self._pause)
+        late = time.monotonic() - started - self._pause > LATE_SECONDS
+        self._pause = min(LONGEST_PAUSE, self._pause * 2) if late else max(SHORTEST_PAUSE, self._pause / 2)
 
 
 def connect(path: Path) -> sqlite3.Connection:
@@ -48,7 +68,7 @@ class History:
     def __init__(self, path: Path, connection: sqlite3.Connection, rows: Rows, queue_bytes: int):
         self.path = path
         self._connection, self._rows = connection, rows
-        self._queue_bytes = queue_bytes
+        self._queue_bytes, self._pace = queue_bytes, Pace()
         self._spill = Spill(path.with_name(SPILL_NAME))
         self._queue: deque[list[Frame]] = deque()
         self._bytes = 0
@@ -70,7 +90,7 @@ class History:
                 old.unlink()
             connection = _connect_writer(path)
             connection.executescript(f"BEGIN; {schema.SCHEMA} COMMIT")
-            connection.execute("INSERT INTO meta VALUES (1, ?, 0, 0, 0)", (schema.SCHEMA_VERSION,))
+            connection.execute("INSERT INTO meta VALUES (1, ?, 0, 0, 0)", (VERSION,))
             found = connection, Rows(connection)
         return cls(path, *found, queue_bytes)
 
@@ -165,14 +185,14 @@ class History:
             if seq > rows.seq:
                 rows.apply(seq, events, notes)
             if number % YIELD_FRAMES == 0:
-                time.sleep(YIELD_SECONDS)
+                self._pace.rest()
         connection = self._connection
         connection.execute("BEGIN IMMEDIATE")
         try:
             for sql, values in rows.take():
                 for start in range(0, len(values), YIELD_ROWS):
                     connection.executemany(sql, values[start : start + YIELD_ROWS])
-                    time.sleep(YIELD_SECONDS)
+                    self._pace.rest()
             connection.execute("COMMIT")
         except BaseException:
             with contextlib.suppress(sqlite3.Error):
@@ -197,7 +217,7 @@ def _open_sound(path: Path, journal: Path | None) -> tuple[sqlite3.Connection, R
     try:
         connection = _connect_writer(path)
         version, seq, time_ns = connection.execute("SELECT version, seq, time_ns FROM meta").fetchone()
-        if version == schema.SCHEMA_VERSION and (not seq or journal is None or _journal_has(journal, seq, time_ns)):
+        if version == VERSION and (not seq or journal is None or _journal_has(journal, seq, time_ns)):
             return connection, Rows(connection)
         log.warning("the history store at %s does not fit the journal: it is built again", path)
     except (sqlite3.Error, msgspec.MsgspecError, TypeError, ValueError, LookupError) as error:

@@ -9,7 +9,7 @@ from pathlib import Path
 from persistence.history_notes import Frame
 
 _HEAD = struct.Struct("<QII")
-READ_BYTES = 256 << 10
+READ_BYTES = 32 << 10
 
 
 class Spill:
@@ -33,7 +33,7 @@ class Spill:
         self._written += len(data)
 
     def take(self) -> list[Frame]:
-        """The oldest frames, a few hundred KB of them; the file is emptied with the last one."""
+        """The oldest frames, a a few hundred of them; the file is emptied with the last one."""
         self._file.seek(self._read)
         found: list[Frame] = []
         taken = 0

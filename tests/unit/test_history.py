@@ -4,7 +4,7 @@ import random
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -18,8 +18,9 @@ from gateway import records
 from gateway.recorder import Recorder
 from gateway.records import decode
 from gateway.venue_core import replay_into
+from persistence import history as history_module
 from persistence import history_reads
-from persistence.history import FILE_NAME, History
+from persistence.history import FILE_NAME, LONGEST_PAUSE, SHORTEST_PAUSE, History, Pace
 from persistence.history_reads import MAX, HistoryReader, HistoryTimeout, Span
 from persistence.history_schema import HOUR_NS, MINUTE_NS, RESOLUTIONS, UNFILLED_KEPT_NS
 from persistence.history_spill import Spill
@@ -386,3 +387,29 @@ def test_nothing_is_written_before_it_is_durable(tmp_path: Path) -> None:
     market.settle()
     assert market.history.covered[0] > covered[0]
     market.close()
+
+
+def test_the_writer_steps_back_while_others_want_to_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Time:
+        now, late = 0.0, 0.0
+        slept: ClassVar[list[float]] = []
+
+        def monotonic(self) -> float:
+            return self.now
+
+        def sleep(self, seconds: float) -> None:
+            self.slept.append(seconds)
+            self.now += seconds + self.late
+
+    clock = Time()
+    monkeypatch.setattr(history_module, "time", clock)
+    pace = Pace()
+    clock.late = 0.004  # the loop kept the interpreter
+    for _ in range(12):
+        pace.rest()
+    assert clock.slept[0] == SHORTEST_PAUSE
+    assert clock.slept[-1] == LONGEST_PAUSE
+    clock.late = 0.0
+    for _ in range(12):
+        pace.rest()
+    assert clock.slept[-1] == SHORTEST_PAUSE
