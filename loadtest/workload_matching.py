@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from exchange.market.matching import CANCEL, IMMEDIATE_OR_CANCEL, LIMIT, MARKET, MESSAGE, Matcher
 
 Messages = NDArray[Any]
-VERSION = 1
+VERSION = 2
 """Raised with every change of the drawing: prepared flows of another version are not read."""
 
 
@@ -77,7 +77,7 @@ class _Draw:
             live[place] = live[-1]
             live.pop()
             if self.matcher.remaining(order_id):
-                self.send(CANCEL, 0, book, 0, 0, order_id)
+                self.send(CANCEL, 0, book, 0, 0, order_id)  # the book for readers that keep ids per book
                 return True
         return False
 
@@ -122,14 +122,6 @@ class _Draw:
         if draw < shape.aggressive + cancels and self.cancel(book):
             return
         self.order(book, False, rng.random() < shape.crossing / (1.0 - shape.aggressive - shape.cancel))
-
-
-def opening(shape: Shape, seed: int) -> Messages:
-    """Limit orders that do not cross and fill every book to where its flow settles."""
-    drawn = _Draw(shape, seed)
-    for number in range(shape.books * shape.resting):
-        drawn.order(number % shape.books, False, False)
-    return np.array(drawn.rows, dtype=MESSAGE)
 
 
 def draw(shape: Shape, seed: int) -> tuple[Messages, Messages]:

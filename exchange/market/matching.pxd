@@ -38,10 +38,12 @@ cdef class Matcher:
     cdef int64_t _match(self, uint32_t book, int side, int64_t limit, int64_t lots, uint64_t order_id) noexcept
     cdef int _rest(self, uint32_t book, int side, int64_t price, int64_t lots, uint64_t order_id) except -1
     cdef int _cancel(self, uint64_t order_id) noexcept
-    cdef int _order(self, int kind, int side, uint32_t book, int64_t price, int64_t lots, uint64_t order_id) except -1
+    cdef int _order(self, uint32_t kind, uint32_t side, uint32_t book, int64_t price, int64_t lots,
+                    uint64_t order_id) except -1
     cdef void _fetch_far(self, const Message* message) noexcept
     cdef void _fetch_middle(self, const Message* message) noexcept
     cdef void _fetch_near(self, const Message* message) noexcept
     cdef void _fetch_next(self, const Message* message) noexcept
     cdef void _fetch_last(self, const Message* message) noexcept
+    cdef bint _large(self) noexcept
     cdef int _run(self, const Message* message, const Message* end) except -1

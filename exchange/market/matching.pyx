@@ -24,13 +24,14 @@ cdef extern from *:
     void prefetch "margrave_prefetch"(const void* address) noexcept
 
 cdef enum:
-    # Messages of a run between the fetch of what one will touch first, second, third, fourth, and its turn.
-    FAR = 30
-    MIDDLE = 22
-    NEAR = 14
+    # How many messages before its turn a message's memory is fetched, step by step.
+    FAR = 24
+    MIDDLE = 18
+    NEAR = 12
     NEXT = 8
-    LAST = 3
-    LARGE = 1 << 22             # bytes of books from which fetching ahead pays
+    LAST = 4
+    LARGE = 1 << 22             # bytes of tables from which fetching ahead pays
+    CHUNK = 1024                # messages between two looks at their size
     KIND_LIMIT = 0
     KIND_CANCEL = 1
     KIND_MARKET = 2
@@ -131,7 +132,7 @@ cdef class Matcher:
         self.orders.release(slot)
         return 0
 
-    cdef inline int _order(self, int kind, int side, uint32_t book, int64_t price, int64_t lots,
+    cdef inline int _order(self, uint32_t kind, uint32_t side, uint32_t book, int64_t price, int64_t lots,
                            uint64_t order_id) except -1:
         """A limit, market or immediate-or-cancel order; one that is ill-formed is counted and changes nothing."""
         if (kind > KIND_IOC or side > 1 or book >= self.book_count or lots <= 0 or order_id <= self.last_order_id
@@ -149,14 +150,14 @@ cdef class Matcher:
 
     # ------------------------------------------------------------------ looking ahead
 
-    # What a message will touch is fetched in four steps, each of which reads what the one before it fetched. There
+    # What a message will touch is fetched in five steps, each of which reads what the one before it fetched. There
     # is no branch on the kind of a message: what is fetched in vain costs less than a wrong guess.
 
     cdef inline void _fetch_far(self, const Message* message) noexcept:
         cdef uint32_t book = message.book if message.book < self.book_count else 0
         prefetch(&self.orders.index[index_home(message.order_id, self.orders.index_shift)])
-        prefetch(&self.books.at[book].side[0])
-        prefetch(&self.books.at[book].side[1])
+        prefetch(&self.books.at[book])
+        prefetch(&self.books.at[book].change_id)    # on its second line
 
     cdef inline void _fetch_middle(self, const Message* message) noexcept:
         cdef uint32_t book = message.book if message.book < self.book_count else 0
@@ -172,7 +173,8 @@ cdef class Matcher:
         cdef uint64_t entry = self.orders.index[index_home(message.order_id, self.orders.index_shift)]
         cdef Order* order = &self.orders.at[<uint32_t>entry]
         cdef uint32_t number = ladder.page[block] if block < ladder.block_count else 0
-        prefetch(&self.books.at[order.instrument].side[order.side])
+        prefetch(&self.books.at[order.instrument])
+        prefetch(&self.books.at[order.instrument].change_id)
         prefetch(&self.books.level_bits[order.level >> 6])
         prefetch(&self.orders.at[order.prev])
         prefetch(&self.orders.at[order.next])
@@ -203,10 +205,18 @@ cdef class Matcher:
             prefetch(&self.orders.at[maker.next])
             prefetch(&self.orders.index[index_home(<uint32_t>maker.order_id, self.orders.index_shift)])
 
+    cdef bint _large(self) noexcept:
+        """Whether the tables are so large that what a message touches is seldom in a near cache."""
+        return (<size_t>self.orders.high * sizeof(Order) + <size_t>self.orders.index_mask * sizeof(uint64_t)
+                + <size_t>self.books.page_high * 64 * sizeof(Level)) > LARGE
+
     cdef int _run(self, const Message* message, const Message* end) except -1:
-        cdef bint ahead = (<size_t>self.orders.high * sizeof(Order) + <size_t>self.orders.index_mask * sizeof(uint64_t)
-                           + <size_t>self.books.page_high * 64 * sizeof(Level)) > LARGE
+        cdef const Message* pause = message
+        cdef bint ahead = False
         while message < end:
+            if message == pause:
+                ahead = self._large()
+                pause += min(CHUNK, end - message)
             if ahead and end - message > FAR:
                 self._fetch_far(message + FAR)
                 self._fetch_middle(message + MIDDLE)
@@ -223,7 +233,7 @@ cdef class Matcher:
 
     # ------------------------------------------------------------------ messages
 
-    def submit(self, int kind, int side, int book, int64_t price_units, int64_t quantity_lots, uint64_t order_id):
+    def submit(self, int kind, int side, int book, int64_t price_units, int64_t quantity_lots, uint64_t order_id, /):
         """One message; the number of trades it made, -1 where it was refused.
 
         An order's id must be above all ids before it. Refused: an ill-formed order, one above the limit of resting
@@ -234,8 +244,7 @@ cdef class Matcher:
         self.messages += 1
         if kind == KIND_CANCEL:
             return self._cancel(order_id)
-        self._order(kind if kind >= 0 else KIND_IOC + 1, side if side >= 0 else 2, book, price_units, quantity_lots,
-                    order_id)
+        self._order(<uint32_t>kind, <uint32_t>side, <uint32_t>book, price_units, quantity_lots, order_id)
         return REFUSED if self.refused != refused else <int64_t>(self.trades - before)
 
     def run(self, messages):

@@ -14,7 +14,7 @@ cdef extern from "exchange/market/memory.h":
 cdef enum:
     CACHE_LINE = 64
     FIRST_CAPACITY = 1024
-    INDEX_PLACES = 4            # per slot: an index at most a quarter full seldom probes
+    INDEX_PLACES = 8            # per slot: an index at most an eighth full seldom probes twice
 
 
 cdef class Orders:
@@ -28,7 +28,7 @@ cdef class Orders:
         self.at = <Order*>zeroed_table(self.capacity * sizeof(Order))
         self.detail = <OrderDetail*>calloc(self.capacity, sizeof(OrderDetail))
         self.index_mask = FIRST_CAPACITY * INDEX_PLACES - 1
-        self.index_shift = 32 - 12
+        self.index_shift = 32 - 13
         self.index = <uint64_t*>zeroed_table((self.index_mask + 1) * sizeof(uint64_t))
         self.accounts = 64
         self.account_head = <uint32_t*>calloc(self.accounts, sizeof(uint32_t))

@@ -2,12 +2,24 @@
 
 import json
 import os
+import tempfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from exchange.engine import Engine
-from loadtest import bench_engine, bench_gateway, bench_journal, bench_margin, bench_matching, swarm, workload
+from exchange.market.matching import CANCEL, IMMEDIATE_OR_CANCEL, LIMIT, MARKET, Matcher
+from loadtest import (
+    bench_engine,
+    bench_gateway,
+    bench_journal,
+    bench_margin,
+    bench_matching,
+    swarm,
+    workload,
+    workload_matching,
+)
 from loadtest.report import Figure, emit, rounded
 
 MESSAGES = 10_000
@@ -44,16 +56,56 @@ def test_a_seed_gives_the_same_records_and_they_end_in_the_planned_state(flow: w
 
 def test_buyers_and_sellers_apart_never_meet_themselves() -> None:
     apart = workload.plan(5, 2_000, options=False, mix=workload.Mix(apart=True))
+    matcher = Matcher(1, 10**8, 2_000)
+    kinds = {"limit": LIMIT, "market": MARKET, "cancel": CANCEL}
+    for kind, buy, price, lots, order in apart.operations:
+        matcher.submit(kinds[kind], 0 if buy else 1, 0, price, lots, order + 1)
+    assert matcher.trades == apart.trades > 0, "the book alone makes the engine's trades of the same flow"
+    assert matcher.refused == 0
+
+
+@pytest.mark.parametrize("shape", [workload_matching.ONE, workload_matching.TWO_HUNDRED])
+def test_the_flow_of_the_book_is_as_declared(shape: workload_matching.Shape) -> None:
+    shape = shape._replace(messages=40_000)
+    opening, messages = workload_matching.draw(shape, 3)
+    kinds = np.bincount(messages["kind"], minlength=4) / len(messages)
+    assert len(messages) == shape.messages and len(opening) == shape.books * shape.resting
+    assert 0.52 < kinds[LIMIT] < 0.58 and 0.37 < kinds[CANCEL] < 0.42
+    assert 0.045 < kinds[MARKET] + kinds[IMMEDIATE_OR_CANCEL] < 0.055
+    matcher = Matcher(shape.books, shape.max_price_units, 100_000)
+    matcher.run(opening)
+    trading = sum(matcher.run(messages[place : place + 1]) > 0 for place in range(len(messages)))
+    assert 0.10 < trading / len(messages) < 0.15
+    assert matcher.refused == 0 and 0.8 < matcher.orders.live / len(opening) < 1.2
+    again = workload_matching.draw(shape, 3)
+    assert np.array_equal(again[0], opening) and np.array_equal(again[1], messages)
+
+
+def test_prepared_flows_are_drawn_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    shape = workload_matching.Shape(messages=500, resting=50)
+    first = workload_matching.prepared(shape, 1)
+    monkeypatch.setattr(workload_matching, "draw", lambda *_: pytest.fail("drawn again"))
+    second = workload_matching.prepared(shape, 1)
+    assert all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+def test_peers_of_the_book_come_to_the_same_outcome() -> None:
     pytest.importorskip("bourse", reason="the peer of the matching bench is not installed (extra `bench`)")
-    assert bench_matching.peers(apart, 1), "an independent book makes the same trades of the same flow"
+    flow = bench_matching.PreparedFlow(workload_matching.TWO_HUNDRED._replace(messages=3_000, books=7))
+    assert "bourse" in flow.peers(), "an independent book makes the same trades of the same flow"
+    flow.expected.trades[3].pop()
+    assert "bourse" not in flow.peers(), "one that makes other trades is no peer"
 
 
 def test_figures_are_measured_and_printed_as_scripts_expect(capsys: pytest.CaptureFixture[str]) -> None:
-    found = bench_engine.figures(1_000, 2) | bench_matching.figures(1_000, 2) | bench_journal.figures(1_000, 2)
+    found = bench_engine.figures(1_000, 2) | bench_journal.figures(1_000, 2)
+    found |= bench_matching.figures(2_000, 2, 1_000, (100, 1_000), (1, 5))
     emit(found, True)
     printed = json.loads(capsys.readouterr().out)
     assert {"cpu", "cores", "python", "kernels"} <= printed["machine"].keys()
-    assert set(printed["figures"]) == {"engine.orders", "matching.book.one", "journal.replay"}
+    matching = ("book.one", "book.two_hundred", "python", "growth.resting", "growth.books")
+    assert set(printed["figures"]) == {"engine.orders", "journal.replay", *(f"matching.{name}" for name in matching)}
     for figure in printed["figures"].values():
         assert {"value", "unit", "goal", "peers"} <= figure.keys()
         assert figure["value"] > 0 and all(value > 0 for value in figure["peers"].values())
