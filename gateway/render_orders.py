@@ -75,6 +75,15 @@ def _trigger(record: WaitingOrder) -> dict[str, Any]:
     return found
 
 
+def trigger_entry(record: WaitingOrder) -> dict[str, Any]:
+    """An entry of the history of triggers: the order, and the id of what it became where it fired."""
+    found = order(record)
+    found["timestamp"] = found["last_update_timestamp"]
+    found["trigger_order_id"] = found["order_id"]
+    found["order_id"] = str(record.became_id) if record.became_id else None
+    return found
+
+
 def trade(record: TradeRecord) -> dict[str, Any]:
     """A public trade."""
     event, listing = record.event, record.listing

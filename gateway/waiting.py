@@ -37,11 +37,11 @@ _FROM_VIEW = (
 class WaitingOrder(OrderRecord):
     """A waiting order: `untriggered`, then `triggered`, `cancelled`, or `rejected` when it fired."""
 
-    __slots__ = ("trigger_offset_e8", "trigger_price_e8", "trigger_source")
+    __slots__ = ("became_id", "trigger_offset_e8", "trigger_price_e8", "trigger_source")
 
     def __init__(self, listing: Listing, fields: Any, label: str, session: object):
         super().__init__(listing, fields, label, session)
-        self.state = "untriggered"
+        self.state, self.became_id = "untriggered", 0
         self.trigger_source = fields.trigger_source
         self.trigger_price_e8, self.trigger_offset_e8 = fields.trigger_price_e8, fields.trigger_offset_e8
 
@@ -54,7 +54,7 @@ class WaitingOrder(OrderRecord):
             setattr(record, name, getattr(view, name))
         record.filled_lots = record.filled_value = record.cancel_reason = record.closed_rank = 0
         record.replaced = record.is_liquidation = False
-        record.trigger_id = ""
+        record.trigger_id, record.became_id = "", 0
         return record
 
     @property
@@ -101,7 +101,7 @@ class WaitingRoom:
         fired, self._fired = self._fired, None
         if fired is not None:
             order.trigger_id, order.session = fired.wire_id, fired.session
-            fired.session = None
+            fired.became_id, fired.session = order.order_id, None
 
     def refused(self, fields: Any) -> None:
         """ORDER_REJECTED of what fired: no order came of it."""

@@ -12,6 +12,7 @@ from gateway.units import NotExact, to_e8, whole_units
 from gateway.waiting import WAITING_TYPES
 
 MAX_UNITS = (1 << 62) - 1
+MAX_TRIGGER = 1e10
 TIMES_IN_FORCE = {member.name.lower(): member for member in TimeInForce}
 ORDER_TYPES = {member.name.lower(): member for member in OrderType}
 TRIGGERS = {member.name.lower(): member for member in TriggerSource}
@@ -143,15 +144,12 @@ def trigger_e8(price: float, param: str) -> int:
     The index is in USD, mark and last price in the instrument's own quote currency. 11036 for what cannot be a price,
     10044 where it is finer than eight decimals.
     """
-    if not math.isfinite(price) or price <= 0:
-        raise ApiError(11036, {"reason": "must be a positive number", "param": param})
+    if not 0 < price <= MAX_TRIGGER:
+        raise ApiError(11036, {"reason": "must be a positive number in range", "param": param})
     try:
-        found = to_e8(price)
+        return to_e8(price)
     except NotExact:
         raise ApiError(10044, {"reason": "must have at most 8 decimals", "param": param}) from None
-    if found > MAX_UNITS:
-        raise ApiError(11036, {"reason": "out of range", "param": param})
-    return found
 
 
 def trigger_tail(params: Order, of_type: OrderType) -> bytes:

@@ -185,3 +185,29 @@ def get_user_trades_by_order(gateway, session, principal, params: OrderId) -> li
     record = gateway.order_of(principal.account_id, parse_order_id(params.order_id))
     found = gateway.archive.trades_of_order(principal.account_id, record.order_id, MAX_COUNT)
     return [render_orders.user_trade(trade, as_maker) for trade, as_maker in found]
+
+
+class TriggerHistory(Params, kw_only=True):
+    currency: str
+    instrument_name: str | None = None
+    count: int | None = None
+    continuation: str | None = None
+
+
+@method("private/get_trigger_order_history", params=TriggerHistory, scope=READ)
+def get_trigger_order_history(gateway, session, principal, params: TriggerHistory) -> dict[str, Any]:
+    """Waiting orders that ended since the venue started, newest placement first; the token is an order's number."""
+    currency, count = currency_name(params.currency), check_count(params.count, 20)
+    before = continuation(params.continuation)
+    found = [
+        record
+        for record in gateway.projection.waiting.ended(principal.account_id)
+        if record.order_id < before
+        and covers(record.listing, currency, "any")
+        and params.instrument_name in (None, record.listing.name)
+    ]
+    found.sort(key=lambda record: -record.order_id)
+    shown = found[:count]
+    more = len(found) > count
+    entries = [render_orders.trigger_entry(record) for record in shown]
+    return {"entries": entries, "continuation": str(shown[-1].order_id) if more else None}
