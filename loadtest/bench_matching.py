@@ -8,7 +8,7 @@ import gc
 import statistics
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from exchange.market.matching import Matcher
 from loadtest import matching_peers, workload_matching
@@ -19,6 +19,8 @@ MESSAGES = 1_000_000
 RUNS = 7
 SEED = 20_260_101
 RING = 1 << 12
+BATCH = 8_192
+"""Messages that are turned into Python objects at a time."""
 GOALS_NS = {"one": 25.0, "two_hundred": 40.0, "python": 100.0}
 GROWTH_GOAL = 2.5
 GROWTH_MESSAGES = 400_000
@@ -34,15 +36,35 @@ def opened(shape: Shape, opening: Messages, ring: int = RING) -> Matcher:
     return matcher
 
 
-def seconds(play: Callable[[Any], Any], what: Any) -> float:
-    """Time of one play, without the garbage collector."""
+def seconds(play: Callable[[Any], Any], messages: Messages, form: Callable[[Messages], Any] | None = None) -> float:
+    """Time of one play, without the garbage collector.
+
+    `form` turns a batch into Python objects just before it is played, untimed: a gateway has them fresh as well,
+    and a million cold ones would measure the memory.
+    """
     gc.collect()
     gc.disable()
-    started = time.perf_counter()
-    play(what)
-    elapsed = time.perf_counter() - started
+    elapsed = 0.0
+    step = BATCH if form else len(messages)
+    for place in range(0, len(messages), step):
+        batch = messages[place : place + step]
+        what = form(batch) if form else batch
+        started = time.perf_counter()
+        play(what)
+        elapsed += time.perf_counter() - started
     gc.enable()
     return elapsed
+
+
+def rows_of(messages: Messages) -> list[matching_peers.Row]:
+    """Tuples of plain integers."""
+    return cast(list[matching_peers.Row], messages.tolist())
+
+
+def records_of(messages: Messages) -> list[bytes]:
+    """The 16-byte records one by one."""
+    raw = messages.tobytes()
+    return [raw[place : place + 16] for place in range(0, len(raw), 16)]
 
 
 def one_by_one(matcher: Matcher, rows: list[matching_peers.Row]) -> None:
@@ -65,7 +87,6 @@ class PreparedFlow:
     def __init__(self, shape: Shape):
         self.shape = shape
         self.opening, self.messages = workload_matching.prepared(shape, SEED)
-        self.rows = self.messages.tolist()
         ring = 1 << (4 * len(self.messages)).bit_length()
         matcher = opened(shape, self.opening, ring)
         matcher.run(self.messages)
@@ -77,22 +98,21 @@ class PreparedFlow:
         )
         self.trades = matcher.trades
 
-    def _ours(self, play: Callable[[Matcher, Any], Any], what: Any) -> float:
+    def _ours(self, play: Callable[[Matcher, Any], Any], form: Callable[[Messages], Any] | None = None) -> float:
         matcher = opened(self.shape, self.opening)
-        elapsed = seconds(lambda messages: play(matcher, messages), what)
+        elapsed = seconds(lambda what: play(matcher, what), self.messages, form)
         if matcher.trades != self.trades:
             raise RuntimeError(f"{matcher.trades} trades, planned were {self.trades}")
         return elapsed
 
     def compiled(self) -> float:
-        return self._ours(Matcher.run, self.messages)
+        return self._ours(Matcher.run)
 
     def python(self) -> float:
-        return self._ours(one_by_one, self.rows)
+        return self._ours(one_by_one, rows_of)
 
     def records(self) -> float:
-        raw = self.messages.tobytes()
-        return self._ours(record_by_record, [raw[place : place + 16] for place in range(0, len(raw), 16)])
+        return self._ours(record_by_record, records_of)
 
     def peers(self) -> dict[str, Timed]:
         """The installed peers that come to the same outcome."""
@@ -102,7 +122,7 @@ class PreparedFlow:
             def played(module: Any = module, kind: Any = kind) -> tuple[float, Any]:
                 peer = kind(module, self.shape.books)
                 peer.play(self.opening.tolist())
-                return seconds(peer.play, self.rows), peer
+                return seconds(peer.play, self.messages, rows_of), peer
 
             _, peer = played()
             fault = peer.fault(self.expected)
@@ -135,10 +155,8 @@ def growth(shapes: list[Shape], runs: int) -> list[float]:
     found = []
     for shape in shapes:
         opening, messages = workload_matching.prepared(shape, SEED)
-        measured = []
-        for _ in range(runs):
-            measured.append(seconds(opened(shape, opening).run, messages) / len(messages) * 1e9)
-        found.append(statistics.median(measured))
+        measured = [seconds(opened(shape, opening).run, messages) for _ in range(runs)]
+        found.append(statistics.median(measured) / len(messages) * 1e9)
     return found
 
 
