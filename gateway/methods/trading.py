@@ -129,6 +129,8 @@ def edit(gateway, session, principal, params: Edit) -> dict[str, Any]:
         wanted = getattr(params, name)
         if wanted is not None:
             flags = flags | bits if wanted else flags & ~bits
+    if flags & OrderFlag.POST_ONLY and isinstance(record, WaitingOrder) and record.order_type not in PRICED:
+        raise ApiError(11055, {"reason": "post_only_not_allowed"})
     command = records.edit_order(
         account_id=principal.account_id,
         order_id=record.order_id,

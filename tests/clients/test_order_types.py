@@ -143,6 +143,7 @@ def test_edit_and_cancel(alice: Client) -> None:
         ({"trigger_price": 97_000.123456789}, 10044),
         ({"trigger_offset": 5}, 10033),
         ({"price": 90_000}, 11047),
+        ({"post_only": True}, 11055),
     ):
         assert alice.call("private/edit", order_id=placed["order_id"], **params)["error"]["code"] == code
     assert state(alice, placed["order_id"]) == edited

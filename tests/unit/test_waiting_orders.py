@@ -166,6 +166,48 @@ def test_notices_and_reads_agree_with_the_engine_under_random_orders(desk: Desk)
     assert desk.gateway.engine.audit() == []
 
 
+def test_the_day_ends_waiting_and_open_orders(desk: Desk) -> None:
+    alice = desk.open(desk.alice)
+    desk.gateway.submit(commands.record(CommandKind.TICK))
+    day = {"time_in_force": "good_til_day"}
+    waiting = place(alice, stop("sell", 98_000, **day))
+    resting = place(alice, ("private/buy", {"instrument_name": PERPETUAL, "amount": 10, "price": 99_000, **day}))
+    stays = place(alice, stop("sell", 97_000))
+    alice.result("private/subscribe", channels=[ORDERS])
+    for _ in range(24):
+        desk.clock.advance(3_600)
+        desk.gateway.submit(commands.record(CommandKind.TICK))
+    ended = [note["data"] for note in alice.notes()]
+    assert {(one["order_id"], one["order_state"], one["cancel_detail"]) for one in ended} == {
+        (waiting["order_id"], "cancelled", "day_ended"),
+        (resting["order_id"], "cancelled", "day_ended"),
+    }
+    assert [one["order_id"] for one in alice.result("private/get_open_orders")] == [stays["order_id"]]
+
+
+def test_more_fire_at_once_than_are_placed_at_once(desk: Desk) -> None:
+    """The rest is still waiting, can be cancelled, and is placed by following ticks."""
+    quoted(desk)
+    alice = desk.open(desk.alice)
+    made = [place(alice, stop("sell", 98_000, amount=10))["order_id"] for _ in range(90)]
+    publish(desk.gateway, 97_000)
+    left = [one["order_id"] for one in alice.result("private/get_open_orders")]
+    assert left == made[64:]
+    assert alice.result("private/cancel", order_id=left[0])["order_state"] == "cancelled"
+    desk.gateway.submit(commands.record(CommandKind.TICK))
+    assert alice.result("private/get_open_orders") == []
+    states = [alice.result("private/get_order_state", order_id=one)["order_state"] for one in made]
+    assert states == ["triggered"] * 64 + ["cancelled"] + ["triggered"] * 25
+    assert alice.result("private/get_position", instrument_name=PERPETUAL)["size"] == -890.0
+    first = alice.result("private/get_trigger_order_history", currency="BTC", count=50)
+    rest = alice.result(
+        "private/get_trigger_order_history", currency="BTC", count=50, continuation=first["continuation"]
+    )
+    entries = first["entries"] + rest["entries"]
+    assert [one["trigger_order_id"] for one in entries] == made[::-1]
+    assert rest["continuation"] is None
+
+
 def test_ended_waiting_orders_are_kept_within_bounds(tmp_path: Path) -> None:
     methods.load()
     clock = Clock()
