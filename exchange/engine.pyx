@@ -195,6 +195,7 @@ cdef class Engine:
             self.settlement.tick(self.time_ns)
             self._end_day()
             self.triggers.drain()
+            self.triggers.on_trades()
             self.liquidation.tick(self.time_ns)
             return 0
         if kind == CMD_PLACE_BID:
@@ -291,6 +292,7 @@ cdef class Engine:
         event.revision = self.rows.revision[command.underlying]
         self.monitor.remargin(command.underlying)
         self.triggers.on_marks(command.underlying)
+        self.triggers.on_trades()
         return 0
 
     def _cancel_orders(self, uint32_t account_id, int reason):

@@ -41,7 +41,7 @@ class Trigger:
 
     __slots__ = (
         "order_id", "account_id", "instrument", "side", "order_type", "time_in_force", "flags", "price_units",
-        "quantity_lots", "key_id", "source", "price_e8", "offset_e8", "created_ns", "updated_ns", "label",
+        "quantity_lots", "key_id", "source", "price_e8", "offset_e8", "created_ns", "updated_ns", "label", "fired",
     )
 
     @property
@@ -155,6 +155,7 @@ cdef class Triggers:
         trigger.created_ns = self.events.time_ns
         trigger.updated_ns = self.events.time_ns
         trigger.label = label[:command.label_bytes]
+        trigger.fired = False
         self.by_id[trigger.order_id] = trigger
         self.by_account.setdefault(trigger.account_id, {})[trigger.order_id] = trigger
         self.by_instrument.setdefault(trigger.instrument, {})[trigger.order_id] = trigger
@@ -210,6 +211,7 @@ cdef class Triggers:
         trigger.quantity_lots = command.quantity_lots
         if price:
             trigger.price_e8 = price
+            trigger.fired = False        # it waits again, though it may stand in the queue
         trigger.flags = command.flags & (FLAG_POST_ONLY | FLAG_REJECT_POST_ONLY | FLAG_REDUCE_ONLY)
         trigger.updated_ns = self.events.time_ns
         event = <OrderEdited*>self.events.emit(EV_ORDER_EDITED, 1, trigger.account_id)
@@ -284,7 +286,7 @@ cdef class Triggers:
     def _look(self, instrument, sources):
         """Queue what fires on an instrument."""
         for trigger in list(self.by_instrument.get(instrument, {}).values()):
-            if trigger.source not in sources:
+            if trigger.fired or trigger.source not in sources:
                 continue
             value = self._value(instrument, trigger.source)
             if value == 0:
@@ -292,6 +294,7 @@ cdef class Triggers:
             if trigger.order_type == TYPE_TRAILING_STOP:
                 self._trail(trigger, value)
             if (value >= trigger.price_e8) if trigger.rising else (value <= trigger.price_e8):
+                trigger.fired = True
                 self.fired.append((trigger.order_id, value))
 
     def on_marks(self, int underlying):
@@ -323,7 +326,8 @@ cdef class Triggers:
         cdef int left = PLACED_AT_ONCE
         while self.fired and left:
             order_id, value = self.fired.popleft()
-            if order_id in self.by_id:
+            trigger = self.by_id.get(order_id)
+            if trigger is not None and trigger.fired:
                 self._fire(self._forget(order_id), value)
                 left -= 1
 
@@ -331,7 +335,8 @@ cdef class Triggers:
         """Say that an order was triggered and place it."""
         cdef PlaceOrder order
         cdef OrderTriggered* event = <OrderTriggered*>self.events.emit(EV_ORDER_TRIGGERED, 1, trigger.account_id)
-        event.order_id = self.trading.next_order_id
+        cdef uint64_t announced = self.trading.next_order_id
+        event.order_id = announced
         event.trigger_order_id = trigger.order_id
         event.instrument = trigger.instrument
         event.side = trigger.side
@@ -350,7 +355,10 @@ cdef class Triggers:
         order.quantity_lots = trigger.quantity_lots
         order.key_id = trigger.key_id
         order.label_bytes = len(trigger.label)
-        return self.trading.place(&order, <bytes>trigger.label)
+        self.trading.place(&order, <bytes>trigger.label)
+        # the id was announced: where placing was refused nobody else gets it
+        self.trading.next_order_id = max(self.trading.next_order_id, announced + 1)
+        return 0
 
     # ------------------------------------------------------------------ reads
 

@@ -13,7 +13,7 @@ from exchange.clearing.fees cimport trade_fee
 from exchange.clearing.ledger cimport SYS_FEES
 from exchange.clearing.position cimport PositionList
 from exchange.records cimport FLAG_RISK_REDUCING
-from exchange.risk.risk_rows cimport Grid
+from exchange.risk.risk_rows cimport MAX_SCENARIOS, Grid
 from exchange.wide cimport wide_mul, wide_mul_div_ceil, wide_mul_shift
 from margin_ext.kernels cimport open_axpy, row_axpy, rows_sum, worst_loss
 
@@ -350,7 +350,7 @@ cdef class Exposure:
         cdef Grid* g = &self.rows.grid[underlying]
         cdef int b, k
         cdef int64_t delta, up, down, worst, charge = 0, net = 0, net_up = 0, net_down = 0, excess, move
-        for b in range(MAX_EXPIRIES):
+        for b in range(self.rows.bucket_high[underlying]):
             delta = up = down = 0
             for k in range(count):
                 delta += books[k].delta[b]
@@ -429,50 +429,56 @@ cdef class Exposure:
     cdef int64_t _cross_loss(self, uint32_t account_id, int underlying, int64_t* base, int scope) noexcept:
         """Worst loss in 1e-4 USD over the underlying's scenarios, haircuts on each currency's net value."""
         cdef Grid* g = &self.rows.grid[underlying]
-        cdef int64_t worst = 0, loss, net, equity
-        cdef int j, c, k
-        cdef ScenarioBook* books[8]
-        cdef int64_t equities[8]
-        cdef int involved[8]
-        cdef bint counted[8]
-        cdef int n = 0, i
+        cdef int64_t losses[MAX_SCENARIOS]
+        cdef int64_t nets[MAX_SCENARIOS]
+        cdef int64_t worst = 0, equity, cut
+        cdef int j, c, k, S = self.rows.scenario_count
         cdef ScenarioBook* book
+        cdef bint counted, involved = False
+        memset(losses, 0, S * sizeof(int64_t))
         for c in range(self.currencies):
             book = NULL
+            counted = False
             for k in range(self.rows.chain_count):
                 if self.rows.chain[k].currency == c and self.rows.chain[k].underlying == underlying:
                     book = self.book(account_id, k)
-                    if book != NULL:
-                        counted[n] = self._counts(scope, k) and book.open_lots
+                    counted = book != NULL and self._counts(scope, k) and book.open_lots
+            if book != NULL and book.held_lots == 0 and not counted:
+                book = NULL
             if book == NULL and self.currency_underlying[c] != underlying:
                 continue
-            books[n] = book
-            involved[n] = c
-            equities[n] = self.equity(account_id, c)
-            if book == NULL:
-                counted[n] = False
-            n += 1
-        for j in range(self.rows.scenario_count):
-            loss = 0
-            for i in range(n):
-                c = involved[i]
-                equity = equities[i]
-                if counted[i]:
-                    equity -= books[i].order_cost_minor
-                if self.currency_underlying[c] == underlying:
-                    net = wide_mul_shift(equity, g.coin_price_q40[j], 40, &self.failed)
-                else:
-                    net = self.usd_units(c, equity)
-                if books[i] != NULL:
-                    net += <int64_t>books[i].position_pnl[j]
-                    if counted[i]:
-                        net += <int64_t>books[i].order_pnl[j]
-                loss += base[c] - self._haircut(c, net)
-            if loss > 0:
-                equity = <int64_t>g.dampener_usd[j]
-                loss -= equity if equity < loss else loss
-            if loss > worst:
-                worst = loss
+            equity = self.equity(account_id, c)
+            if book == NULL and equity == 0:
+                continue
+            involved = True
+            if counted:
+                equity -= book.order_cost_minor
+            if self.currency_underlying[c] == underlying:
+                for j in range(S):
+                    nets[j] = wide_mul_shift(equity, g.coin_price_q40[j], 40, &self.failed)
+            else:
+                cut = self.usd_units(c, equity)
+                for j in range(S):
+                    nets[j] = cut
+            if book != NULL:
+                for j in range(S):
+                    nets[j] += <int64_t>book.position_pnl[j]
+            if counted:
+                for j in range(S):
+                    nets[j] += <int64_t>book.order_pnl[j]
+            if self.haircut_ppm[c] == 0 and self.debt_ppm[c] == 1_000_000:
+                for j in range(S):
+                    losses[j] += base[c] - nets[j]
+            else:
+                for j in range(S):
+                    losses[j] += base[c] - self._haircut(c, nets[j])
+        if not involved:
+            return 0
+        for j in range(S):
+            if losses[j] > worst:
+                cut = losses[j] - min(losses[j], <int64_t>g.dampener_usd[j])
+                if cut > worst:
+                    worst = cut
         return worst
 
     cdef int _cross(self, uint32_t account_id, int scope, Margin* out) except -1:

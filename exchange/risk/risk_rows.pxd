@@ -65,6 +65,7 @@ cdef class RiskRows:
     cdef int64_t* forward_e8         # [underlying][bucket], 0 = none yet
     cdef int64_t* bucket_expiry_ns   # [underlying][bucket], 0 = unused
     cdef uint32_t* bucket_use
+    cdef int* bucket_high            # [underlying] buckets ever used
     cdef int64_t* index_e8           # [underlying]
     cdef int64_t* coin_scale         # [underlying] minor units per coin
     cdef uint64_t* revision          # [underlying] bumps on every repricing

@@ -61,6 +61,7 @@ cdef class RiskRows:
         self.forward_e8 = <int64_t*>calloc(buckets, sizeof(int64_t))
         self.bucket_expiry_ns = <int64_t*>calloc(buckets, sizeof(int64_t))
         self.bucket_use = <uint32_t*>calloc(buckets, sizeof(uint32_t))
+        self.bucket_high = <int*>calloc(self.underlying_count, sizeof(int))
         self.index_e8 = <int64_t*>calloc(self.underlying_count, sizeof(int64_t))
         self.coin_scale = <int64_t*>calloc(self.underlying_count, sizeof(int64_t))
         self.revision = <uint64_t*>calloc(self.underlying_count, sizeof(uint64_t))
@@ -69,7 +70,7 @@ cdef class RiskRows:
         if (self.grid == NULL or self.rows_coin == NULL or self.rows_usd == NULL or self.mark == NULL
                 or self.delta == NULL or self.row_max == NULL or self.delta_e10 == NULL or self.row_cap == NULL
                 or self.vol_e6 == NULL or self.forward_e8 == NULL or self.bucket_expiry_ns == NULL
-                or self.bucket_use == NULL or self.index_e8 == NULL or self.coin_scale == NULL
+                or self.bucket_use == NULL or self.bucket_high == NULL or self.index_e8 == NULL or self.coin_scale == NULL
                 or self.revision == NULL or self.scratch_int == NULL or self.scratch == NULL):
             raise MemoryError()
         memset(self.rows_coin, 0, rows)
@@ -101,6 +102,7 @@ cdef class RiskRows:
         free(self.forward_e8)
         free(self.bucket_expiry_ns)
         free(self.bucket_use)
+        free(self.bucket_high)
         free(self.index_e8)
         free(self.coin_scale)
         free(self.revision)
@@ -186,6 +188,7 @@ cdef class RiskRows:
             self.bucket_expiry_ns[base + b] = expiry_ns
             self.forward_e8[base + b] = 0
         self.bucket_use[base + b] += 1
+        self.bucket_high[underlying] = max(self.bucket_high[underlying], b + 1)
         return b
 
     def chain_accepts(self, int chain, spec):

@@ -277,3 +277,59 @@ def test_triggers_end_with_their_instrument_and_replay_to_the_same_state():
     cancelled = only(venue.tick(), EventKind.ORDER_CANCELLED)
     assert cancelled.reason == Reason.INSTRUMENT_SETTLED
     assert len(venue.engine.trigger_orders(venue.alice)) == 1
+
+
+def test_a_fired_order_stands_in_the_queue_once_and_an_edit_takes_it_out(venue):
+    ids = [
+        only(
+            wait(
+                venue,
+                venue.alice,
+                "buy",
+                OrderType.STOP_LIMIT,
+                lots=1,
+                price_units=199_000,
+                trigger_price_e8=101_000 * E8,
+            ),
+            EventKind.TRIGGER_PLACED,
+        ).order_id
+        for _ in range(200)
+    ]
+    for index in (101_500, 101_600, 101_700):
+        venue.marks(index)
+    queued = venue.engine.triggers.export()[2]
+    assert len(queued) == len({order_id for order_id, _ in queued}) == 200 - 64
+    edit = commands.record(
+        CommandKind.EDIT_ORDER, venue.alice, order_id=ids[-1], quantity_lots=1, price_units=199_000,
+        trigger_price_e8=105_000 * E8,
+    )  # fmt: skip
+    assert kinds(venue.submit(edit)) == [EventKind.ORDER_EDITED]
+    for _ in range(3):
+        venue.tick()
+    assert [view.order_id for view in venue.engine.trigger_orders(venue.alice)] == [ids[-1]]
+    assert only(venue.marks(105_100), EventKind.ORDER_TRIGGERED).trigger_order_id == ids[-1]
+
+
+def test_an_announced_id_is_not_given_again(venue):
+    wait(venue, venue.alice, "sell", OrderType.STOP_MARKET, trigger_price_e8=98_000 * E8, flags=OrderFlag.REDUCE_ONLY)
+    found = venue.marks(97_000)
+    announced = only(found, EventKind.ORDER_TRIGGERED).order_id
+    assert only(found, EventKind.ORDER_REJECTED).reason == Reason.REDUCE_ONLY_WOULD_INCREASE
+    accepted = only(venue.place(venue.bob, NAME, "buy", 190_000, 1), EventKind.ORDER_ACCEPTED)
+    assert accepted.order_id == announced + 1
+
+
+def test_a_fill_that_a_mark_caused_fires_last_price_stops(venue):
+    venue.place(venue.bob, NAME, "sell", 201_000, 5)
+    venue.place(venue.bob, NAME, "sell", 201_500, 50)
+    venue.place(venue.bob, NAME, "buy", 199_000, 5)
+    venue.place(venue.carol, NAME, "sell", 199_000, 1)
+    wait(venue, venue.carol, "buy", OrderType.STOP_MARKET, lots=5, trigger_price_e8=100_400 * E8)
+    wait(
+        venue, venue.alice, "buy", OrderType.STOP_MARKET, lots=2, trigger_price_e8=100_400 * E8,
+        trigger_source=TriggerSource.LAST_PRICE,
+    )  # fmt: skip
+    found = venue.marks(100_450)
+    fired = [e.account_id for e in found if e.kind == EventKind.ORDER_TRIGGERED]
+    assert fired == [venue.carol, venue.alice]
+    venue.sound()
