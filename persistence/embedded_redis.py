@@ -28,9 +28,7 @@ from redis.retry import Retry as BlockingRetry
 from persistence.errors import PersistenceError
 
 _SOCKET_NAME = "valkey.sock"
-_SOCKET_PATH_LIMIT_BYTES = (
-    100  # sockaddr_un.sun_path holds 108 on Linux and 104 on macOS, with the final zero
-)
+_SOCKET_PATH_LIMIT_BYTES = 100  # sockaddr_un.sun_path holds 108 on Linux and 104 on macOS, with the final zero
 _PR_SET_PDEATHSIG = 1
 
 
@@ -53,9 +51,7 @@ def server_binary() -> Path:
     except ValkeyBinaryNotFoundError as error:
         raise EmbeddedRedisError(f"no embedded server: {error} Name a server with --redis URL") from error
     if not os.access(path, os.X_OK):
-        raise EmbeddedRedisError(
-            f"no embedded server: {path} is not executable. Name a server with --redis URL"
-        )
+        raise EmbeddedRedisError(f"no embedded server: {path} is not executable. Name a server with --redis URL")
     return path
 
 

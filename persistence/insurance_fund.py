@@ -53,9 +53,7 @@ class FundUnavailable(FundError):
     """The outcome is unknown; repeat the call with the same id."""
 
 
-_CODES = frozenset(
-    {"FENCED", "INSUFFICIENT", "EXCEEDED", "NOLEASE", "SETTLED", "CONFLICT", "OVERFLOW", "BADCALL"}
-)
+_CODES = frozenset({"FENCED", "INSUFFICIENT", "EXCEEDED", "NOLEASE", "SETTLED", "CONFLICT", "OVERFLOW", "BADCALL"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,10 +205,7 @@ class InsuranceFund:
         words = await self._read("leases", self.venue_id)
         rows = zip(*[iter(words)] * 4, strict=True)
         return sorted(
-            (
-                OpenLease(lease_id, currency, int(granted), int(epoch))
-                for lease_id, currency, granted, epoch in rows
-            ),
+            (OpenLease(lease_id, currency, int(granted), int(epoch)) for lease_id, currency, granted, epoch in rows),
             key=lambda lease: lease.lease_id,
         )
 
@@ -218,9 +213,7 @@ class InsuranceFund:
         """All operations in order, of every venue; `after` an entry_id begins behind that entry."""
         start = after if after == "-" else f"({after}"
         while True:
-            page = await self._guarded(
-                self._client.xrange(f"{self._key}:history", min=start, count=_HISTORY_PAGE)
-            )
+            page = await self._guarded(self._client.xrange(f"{self._key}:history", min=start, count=_HISTORY_PAGE))
             for entry_id, fields in page:
                 yield HistoryEntry(
                     entry_id,
@@ -292,9 +285,7 @@ class InsuranceFund:
                 raise
             found = 0
         if found > LIBRARY_VERSION:
-            raise FundError(
-                "VERSION", f"the server has function library {found}, this client {LIBRARY_VERSION}"
-            )
+            raise FundError("VERSION", f"the server has function library {found}, this client {LIBRARY_VERSION}")
         if found < LIBRARY_VERSION:
             await self._client.function_load(code, replace=True)
 

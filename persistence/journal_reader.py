@@ -64,9 +64,7 @@ def list_segments(directory: str | PathLike[str]) -> list[Segment]:
         if segment.index != index:
             raise JournalCorrupt(str(path), 0, segment.first_seq, f"header says segment {segment.index}")
         if segments and index != segments[-1].index + 1:
-            raise JournalCorrupt(
-                str(path), 0, segment.first_seq, f"segment {segments[-1].index + 1} is missing"
-            )
+            raise JournalCorrupt(str(path), 0, segment.first_seq, f"segment {segments[-1].index + 1} is missing")
         segments.append(segment)
     return segments
 
@@ -108,9 +106,7 @@ class BatchReader:
                     f"commands up to {segment.first_seq - 1} are missing",
                 )
             if segment.epoch < self.epoch:
-                raise JournalCorrupt(
-                    str(segment.path), 0, self.next_seq, f"epoch falls back to {segment.epoch}"
-                )
+                raise JournalCorrupt(str(segment.path), 0, self.next_seq, f"epoch falls back to {segment.epoch}")
             yield from self._read(segment, last=segment is self._segments[-1])
 
     def _read(self, segment: Segment, last: bool) -> Iterator[tuple[int, int, np.ndarray]]:
@@ -149,9 +145,7 @@ class BatchReader:
         if not last:
             raise JournalCorrupt(path, offset, seq, "damaged batch")
         if self._later:
-            raise JournalCorrupt(
-                path, offset, seq, f"damaged batch before a whole one at offset {self._later}"
-            )
+            raise JournalCorrupt(path, offset, seq, f"damaged batch before a whole one at offset {self._later}")
         if cursor.verdict != NONE:
             self.torn = TornTail(segment.path, offset, seq)
 

@@ -79,9 +79,7 @@ def listing(
     for rule in rules:
         chain = snapshot.underlyings.get(rule.underlying)
         if chain is None:
-            raise ChainError(
-                f"a listing rule names {rule.underlying}, the chain has {sorted(snapshot.underlyings)}"
-            )
+            raise ChainError(f"a listing rule names {rule.underlying}, the chain has {sorted(snapshot.underlyings)}")
         stem = prefix(rule.underlying, rule.settlement, rule.inverse)
         if "perpetual" in rule.kinds:
             instruments.append(_future(rule, "perpetual", perpetual_name(stem), 0))
@@ -94,9 +92,7 @@ def listing(
         if "option" in rule.kinds:
             twins = None if rule.inverse else linear_expiries_ns
             instruments.extend(
-                _option(rule, stem, option)
-                for option in chain.options
-                if twins is None or option.expiry_ns in twins
+                _option(rule, stem, option) for option in chain.options if twins is None or option.expiry_ns in twins
             )
     return instruments
 

@@ -81,13 +81,9 @@ def read_chain(path: Path | str, snapshot: str | None = None) -> ChainSnapshot:
         raise ChainError(f"{path}: no rows")
     key = min(groups) if snapshot is None else snapshot
     if key not in groups:
-        raise ChainError(
-            f"{path}: no snapshot {key!r}; there are {len(groups)}, the first is {min(groups)!r}"
-        )
+        raise ChainError(f"{path}: no snapshot {key!r}; there are {len(groups)}, the first is {min(groups)!r}")
     group = groups[key]
-    time_ns = min(
-        (time for _, row in group if (time := _moment_or_none(row["timestamp"])) is not None), default=0
-    )
+    time_ns = min((time for _, row in group if (time := _moment_or_none(row["timestamp"])) is not None), default=0)
     bad: list[BadRow] = []
     rows: dict[str, _Row] = {}
     for line, cells in group:
@@ -136,9 +132,7 @@ def _parquet_rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
         import pyarrow  # type: ignore[import-untyped]
         import pyarrow.parquet as parquet  # type: ignore[import-untyped]
     except ImportError as error:
-        message = (
-            f"{path}: reading Parquet needs pyarrow, the optional extra [data]: pip install 'margrave[data]'"
-        )
+        message = f"{path}: reading Parquet needs pyarrow, the optional extra [data]: pip install 'margrave[data]'"
         raise ChainError(message) from error
     try:
         names = parquet.read_schema(path).names
@@ -230,9 +224,7 @@ def _without_strays(rows: list[_Row], bad: list[BadRow]) -> list[_Row]:
     for row in rows:
         forward, index = forward_of[row.currency, row.expiry_ns], index_of[row.currency]
         if abs(row.forward - forward) > SPREAD_MAX * forward:
-            bad.append(
-                BadRow(row.line, f"forward {row.forward:g} is far from the expiry's median {forward:g}")
-            )
+            bad.append(BadRow(row.line, f"forward {row.forward:g} is far from the expiry's median {forward:g}"))
         elif abs(row.index_price - index) > SPREAD_MAX * index:
             bad.append(BadRow(row.line, f"index_price {row.index_price:g} is far from the median {index:g}"))
         else:
@@ -260,9 +252,7 @@ def _chain(currency: str, rows: list[_Row]) -> UnderlyingChain:
         underlying=currency,
         index_price_e8=round(median(row.index_price for row in rows) * E8),
         expiries=tuple(Expiry(expiry, forward_e8[expiry], listed[expiry]) for expiry in sorted(forward_e8)),
-        options=tuple(
-            ListedOption(row.name, row.expiry_ns, row.strike_e8, row.option_type) for row in ordered
-        ),
+        options=tuple(ListedOption(row.name, row.expiry_ns, row.strike_e8, row.option_type) for row in ordered),
         pair_expiry_ns=np.array([expiry for expiry, _ in pairs], dtype=np.int64),
         pair_strike_e8=np.array([strike for _, strike in pairs], dtype=np.int64),
         pair_vol_e6=np.array(vols, dtype=np.int64),

@@ -82,9 +82,7 @@ class ReplayFeed:
     ) -> None:
         unknown = sorted((set(paths) | set(betas or {})) - set(chain.underlyings))
         if unknown or not paths:
-            raise ValueError(
-                f"paths or betas of underlyings that the chain lacks: {unknown}" if unknown else "no path"
-            )
+            raise ValueError(f"paths or betas of underlyings that the chain lacks: {unknown}" if unknown else "no path")
         if speed <= 0 or refresh_ns <= 0 or points_per_step < 3:
             raise ValueError("speed and refresh_ns must be positive, points_per_step at least 3")
         self.start_time_ns = chain.time_ns
@@ -101,9 +99,7 @@ class ReplayFeed:
         for name, underlying in chain.underlyings.items():
             path = paths.get(name, leader)
             beta = 1.0 if name in paths else (betas or {}).get(name, 1.0)
-            marks = ChainMarks(
-                underlying, chain.time_ns, StickySurface(underlying, chain.time_ns, stickiness)
-            )
+            marks = ChainMarks(underlying, chain.time_ns, StickySurface(underlying, chain.time_ns, stickiness))
             times: IntArray = chain.time_ns + (path.time_ns - origin_ns)
             track = _Track(marks, times, path.ratios() ** beta, rule)
             if times[0] == chain.time_ns:
@@ -131,9 +127,7 @@ class ReplayFeed:
 
     def snapshot(self) -> list[MarkUpdate]:
         """Marks at the snapshot: recorded index, forwards and vols."""
-        return [
-            track.marks.update(self.start_time_ns, track.marks.start_price, 0.0) for track in self._tracks
-        ]
+        return [track.marks.update(self.start_time_ns, track.marks.start_price, 0.0) for track in self._tracks]
 
     def step(self, venue_time_ns: int) -> list[MarkUpdate]:
         """As `Feed.step`."""

@@ -41,9 +41,7 @@ class SimFeed:
         self._parameters = parameters or SimParameters()
         self._path = SimPath(self._parameters)
         coins = self._parameters.underlyings
-        self._rules = (
-            default_rules([coin.name for coin in coins], LINEAR_KINDS) if rules is None else tuple(rules)
-        )
+        self._rules = default_rules([coin.name for coin in coins], LINEAR_KINDS) if rules is None else tuple(rules)
         self._points_per_step = points_per_step
         self._asked_ns = start_time_ns
         self._told = 0  # grid points told so far
@@ -75,9 +73,7 @@ class SimFeed:
 
     def _live(self, instruments: dict[str, Instrument]) -> dict[str, Instrument]:
         return {
-            name: one
-            for name, one in instruments.items()
-            if one.kind == "perpetual" or one.expiry_ns > self._asked_ns
+            name: one for name, one in instruments.items() if one.kind == "perpetual" or one.expiry_ns > self._asked_ns
         }
 
     def snapshot(self) -> list[MarkUpdate]:
@@ -105,9 +101,7 @@ class SimFeed:
                     points.append((number, float(self._prices[row, place]), float(self._shocks[row, place])))
             self._told = self._block_start + last
             if self._told == self._next_extension:
-                self._extend(
-                    self.start_time_ns + self._told * interval_ns, self._prices[:, last - 1].tolist()
-                )
+                self._extend(self.start_time_ns + self._told * interval_ns, self._prices[:, last - 1].tolist())
         self._asked_ns = venue_time_ns
         updates = [
             marks.update(self.start_time_ns + number * interval_ns, price, shock)

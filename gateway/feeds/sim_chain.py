@@ -46,10 +46,7 @@ def expiries(start_ns: int, rule: ChainRule) -> list[tuple[int, bool]]:
     first = expiry_moment(start_ns + 3_600_000_000_000)
     chosen = {first + timedelta(days=day) for day in range(rule.days)}
     friday = first + timedelta(days=(FRIDAY - first.weekday()) % 7)
-    fridays = [
-        friday + timedelta(weeks=week)
-        for week in range(rule.weeks + 5 * (rule.months + 3 * rule.quarters + 3))
-    ]
+    fridays = [friday + timedelta(weeks=week) for week in range(rule.weeks + 5 * (rule.months + 3 * rule.quarters + 3))]
     month_ends = [day for day in fridays if (day + timedelta(days=7)).month != day.month]
     quarter_ends = [day for day in month_ends if day.month % 3 == 0]
     chosen.update(fridays[: rule.weeks], month_ends[: rule.months], quarter_ends[: rule.quarters])

@@ -111,9 +111,7 @@ class SimPath:
         market, jump_sizes = generator.standard_normal((2, BLOCK))
         own, leaning = generator.standard_normal((2, count, BLOCK))
         struck = generator.random(BLOCK) < self._parameters.jumps_per_year * self._years
-        jumps = np.where(
-            struck, self._parameters.jump_mean + self._parameters.jump_deviation * jump_sizes, 0.0
-        )
+        jumps = np.where(struck, self._parameters.jump_mean + self._parameters.jump_deviation * jump_sizes, 0.0)
         scripted = np.zeros(BLOCK)
         for point, log_return in self._scripted.items():
             if self._block * BLOCK <= point < (self._block + 1) * BLOCK:
@@ -145,13 +143,8 @@ def check(parameters: SimParameters) -> None:
     """ValueError where a parameter is outside what the model bears."""
     days = parameters.interval_ns / 86_400e9
     if not (parameters.interval_ns > 0 and 0 <= parameters.seed < 1 << 64 and parameters.underlyings):
-        raise ValueError(
-            "interval_ns must be positive, seed in [0, 2^64), and one underlying at least is needed"
-        )
-    if (
-        not 0 <= parameters.jumps_per_year * parameters.interval_ns / YEAR_NS <= 0.1
-        or parameters.jump_deviation < 0
-    ):
+        raise ValueError("interval_ns must be positive, seed in [0, 2^64), and one underlying at least is needed")
+    if not 0 <= parameters.jumps_per_year * parameters.interval_ns / YEAR_NS <= 0.1 or parameters.jump_deviation < 0:
         raise ValueError("jumps must be rarer than one in ten grid steps, their deviation not negative")
     if any(shock.after_ns <= 0 or abs(shock.log_return) > 1 for shock in parameters.shocks):
         raise ValueError("a scripted shock stands after the start and moves the log price by at most 1")
