@@ -70,7 +70,8 @@ cdef class RiskRows:
         if (self.grid == NULL or self.rows_coin == NULL or self.rows_usd == NULL or self.mark == NULL
                 or self.delta == NULL or self.row_max == NULL or self.delta_e10 == NULL or self.row_cap == NULL
                 or self.vol_e6 == NULL or self.forward_e8 == NULL or self.bucket_expiry_ns == NULL
-                or self.bucket_use == NULL or self.bucket_high == NULL or self.index_e8 == NULL or self.coin_scale == NULL
+                or self.bucket_use == NULL or self.bucket_high == NULL or self.index_e8 == NULL
+                or self.coin_scale == NULL
                 or self.revision == NULL or self.scratch_int == NULL or self.scratch == NULL):
             raise MemoryError()
         memset(self.rows_coin, 0, rows)
