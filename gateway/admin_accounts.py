@@ -73,8 +73,9 @@ class CreateAccount(msgspec.Struct, kw_only=True):
 @operation("create_account", CreateAccount)
 def create_account(gateway: Any, params: CreateAccount) -> dict[str, Any]:
     """Create an account, fund it, and give it a key where asked for."""
-    for currency, amount in params.deposits.items():
-        amount_minor(gateway, currency, amount)
+    for currency, amount in params.deposits.items():  # before anything exists: all or nothing
+        if amount_minor(gateway, currency, amount) <= 0:
+            raise AdminError("amount_not_positive", f"deposit {currency}={amount}")
     payload = config.CreateAccount(name=params.name, owner_id=params.owner_id, margin_model=params.margin_model)
     news = submit(gateway, commands.cold(CommandKind.CREATE_ACCOUNT, payload))
     account_id = news.created_account

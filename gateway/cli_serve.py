@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import shutil
 import signal
 import ssl
 from pathlib import Path
@@ -66,6 +67,8 @@ def serve(
             f"demo key may exist there: {KEYS_HELP}",
             MISUSED,
         )
+    if redis is not None and not redis.startswith(("redis://", "rediss://", "unix://")):
+        fail(f"--redis {redis}: expected redis://, rediss:// or unix:// and where the server is", MISUSED)
     options = Options(
         config=config,
         data_dir=data_dir,
@@ -107,9 +110,9 @@ async def _serve(options: Options, as_json: bool) -> int:
     try:
         await venue.start()
     except Insecure as error:
-        return _refused(status, f"{error}; {KEYS_HELP}", MISUSED)
+        return _refused(status, f"{error}; {KEYS_HELP}", MISUSED, venue)
     except (VenueError, ConfigurationError, DataDirectoryError, CredentialError, Refused) as error:
-        return _refused(status, str(error), MISUSED)
+        return _refused(status, str(error), MISUSED, venue)
     except (PersistenceError, InvariantBroken, OSError, ValueError) as error:
         return _refused(status, str(error), FAILED)
     loop = asyncio.get_running_loop()
@@ -122,14 +125,18 @@ async def _serve(options: Options, as_json: bool) -> int:
         status.progress("stopping: checkpoint and sync")
         await venue.stop()
         status.end()
+        if not as_json:
+            err.print(f"stopped; `margrave serve --data-dir {escape(str(venue.root))}` goes on where this ends")
     if venue.failure is not None:
         kind = "the journal failed" if isinstance(venue.failure, JournalError) else "the venue stopped itself"
         return _refused(status, f"{kind}: {venue.failure}", FAILED)
     return 0
 
 
-def _refused(status: Status, message: str, code: int) -> int:
+def _refused(status: Status, message: str, code: int, venue: Venue | None = None) -> int:
     status.end()
+    if venue is not None and venue.temporary:
+        shutil.rmtree(venue.root, ignore_errors=True)  # nothing was traded there
     err.print(f"[red]margrave:[/red] {escape(message)}")
     return code
 

@@ -87,6 +87,8 @@ def verify(
             if value not in (None, [], False) or name == "conserved":
                 shown = f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
                 out.print(f"{name:<20} {escape(shown)}")
+    if wrong is None and not json:
+        out.print(f"verified: {findings['seq']:,} commands, {findings['checkpoints']:,} checkpoints, no fault")
     if wrong is not None:
         err.print(f"[red]verify failed:[/red] {escape(wrong)}")
         raise SystemExit(FAILED)

@@ -21,6 +21,13 @@ class CredentialError(Exception):
     """The store cannot be read, or a change to it is refused."""
 
 
+def _random_id() -> str:
+    """A client id that no command line takes for an option."""
+    while (found := secrets.token_urlsafe(8)).startswith("-"):
+        continue
+    return found
+
+
 class Credential(msgspec.Struct, frozen=True):
     """One API key of an account; `scopes` is the most that a token of this key may carry."""
 
@@ -131,7 +138,7 @@ class CredentialStore:
         """A new key; id and secret are random unless given (a venue that hands out fixed demo keys)."""
         if len(self._by_client_id) >= MAX_KEYS:
             raise CredentialError("too many credentials")
-        client_id = client_id or secrets.token_urlsafe(8)
+        client_id = client_id or _random_id()
         if client_id in self._by_client_id:
             raise CredentialError(f"client id {client_id!r} exists")
         credential = Credential(

@@ -107,10 +107,26 @@ def load_setup(path: Path | None, venue_id: str, speed: float = 1.0) -> Setup:
         setup = msgspec.convert(_overlaid(whole, beside), Setup)
     except msgspec.ValidationError as error:
         raise ConfigurationError(f"{path}: {error}") from None
-    wrong = faults(setup.config)
+    wrong = [*faults(setup.config), *_beside_faults(setup)]
     if wrong:
         raise ConfigurationError(f"{path}: " + "; ".join(wrong))
     return setup
+
+
+def _beside_faults(setup: Setup) -> list[str]:
+    """What is wrong with the tables that count at the first start only."""
+    known = {currency.name for currency in setup.config.currencies}
+    found = [f"fund.{name}: no such currency" for name in setup.fund if name not in known]
+    found += [f"fund.{name}: must not be negative" for name, amount in setup.fund.items() if amount < 0]
+    population = setup.population
+    if not 0 <= population.accounts <= setup.config.limits.max_accounts:
+        found.append("population.accounts: must be 0 to limits.max_accounts")
+    if not 1.0 <= population.leverage_min <= population.leverage_max:
+        found.append("population: leverage must satisfy 1 <= leverage_min <= leverage_max")
+    for name in ("long_share", "options_share", "cross_share"):
+        if not 0.0 <= getattr(population, name) <= 1.0:
+            found.append(f"population.{name}: must be 0 to 1")
+    return found
 
 
 def differences(running: Config, wanted: Config) -> list[str]:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import msgspec
 
+from persistence.embedded_redis import die_with_parent
+
 log = logging.getLogger("gateway.bots")
 MAX_STARTS = 4
 RESTART_SECONDS = 2.0
@@ -33,6 +35,7 @@ class Bots:
                 stdin=asyncio.subprocess.PIPE,
                 stdout=output,
                 stderr=output,
+                preexec_fn=die_with_parent(),  # a killed venue leaves nobody trading
                 start_new_session=True,  # an interrupt at the terminal is the venue's business
             )
         if process.stdin is not None:

@@ -101,7 +101,7 @@ class EmbeddedRedis:
                     stderr=subprocess.STDOUT,
                     pass_fds=(lock_fd,),
                     start_new_session=True,  # an interrupt at the terminal is the parent's business
-                    preexec_fn=_die_with_parent(),
+                    preexec_fn=die_with_parent(),
                 )
         finally:
             os.close(lock_fd)
@@ -180,8 +180,8 @@ def _socket_path(root: Path) -> Path:
     return short / _SOCKET_NAME
 
 
-def _die_with_parent():
-    """What the child does before it becomes the server; None where the system has no such request."""
+def die_with_parent():
+    """`preexec_fn` of a child that must not outlive the thread that starts it; None where the system cannot ask."""
     if not sys.platform.startswith("linux"):
         return None
     prctl = ctypes.CDLL(None).prctl  # resolved here: the child may not allocate

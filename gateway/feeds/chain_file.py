@@ -132,7 +132,7 @@ def _parquet_rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
         import pyarrow  # type: ignore[import-untyped]
         import pyarrow.parquet as parquet  # type: ignore[import-untyped]
     except ImportError as error:
-        message = f"{path}: reading Parquet needs pyarrow, the optional extra [data]: pip install 'margrave[data]'"
+        message = f"{path}: reading Parquet needs pyarrow, the optional extra [data]: install pyarrow beside it"
         raise ChainError(message) from error
     try:
         names = parquet.read_schema(path).names

@@ -103,7 +103,7 @@ def test_server_dies_with_a_killed_parent_and_starts_again_at_once(tmp_path: Pat
 
 
 def test_an_orphan_that_stayed_is_shut_down(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(embedded_redis, "_die_with_parent", lambda: None)  # as on systems without that request
+    monkeypatch.setattr(embedded_redis, "die_with_parent", lambda: None)  # as on systems without that request
     orphan = EmbeddedRedis.start(tmp_path)
     with client_of(orphan) as client:
         client.set("k", "v")

@@ -190,3 +190,10 @@ def test_journal_prints_records(tmp_path: Path) -> None:
     assert found[1] == readable(memoryview(order))
     text = margrave("journal", tmp_path, "--limit", "1").stdout
     assert "2023-11-14 22:13:20.000000000  GENESIS" in text
+
+
+def test_tables_of_the_first_start_are_checked(tmp_path):
+    file = tmp_path / "venue.toml"
+    file.write_text("[fund]\nXRP = 5\n[population]\naccounts = -5\nleverage_min = 9.0\nleverage_max = 2.0\n")
+    with pytest.raises(ConfigurationError, match=r"fund.XRP: no such currency.*population.accounts.*leverage_min"):
+        load_setup(file, "venue")

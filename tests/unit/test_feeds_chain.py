@@ -160,7 +160,7 @@ def test_parquet_equals_csv_and_its_absence_is_named(tmp_path, monkeypatch):
     assert other.expiries == one.expiries
     assert other.pair_vol_e6.tolist() == one.pair_vol_e6.tolist()
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(ChainError, match=r"needs pyarrow.*margrave\[data\]"):
+    with pytest.raises(ChainError, match=r"needs pyarrow.*extra \[data\]"):
         read_chain(tmp_path / "chain.parquet")
 
 
