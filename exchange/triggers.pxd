@@ -22,6 +22,8 @@ cdef class Triggers:
     cdef object fired
     cdef int64_t _value(self, uint32_t instrument, int source) noexcept
     cdef int _reason(self, const PlaceOrder* command, const TriggerTerms* terms) except -1
+    cdef int _refuse(self, uint32_t account_id, uint32_t instrument, int reason, int side, int flags,
+                     int64_t price_units, int64_t lots, uint64_t order_id) except -1
     cdef int place(self, const PlaceOrder* command, const TriggerTerms* terms, const char* label) except -1
     cdef int edit(self, const EditOrder* command) except -1
     cdef int withdraw(self, uint64_t order_id, int reason) except -1

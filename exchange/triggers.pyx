@@ -120,20 +120,25 @@ cdef class Triggers:
             return R_TRIGGER_LIMIT
         return R_NONE
 
+    cdef int _refuse(self, uint32_t account_id, uint32_t instrument, int reason, int side, int flags,
+                     int64_t price_units, int64_t lots, uint64_t order_id) except -1:
+        cdef OrderRejected* event = <OrderRejected*>self.events.emit(EV_ORDER_REJECTED, 1, account_id)
+        event.instrument = instrument
+        event.reason = reason
+        event.side = side
+        event.flags = flags
+        event.price_units = price_units
+        event.quantity_lots = lots
+        event.order_id = order_id
+        return 0
+
     cdef int place(self, const PlaceOrder* command, const TriggerTerms* terms, const char* label) except -1:
         """Let an order wait; TRIGGER_PLACED or ORDER_REJECTED."""
         cdef int reason = self._reason(command, terms)
-        cdef OrderRejected* refused
         cdef TriggerPlaced* event
         if reason:
-            refused = <OrderRejected*>self.events.emit(EV_ORDER_REJECTED, 1, command.header.account_id)
-            refused.instrument = command.instrument
-            refused.reason = reason
-            refused.side = command.side
-            refused.flags = command.flags
-            refused.price_units = command.price_units
-            refused.quantity_lots = command.quantity_lots
-            return 0
+            return self._refuse(command.header.account_id, command.instrument, reason, command.side, command.flags,
+                                command.price_units, command.quantity_lots, 0)
         trigger = Trigger()
         trigger.order_id = self.trading.next_order_id
         self.trading.next_order_id += 1
@@ -181,7 +186,6 @@ cdef class Triggers:
     cdef int edit(self, const EditOrder* command) except -1:
         """New limit price, quantity or trigger price of a waiting order of the account; refusals change nothing."""
         trigger = self.by_id[command.order_id]
-        cdef OrderRejected* refused
         cdef OrderEdited* event
         cdef int reason = R_NONE
         cdef int64_t value, price = command.trigger_price_e8
@@ -198,14 +202,8 @@ cdef class Triggers:
             elif not trigger.rising and value <= price:
                 reason = R_TRIGGER_PRICE_TOO_HIGH
         if reason:
-            refused = <OrderRejected*>self.events.emit(EV_ORDER_REJECTED, 1, command.header.account_id)
-            refused.instrument = trigger.instrument
-            refused.reason = reason
-            refused.side = trigger.side
-            refused.price_units = command.price_units
-            refused.quantity_lots = command.quantity_lots
-            refused.order_id = command.order_id
-            return 0
+            return self._refuse(trigger.account_id, trigger.instrument, reason, trigger.side, 0, command.price_units,
+                                command.quantity_lots, command.order_id)
         if trigger.order_type in _LIMITS:
             trigger.price_units = command.price_units
         trigger.quantity_lots = command.quantity_lots
