@@ -182,12 +182,15 @@ def _vector(values, count, name):
 
 
 def _destinations(pair_count, call_row, put_row):
+    if call_row is None and put_row is None:
+        rows = np.arange(2 * pair_count, dtype=np.int32)
+        return rows[::2].copy(), rows[1::2].copy(), 2 * pair_count
     calls = np.arange(pair_count) * 2 if call_row is None else np.asarray(call_row)
     puts = np.arange(pair_count) * 2 + 1 if put_row is None else np.asarray(put_row)
     if calls.shape != (pair_count,) or puts.shape != (pair_count,):
         raise ValueError(f"call_row and put_row must have {pair_count} entries")
     listed = np.concatenate([calls[calls >= 0], puts[puts >= 0]])
-    if len(np.unique(listed)) != len(listed):
+    if len(listed) and np.bincount(listed).max() > 1:
         raise ValueError("two options share one destination row")
     row_count = int(listed.max()) + 1 if len(listed) else 0
     return calls.astype(np.int32), puts.astype(np.int32), row_count
