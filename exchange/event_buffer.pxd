@@ -11,4 +11,3 @@ cdef class EventBuffer:
     cdef readonly uint64_t count
     cdef object hasher
     cdef void* emit(self, int kind, int slots, uint32_t account_id) noexcept
-    cdef void drop_to(self, Py_ssize_t used) noexcept

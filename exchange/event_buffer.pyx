@@ -53,14 +53,6 @@ cdef class EventBuffer:
         self.count += 1
         return header
 
-    cdef void drop_to(self, Py_ssize_t used) noexcept:
-        """Forget everything after `used` (a refused command that had begun to speak)."""
-        cdef Py_ssize_t offset = used
-        while offset < self.used:
-            offset += (<Header*>(self.data + offset)).slots * SLOT_BYTES
-            self.count -= 1
-        self.used = used
-
     def fold(self):
         """Bring the hash up to the last emitted event."""
         if self.hashed < self.used:

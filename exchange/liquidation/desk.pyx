@@ -128,9 +128,6 @@ cdef class Desk:
         """Since when the account's marks, fresh now, have not been stale; 0 where it depends on none."""
         return max([self.marks.since_ns[<int>u] for u in self.underlyings(account_id)], default=0)
 
-    def cash(self, uint32_t account_id, int currency):
-        return self.ledger.balance(account_id, currency)
-
     def fund(self, int currency):
         """This venue's claim on the insurance fund."""
         return self.ledger.system_of(SYS_FUND, currency)

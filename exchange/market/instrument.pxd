@@ -83,4 +83,3 @@ cdef class Instruments:
     cdef bint on_tick(self, Instrument* row, int64_t price_units) noexcept
     cdef int64_t tick_at(self, Instrument* row, int64_t price_units) noexcept
     cdef int64_t trade_cost(self, Instrument* row, int64_t price_units, int64_t lots, int* bad) noexcept
-    cdef int64_t price_e8(self, Instrument* row, int64_t price_units) noexcept

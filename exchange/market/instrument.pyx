@@ -57,9 +57,6 @@ cdef class Instruments:
             return -wide_mul_div_near(lots, row.inverse_k, price_units, bad)
         return wide_mul(price_units * row.unit_minor, lots, bad)
 
-    cdef int64_t price_e8(self, Instrument* row, int64_t price_units) noexcept:
-        return price_units * row.price_unit_e8
-
     def check(self, spec, int exponent):
         """Integers that the definition implies; raises BadInstrument."""
         if spec.name in self.by_name:

@@ -79,4 +79,3 @@ cdef class Exposure:
     cdef bint lane_allows(self, Order* order) except -1
     cdef int _lane_book(self, Order* order, int chain, double* pnl) except -1
     cdef void _lane_terms(self, ScenarioBook* book, Order* order, double* pnl) noexcept
-    cdef int margin_currency(self, uint32_t account_id, int settlement) noexcept

@@ -611,10 +611,6 @@ cdef class Exposure:
             return lane.initial - alone.initial <= ordered
         return lane.initial - alone.initial <= self.minor_per_unit[currency]
 
-    cdef int margin_currency(self, uint32_t account_id, int settlement) noexcept:
-        """Which margin entity a settlement currency belongs to (cross accounts have one, number 0)."""
-        return 0 if self.accounts.at[account_id].model == MODEL_CROSS else settlement
-
     # ------------------------------------------------------------------ reads
 
     def margins(self, uint32_t account_id, int currency, bint with_orders=True):
@@ -625,9 +621,6 @@ cdef class Exposure:
 
     def is_cross(self, uint32_t account_id):
         return self.accounts.at[account_id].model == MODEL_CROSS
-
-    def equity_of(self, uint32_t account_id, int currency):
-        return self.equity(account_id, currency)
 
     def usd_of(self, int currency, int64_t minor):
         return self.usd_units(currency, minor)

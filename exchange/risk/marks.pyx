@@ -189,9 +189,6 @@ cdef class Marks:
         """Current rate per funding period in 1e-12."""
         return self.funding_rate_e12[slot]
 
-    def time_of(self, int underlying):
-        return self.time_ns[underlying]
-
     def delisted(self, uint32_t slot):
         """Forget a freed slot's basis and funding."""
         self.basis_e8[slot] = 0
