@@ -256,15 +256,15 @@ cdef class Engine:
                 count += 1
         return self.trading.cancel_all(command, label, count)
 
+    cdef int64_t _next_day_end(self) noexcept:
+        return self.time_ns + DAY_NS - (self.time_ns - EIGHT_HOURS_NS) % DAY_NS
+
     cdef int _end_day(self) except -1:
         """Good-til-day orders end at 08:00 UTC."""
         cdef uint32_t a, slot, following
         if self.time_ns < self.day_end_ns:
             return 0
-        first = self.day_end_ns == 0
-        self.day_end_ns = self.time_ns + DAY_NS - (self.time_ns - EIGHT_HOURS_NS) % DAY_NS
-        if first:
-            return 0
+        self.day_end_ns = self._next_day_end()
         self.triggers.end_of_day(R_DAY_ENDED)
         if self.trading.day_orders == 0:
             return 0
@@ -381,6 +381,7 @@ cdef class Engine:
         if faults:
             raise ValueError("; ".join(faults))
         self.config = config
+        self.day_end_ns = self._next_day_end()
         self.currency_names = [currency.name for currency in config.currencies]
         self.underlying_names = [underlying.name for underlying in config.underlyings]
         limits = config.limits

@@ -209,7 +209,9 @@ cdef class Triggers:
         trigger.quantity_lots = command.quantity_lots
         if price:
             trigger.price_e8 = price
-            trigger.fired = False        # it waits again, though it may stand in the queue
+            if trigger.fired:            # it stood in the queue and waits again
+                trigger.fired = False
+                self.fired = deque(entry for entry in self.fired if entry[0] != trigger.order_id)
         trigger.flags = command.flags & (FLAG_POST_ONLY | FLAG_REJECT_POST_ONLY | FLAG_REDUCE_ONLY)
         trigger.updated_ns = self.events.time_ns
         event = <OrderEdited*>self.events.emit(EV_ORDER_EDITED, 1, trigger.account_id)
@@ -282,8 +284,9 @@ cdef class Triggers:
                 trigger.price_e8 = wanted
 
     def _look(self, instrument, sources):
-        """Queue what fires on an instrument."""
-        for trigger in list(self.by_instrument.get(instrument, {}).values()):
+        """What fires on an instrument, as (order id, value seen)."""
+        found = []
+        for trigger in self.by_instrument[instrument].values():
             if trigger.fired or trigger.source not in sources:
                 continue
             value = self._value(instrument, trigger.source)
@@ -293,34 +296,39 @@ cdef class Triggers:
                 self._trail(trigger, value)
             if (value >= trigger.price_e8) if trigger.rising else (value <= trigger.price_e8):
                 trigger.fired = True
-                self.fired.append((trigger.order_id, value))
+                found.append((trigger.order_id, value))
+        return found
+
+    def _queue(self, found):
+        """Queue what fired, ascending id whatever the instrument, and begin to place it."""
+        if found:
+            self.fired.extend(sorted(found))
+            self.drain()
 
     def on_marks(self, int underlying):
         """Index and mark prices of an underlying have moved."""
         if not self.by_id:
             return
-        before = len(self.fired)
-        for instrument in list(self.by_instrument):
+        found = []
+        for instrument in self.by_instrument:
             if self.instruments.at[<uint32_t>instrument].underlying == underlying:
-                self._look(instrument, (SOURCE_INDEX, SOURCE_MARK))
-        if len(self.fired) > before:
-            self.drain()
+                found += self._look(instrument, (SOURCE_INDEX, SOURCE_MARK))
+        self._queue(found)
 
     def on_trades(self):
         """Something may have traded: look at the instruments whose last price is watched."""
         if not self.by_id:
             return
-        before = len(self.fired)
-        for instrument in list(self.by_instrument):
+        found = []
+        for instrument in self.by_instrument:
             seq = self.instruments.at[<uint32_t>instrument].trade_seq
             if seq != self.seen_trades.get(instrument):
                 self.seen_trades[instrument] = seq
-                self._look(instrument, (SOURCE_LAST,))
-        if len(self.fired) > before:
-            self.drain()
+                found += self._look(instrument, (SOURCE_LAST,))
+        self._queue(found)
 
     def drain(self):
-        """Place what has fired, ascending id within one look, a bounded number at once."""
+        """Place what has fired, a bounded number at once."""
         cdef int left = PLACED_AT_ONCE
         while self.fired and left:
             order_id, value = self.fired.popleft()
