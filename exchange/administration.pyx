@@ -1,0 +1,220 @@
+"""Cold commands: listing, accounts, money, states and settings. Each answers (reason, detail) and changes nothing
+where the reason is not NONE."""
+
+import msgspec
+from libc.stdint cimport int64_t, uint32_t
+
+from exchange import config as vocabulary
+from exchange import config_checks, listing
+from exchange.clearing.account cimport MODEL_CROSS
+from exchange.clearing.ledger cimport SYS_FUND, SYS_FUNDING, SYS_OUTSIDE, SYS_ROUNDING
+from exchange.clearing.position cimport Position
+from exchange.commands import CommandKind
+from exchange.events import BalanceCause
+from exchange.market.instrument cimport KIND_PERPETUAL, STATE_OPEN, Instrument
+from exchange.market.instrument import STATES
+from exchange.reads cimport Reads
+from exchange.reasons import Reason
+from exchange.records cimport (
+    EV_ACCOUNT_CREATED, EV_BALANCE_CHANGED, EV_INSTRUMENT_LISTED, EV_INSTRUMENT_STATE_CHANGED, AccountCreated,
+    BalanceChanged, InstrumentEvent,
+)
+from exchange.risk.exposure cimport ScenarioBook
+
+
+cdef class Administration(Reads):
+    """What msgpack payloads ask for."""
+
+    def genesis(self, bytes body):
+        """The first command: build the venue from its configuration."""
+        config = vocabulary.decode_config(body)
+        faults = config_checks.faults(config)
+        if faults:
+            raise ValueError("; ".join(faults))
+        self.build(config)
+        reason, _ = self._list(config.instruments)
+        if reason:
+            raise ValueError("the genesis configuration lists an instrument that cannot be")
+
+    def administer(self, kind, uint32_t account_id, bytes body):
+        """(reason, detail) of a cold command."""
+        decode = msgspec.msgpack.decode
+        if kind == CommandKind.LIST_INSTRUMENTS:
+            return self._list(decode(body, type=vocabulary.ListInstruments).instruments)
+        if kind == CommandKind.CREATE_ACCOUNT:
+            return self._create_account(decode(body, type=vocabulary.CreateAccount))
+        if kind == CommandKind.SET_INSTRUMENT_STATE:
+            return self._set_state(decode(body, type=vocabulary.InstrumentState))
+        if kind == CommandKind.SET_SELF_TRADE:
+            return self._set_self_trade(account_id, decode(body, type=vocabulary.SelfTrade))
+        if kind == CommandKind.CHANGE_MARGIN_MODEL:
+            return self._change_model(account_id, decode(body, type=vocabulary.ChangeMarginModel).margin_model)
+        if kind in (CommandKind.DEPOSIT, CommandKind.WITHDRAW, CommandKind.ENDOW_FUND, CommandKind.SWEEP_DUST):
+            return self._transfer(kind, account_id, decode(body, type=vocabulary.Transfer))
+        return Reason.BAD_PAYLOAD, 0
+
+    def _list(self, specs):
+        """List instruments, all or none."""
+        reason = listing.refusal(self, specs)
+        if reason:
+            return reason, 0
+        chains = set()
+        for spec in specs:
+            chains.add(self._list_one(spec))
+        for chain in sorted(chains):
+            self.rows.rebuild_pairs(chain)
+        return Reason.NONE, len(specs)
+
+    def _list_one(self, spec):
+        cdef InstrumentEvent* event
+        underlying = self.underlying_names.index(spec.underlying)
+        currency = self.currency_names.index(spec.settlement)
+        chain = self.rows.add_chain(underlying, currency)
+        bucket = self.rows.take_bucket(underlying, spec.expiry_ns)
+        slot = self.listing.list_instrument(
+            spec, underlying, currency, chain, bucket, self.config.currencies[currency].exponent, self.time_ns)
+        self.books.open_book(slot, spec.max_price_units)
+        self.rows.listed(slot)
+        event = <InstrumentEvent*>self.events.emit(EV_INSTRUMENT_LISTED, 1, 0)
+        event.instrument = slot
+        event.state = STATE_OPEN
+        event.instrument_id = self.listing.at[<uint32_t>slot].instrument_id
+        return chain
+
+    def _create_account(self, payload):
+        cdef AccountCreated* event
+        cdef uint32_t account_id
+        if self.accounts.id_of(payload.name):
+            return Reason.ACCOUNT_EXISTS, self.accounts.id_of(payload.name)
+        account_id = self.accounts.create(payload.name, payload.owner_id, payload.margin_model)
+        if account_id == 0:
+            return Reason.LIMIT_REACHED, 0
+        self.orders_room.grow_accounts(account_id)
+        self.ledger_room.grow(account_id)
+        self.positions_room.grow(account_id)
+        self.exposure.grow(account_id)
+        event = <AccountCreated*>self.events.emit(EV_ACCOUNT_CREATED, 1, account_id)
+        event.owner_id = self.accounts.at[account_id].owner_id
+        event.margin_model = self.accounts.at[account_id].model
+        return Reason.NONE, account_id
+
+    def _set_state(self, payload):
+        cdef InstrumentEvent* event
+        cdef Instrument* row
+        slot = self.listing.slot(payload.name)
+        if slot < 0:
+            return Reason.UNKNOWN_INSTRUMENT, 0
+        row = &self.listing.at[<uint32_t>slot]
+        event = <InstrumentEvent*>self.events.emit(EV_INSTRUMENT_STATE_CHANGED, 1, 0)
+        event.instrument = slot
+        event.previous_state = row.state
+        row.state = STATES.index(payload.state)
+        event.state = row.state
+        event.instrument_id = row.instrument_id
+        return Reason.NONE, slot
+
+    def _set_self_trade(self, uint32_t account_id, payload):
+        if not self.accounts.exists(account_id):
+            return Reason.UNKNOWN_ACCOUNT, 0
+        self.accounts.at[account_id].reject_taker = payload.mode == "reject_taker"
+        self.accounts.at[account_id].own_account_only = not payload.extended_to_subaccounts
+        return Reason.NONE, 0
+
+    def _change_model(self, uint32_t account_id, str model):
+        """Switch the margin model where the account meets its initial margin under the new one."""
+        cdef int before
+        if not self.accounts.exists(account_id):
+            return Reason.UNKNOWN_ACCOUNT, 0
+        if self.accounts.at[account_id].in_liquidation:
+            return Reason.ACCOUNT_IN_LIQUIDATION, 0
+        before = self.accounts.at[account_id].model
+        self.accounts.at[account_id].model = vocabulary.MARGIN_MODELS.index(model)
+        self._rebuild(account_id)
+        entities = 1 if self.accounts.at[account_id].model == MODEL_CROSS else len(self.currency_names)
+        for entity in range(entities):
+            equity, initial, _ = self.exposure.margins(account_id, entity)
+            if equity < initial:
+                self.accounts.at[account_id].model = before
+                self._rebuild(account_id)
+                return Reason.NOT_ENOUGH_FUNDS, initial - equity
+        self.monitor.check(account_id)
+        return Reason.NONE, 0
+
+    cdef int _rebuild(self, uint32_t account_id) except -1:
+        cdef int k
+        cdef ScenarioBook* book
+        for k in range(self.rows.chain_count):
+            book = self.exposure.book(account_id, k)
+            if book != NULL:
+                self.exposure.rebuild(account_id, k)
+                book.orders_revision = 0
+                self.exposure.refresh_orders(account_id, k)
+        return 0
+
+    def _transfer(self, kind, uint32_t account_id, payload):
+        """DEPOSIT, WITHDRAW, ENDOW_FUND, SWEEP_DUST."""
+        currency = self.currency_index(payload.currency)
+        amount = payload.amount_minor
+        if currency < 0:
+            return Reason.UNKNOWN_CURRENCY, 0
+        if kind == CommandKind.SWEEP_DUST:
+            self._settle_all_funding(currency)
+            amount = self.ledger_room.system_of(SYS_ROUNDING, currency)
+            self.ledger_room.move_system(SYS_ROUNDING, SYS_FUND, currency, amount)
+            self._balance(0, currency, BalanceCause.DUST_SWEEP, amount,
+                          self.ledger_room.system_of(SYS_FUND, currency), payload.reference)
+            return Reason.NONE, amount
+        if amount <= 0:
+            return Reason.AMOUNT_NOT_POSITIVE, 0
+        if amount > self.config.limits.max_balance_minor // 2:
+            return Reason.AMOUNT_TOO_LARGE, 0
+        if kind == CommandKind.ENDOW_FUND:
+            if self.ledger_room.system_of(SYS_FUND, currency) + amount > self.config.limits.max_balance_minor:
+                return Reason.AMOUNT_TOO_LARGE, 0
+            self.ledger_room.move_system(SYS_OUTSIDE, SYS_FUND, currency, amount)
+            self._balance(0, currency, BalanceCause.FUND_ENDOWMENT, amount,
+                          self.ledger_room.system_of(SYS_FUND, currency), payload.reference)
+            return Reason.NONE, amount
+        if not self.accounts.exists(account_id):
+            return Reason.UNKNOWN_ACCOUNT, 0
+        if kind == CommandKind.DEPOSIT:
+            if self.ledger_room.cash_of(account_id, currency) + amount > self.config.limits.max_balance_minor // 2:
+                return Reason.AMOUNT_TOO_LARGE, 0
+            cause = BalanceCause.DEPOSIT
+        else:
+            if self.accounts.at[account_id].in_liquidation:
+                return Reason.ACCOUNT_IN_LIQUIDATION, 0
+            if amount > self.ledger_room.cash_of(account_id, currency) or not self.desk.stands_without(
+                    account_id, currency, amount):
+                return Reason.INSUFFICIENT_WITHDRAWABLE, self.withdrawable(account_id, currency)
+            cause = BalanceCause.WITHDRAWAL
+            amount = -amount
+        self.ledger_room.transfer_system(SYS_OUTSIDE, account_id, currency, amount)
+        self._balance(account_id, currency, cause, amount, self.ledger_room.cash_of(account_id, currency),
+                      payload.reference)
+        self.monitor.check(account_id)
+        return Reason.NONE, amount
+
+    def _settle_all_funding(self, int currency):
+        """Bring all accrued funding into cash; what payers paid up and receivers did not get is dust."""
+        cdef uint32_t a, i
+        cdef Position* p
+        cdef ScenarioBook* book
+        for a in range(1, self.accounts.high):
+            for i in range(self.positions_room.of[a].count):
+                p = &self.positions_room.of[a].at[i]
+                if self.listing.at[p.instrument].kind == KIND_PERPETUAL and (
+                        self.listing.at[p.instrument].currency == currency):
+                    book = self.exposure.book(a, p.chain)
+                    book.value_minor -= self.positions_room.settle_funding(a, p)
+        self.ledger_room.move_system(SYS_FUNDING, SYS_ROUNDING, currency,
+                                     self.ledger_room.system_of(SYS_FUNDING, currency))
+
+    def _balance(self, uint32_t account_id, int currency, cause, int64_t amount, int64_t balance, reference):
+        cdef BalanceChanged* event = <BalanceChanged*>self.events.emit(EV_BALANCE_CHANGED, 1, account_id)
+        event.currency = currency
+        event.cause = cause
+        event.instrument = 0xFFFFFFFF
+        event.amount_minor = amount
+        event.balance_minor = balance
+        event.reference = reference

@@ -1,0 +1,255 @@
+"""What the engine shows: views of instruments, markets, orders, positions and accounts at current marks."""
+
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+
+from exchange import views
+from exchange.clearing.account cimport MODEL_CROSS
+from exchange.clearing.position cimport Position, PositionList
+from exchange.market.instrument cimport KIND_OPTION, KIND_PERPETUAL, Instrument
+from exchange.market.instrument import KINDS, STATES
+from exchange.market.order cimport Order, OrderDetail
+from exchange.risk.risk_rows cimport MAX_EXPIRIES
+from exchange.state cimport State
+
+
+cdef class Reads(State):
+    """Reads change nothing."""
+
+    # ------------------------------------------------------------------ instruments
+
+    def instrument_slot(self, str name):
+        """Slot of an instrument, -1 when unknown."""
+        return self.listing.slot(name)
+
+    def instruments(self):
+        """Slots of live instruments, ascending instrument_id."""
+        return self.listing.slots()
+
+    def instrument(self, uint32_t slot):
+        cdef Instrument* row = &self.listing.at[slot]
+        cdef int i
+        return views.InstrumentView(
+            instrument=slot, instrument_id=row.instrument_id, name=self.listing.name(slot), kind=KINDS[row.kind],
+            underlying=self.underlying_names[row.underlying], settlement=self.currency_names[row.currency],
+            inverse=bool(row.inverse), option_type=(None, "call", "put")[row.option_type], strike_e8=row.strike_e8,
+            expiry_ns=row.expiry_ns, created_ns=row.created_ns, price_unit_e8=row.price_unit_e8,
+            lot_size_e8=row.lot_size_e8,
+            tick_steps=tuple([(row.tick_above[i], row.tick_units[i]) for i in range(row.tick_count)]),
+            min_quantity_lots=row.min_quantity_lots, max_quantity_lots=row.max_quantity_lots,
+            max_price_units=row.max_price_units, maker_ppm=row.maker_ppm, taker_ppm=row.taker_ppm,
+        )
+
+    def market(self, uint32_t slot):
+        cdef Instrument* row = &self.listing.at[slot]
+        cdef int64_t bid = self.books.at[slot].side[0].best
+        cdef int64_t ask = self.books.at[slot].side[1].best
+        index = self.rows.index_e8[row.underlying]
+        forward = index if row.kind == KIND_PERPETUAL else self.rows.forward_e8[
+            row.underlying * MAX_EXPIRIES + row.expiry_bucket]
+        return views.MarketView(
+            state=STATES[row.state], change_id=self.books.at[slot].change_id, mark_price_e8=row.mark_price_e8,
+            mark_vol_e6=self.rows.vol_e6[slot], index_price_e8=index, forward_e8=forward,
+            best_bid_units=bid if bid >= 0 else None,
+            best_bid_lots=self.books.level_lots(slot, 0, bid) if bid >= 0 else 0,
+            best_ask_units=ask if ask >= 0 else None,
+            best_ask_lots=self.books.level_lots(slot, 1, ask) if ask >= 0 else 0,
+            last_price_units=row.last_price_units if row.trade_seq else None,
+            min_price_units=self.pretrade.lowest(row) if row.marked else 0,
+            max_price_units=self.pretrade.highest(row) if row.marked else 0,
+            open_interest_lots=row.open_interest_lots, volume_lots=row.volume_lots,
+            turnover_minor=row.turnover_minor, trade_seq=row.trade_seq,
+            funding_rate_e12=self.marks.funding_rate(slot), settlement_price_e8=row.settlement_price_e8,
+        )
+
+    def greeks(self, uint32_t slot):
+        return self.rows.greeks(slot, self.time_ns)
+
+    def depth(self, uint32_t slot, int levels):
+        return self.books.depth(slot, levels)
+
+    def level_lots(self, uint32_t slot, int side, int64_t price_units):
+        return self.books.level_lots(slot, side, price_units)
+
+    def change_id(self, uint32_t slot):
+        return self.books.at[slot].change_id
+
+    def pairs(self, int underlying):
+        return self.rows.pairs(underlying)
+
+    def forwards(self, int underlying):
+        return self.rows.forwards(underlying)
+
+    def index_price(self, int underlying):
+        return self.rows.index_e8[underlying]
+
+    def marks_fresh(self, int underlying):
+        return self.marks.is_fresh(underlying, self.time_ns)
+
+    # ------------------------------------------------------------------ orders and accounts
+
+    cdef _order_view(self, uint32_t slot):
+        cdef Order* order = &self.orders_room.at[slot]
+        cdef OrderDetail* detail = &self.orders_room.detail[slot]
+        return views.OrderView(
+            order_id=order.order_id, account_id=order.account_id, instrument=order.instrument, side=order.side,
+            order_type=order.order_type, time_in_force=order.time_in_force, flags=order.flags,
+            price_units=order.price_units, quantity_lots=detail.quantity_lots, remaining_lots=order.remaining_lots,
+            filled_cost_minor=detail.filled_cost_minor, created_ns=detail.created_ns, updated_ns=detail.updated_ns,
+            label=detail.label[:detail.label_bytes].decode("utf-8", "replace"),
+        )
+
+    def order(self, uint64_t order_id):
+        """A live order, None otherwise."""
+        cdef uint32_t slot = self.orders_room.find(order_id)
+        return self._order_view(slot) if slot else None
+
+    def open_orders(self, uint32_t account_id, int64_t instrument=-1):
+        """Live orders of an account, ascending id, of one instrument slot where given."""
+        if not self.accounts.exists(account_id):
+            return []
+        cdef uint32_t slot = self.orders_room.account_head[account_id]
+        out = []
+        while slot:
+            if instrument < 0 or self.orders_room.at[slot].instrument == instrument:
+                out.append(self._order_view(slot))
+            slot = self.orders_room.at[slot].account_next
+        return out
+
+    def trigger_order(self, uint64_t order_id):
+        """A waiting order, None otherwise."""
+        return self.triggers.find(order_id)
+
+    def trigger_orders(self, uint32_t account_id, int64_t instrument=-1):
+        """Waiting orders of an account, ascending id, of one instrument slot where given."""
+        return self.triggers.views(account_id, instrument)
+
+    def self_trade(self, uint32_t account_id):
+        """(mode, extended_to_subaccounts) of an account's self-trade prevention."""
+        a = &self.accounts.at[account_id]
+        return ("reject_taker" if a.reject_taker else "cancel_maker", not a.own_account_only)
+
+    def account_id(self, str name):
+        return self.accounts.id_of(name)
+
+    def account_ids(self):
+        return list(range(1, self.accounts.high))
+
+    def positions(self, uint32_t account_id):
+        """Entries with lots or open orders, ascending slot."""
+        cdef PositionList* held
+        cdef uint32_t i
+        cdef Position* p
+        out = []
+        if not self.accounts.exists(account_id):
+            return out
+        held = &self.positions_room.of[account_id]
+        for i in range(held.count):
+            p = &held.at[i]
+            out.append(views.PositionView(
+                account_id=account_id, instrument=p.instrument, quantity_lots=p.quantity_lots,
+                cost_minor=p.cost_minor,
+                mark_value_minor=p.quantity_lots * self.listing.at[p.instrument].mark_minor,
+                realised_minor=p.realised_minor, funding_accrued_minor=self.positions_room.accrued(p),
+                funding_realised_minor=p.funding_realised_minor, open_buy_lots=p.open_buy_lots,
+                open_sell_lots=p.open_sell_lots,
+            ))
+        return out
+
+    cdef bint _has_price(self, int currency) noexcept:
+        cdef int u = self.exposure.currency_underlying[currency]
+        return u < 0 or self.rows.index_e8[u] != 0
+
+    def _currency_view(self, uint32_t account_id, int currency):
+        cdef PositionList* held = &self.positions_room.of[account_id]
+        cdef Position* p
+        cdef uint32_t i
+        cdef bint cross = self.accounts.at[account_id].model == MODEL_CROSS
+        cash = self.ledger_room.cash_of(account_id, currency)
+        futures = options = 0
+        for i in range(held.count):
+            p = &held.at[i]
+            if self.listing.at[p.instrument].currency != currency or p.quantity_lots == 0:
+                continue
+            if self.listing.at[p.instrument].kind == KIND_OPTION:
+                options += self.positions_room.value_minor(p)
+            else:
+                futures += self.positions_room.value_minor(p)
+        equity, initial, maintenance = self.exposure.margins(account_id, 0 if cross else currency)
+        _, alone, _ = self.exposure.margins(account_id, 0 if cross else currency, False)
+        available = equity - initial
+        if cross:
+            initial, maintenance, alone, available = (
+                self.desk.to_currency(currency, x) if self._has_price(currency) else 0
+                for x in (initial, maintenance, alone, available)
+            )
+        return views.CurrencyView(
+            currency=self.currency_names[currency], cash_minor=cash, equity_minor=cash + futures + options,
+            futures_unrealised_minor=futures, options_value_minor=options, initial_margin_minor=initial,
+            maintenance_margin_minor=maintenance, position_initial_margin_minor=alone, available_minor=available,
+            withdrawable_minor=self._withdrawable_view(account_id, currency),
+        )
+
+    def _withdrawable_view(self, uint32_t account_id, int currency):
+        cdef int u = self.exposure.currency_underlying[currency]
+        if self.accounts.at[account_id].in_liquidation or (u >= 0 and self.rows.index_e8[u] == 0):
+            return 0
+        return self.withdrawable(account_id, currency)
+
+    def account(self, uint32_t account_id):
+        """The account at current marks; KeyError when there is none."""
+        if not self.accounts.exists(account_id):
+            raise KeyError(account_id)
+        cdef bint cross = self.accounts.at[account_id].model == MODEL_CROSS
+        currencies = tuple([self._currency_view(account_id, c) for c in range(len(self.currency_names))])
+        if cross:
+            equity, initial, maintenance = self.exposure.margins(account_id, 0)
+        else:
+            equity = initial = maintenance = 0
+            for c, view in enumerate(currencies):
+                equity += self.exposure.usd_of(c, view.equity_minor)
+                initial += self.exposure.usd_of(c, view.initial_margin_minor)
+                maintenance += self.exposure.usd_of(c, view.maintenance_margin_minor)
+        return views.AccountView(
+            account_id=account_id, owner_id=self.accounts.owner(account_id), name=self.accounts.name(account_id),
+            margin_model=self.accounts.model(account_id), level=self.accounts.at[account_id].level,
+            in_liquidation=bool(self.accounts.at[account_id].in_liquidation),
+            liquidation_reason=self.accounts.at[account_id].liquidation_reason,
+            open_orders=self.orders_room.account_count[account_id], currencies=currencies, equity_usd_e4=equity,
+            initial_margin_usd_e4=initial, maintenance_margin_usd_e4=maintenance,
+        )
+
+    def ledger(self, str currency):
+        """Clearing accounts of a currency, with the sums over instruments and accounts; they add up to zero."""
+        index = self.currency_index(currency)
+        if index < 0:
+            raise KeyError(currency)
+        slots = [s for s in self.listing.slots() if self.listing.at[<uint32_t>s].currency == index]
+        return self.ledger_room.sums(index, slots)
+
+    def auctions(self):
+        return self.liquidation.views()
+
+    def leases(self):
+        return self.liquidation.lease_views()
+
+    def withdrawable(self, uint32_t account_id, int currency):
+        """Cash that may leave: no more than is there, and the rest still meets initial margin with open orders.
+
+        In a cross account cash is also a hedge, so the requirement moves with it: searched for, to a millionth below.
+        """
+        cash = self.ledger_room.cash_of(account_id, currency)
+        if not self.exposure.is_cross(account_id):
+            equity, initial, _ = self.exposure.margins(account_id, currency)
+            return max(0, min(equity - initial, cash))
+        if cash <= 0 or not self.desk.stands_without(account_id, currency, 0):
+            return 0
+        low, high = 0, cash + 1
+        if self.desk.stands_without(account_id, currency, cash):
+            return cash
+        while high - low > 1 + (cash >> 20):
+            middle = (low + high) // 2
+            if self.desk.stands_without(account_id, currency, middle):
+                low = middle
+            else:
+                high = middle
+        return low

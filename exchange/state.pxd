@@ -1,0 +1,48 @@
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+
+from exchange.clearing.account cimport Accounts
+from exchange.clearing.ledger cimport Ledger
+from exchange.clearing.position cimport Positions
+from exchange.event_buffer cimport EventBuffer
+from exchange.liquidation.desk cimport Desk
+from exchange.liquidation.monitor cimport Monitor
+from exchange.market.book cimport Books
+from exchange.market.instrument cimport Instruments
+from exchange.market.order cimport Orders
+from exchange.risk.exposure cimport Exposure
+from exchange.risk.marks cimport Marks
+from exchange.risk.pretrade cimport Pretrade
+from exchange.risk.risk_rows cimport RiskRows
+from exchange.trading cimport Trading
+from exchange.triggers cimport Triggers
+
+
+cdef class State:
+    cdef readonly uint64_t seq
+    cdef readonly int64_t time_ns
+    cdef readonly object config
+    cdef readonly str broken
+    cdef readonly uint64_t checkpoints
+    cdef readonly uint64_t orders_placed
+    cdef readonly Accounts accounts
+    cdef readonly Ledger ledger_room
+    cdef readonly Instruments listing
+    cdef readonly Orders orders_room
+    cdef readonly Books books
+    cdef readonly Positions positions_room
+    cdef readonly RiskRows rows
+    cdef readonly Exposure exposure
+    cdef readonly Marks marks
+    cdef readonly Monitor monitor
+    cdef readonly Trading trading
+    cdef readonly Triggers triggers
+    cdef int64_t day_end_ns
+    cdef readonly Desk desk
+    cdef readonly object liquidation
+    cdef readonly object settlement
+    cdef EventBuffer events
+    cdef Pretrade pretrade
+    cdef list currency_names
+    cdef list underlying_names
+    cdef int64_t next_day_end(self) noexcept
+    cdef _order_export(self, uint32_t slot)
