@@ -10,7 +10,7 @@ from exchange.clearing.account cimport (
     LEVEL_BREACHED, LEVEL_HEALTHY, LEVEL_WARNING, MODEL_CROSS, Account,
 )
 from exchange.records cimport EV_LEVEL_CHANGED, LevelChanged
-from exchange.risk.exposure cimport NO_ORDERS, Margin, ScenarioBook
+from exchange.risk.exposure cimport NO_ORDERS, Margin
 from exchange.wide cimport wide_mul_div_ceil
 
 
@@ -69,20 +69,16 @@ cdef class Monitor:
         return level
 
     cdef int remargin(self, int underlying) except -1:
-        """After a mark: rebuild and check every account with positions in the underlying, ascending id."""
+        """After a mark: check every account with positions in the underlying, ascending id. Books follow by being
+        read; those with open orders alone wait until they are."""
         cdef uint32_t a
         cdef int k
-        cdef ScenarioBook* book
         cdef bint touched
         for a in range(1, self.accounts.high):
             touched = self.accounts.at[a].model == MODEL_CROSS
             for k in range(self.exposure.rows.chain_count):
-                if self.exposure.rows.chain[k].underlying != underlying:
-                    continue
-                book = self.exposure.book(a, k)
-                if book != NULL and (book.held_lots or book.open_lots):
-                    self.exposure.rebuild(a, k)
-                    touched = touched or book.held_lots
+                if self.exposure.rows.chain[k].underlying == underlying and self.exposure.holds(a, k):
+                    touched = touched or self.exposure.book(a, k).held_lots
             if touched:
                 self.check(a)
         return 0

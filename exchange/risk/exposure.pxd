@@ -23,7 +23,8 @@ ctypedef struct ScenarioBook:        # one account's risk in one (underlying, se
     int64_t open_lots
     int64_t gross_row        # sum of (|lots| + open lots) x row cap, below 2**52
     int64_t order_cost_minor  # sum over orders of max(0, adverse price + fee)
-    uint64_t orders_revision  # marks revision that the order figures belong to
+    uint64_t marks_revision  # marks revision that the position figures belong to
+    uint64_t orders_revision  # the same of the order figures
     uint32_t open_orders
 
 ctypedef struct Margin:      # minor units of the currency (segregated) or 1e-4 USD (cross)
@@ -58,8 +59,9 @@ cdef class Exposure:
     cdef double* rows_for(self, uint32_t account_id, int currency) noexcept
     cdef double* row_of(self, uint32_t account_id, uint32_t instrument) noexcept
     cdef int64_t order_cost(self, Order* order, int64_t lots) noexcept
-    cdef int _gather(self, uint32_t count) except -1
-    cdef int rebuild(self, uint32_t account_id, int chain) except -1
+    cdef bint holds(self, uint32_t account_id, int chain) noexcept
+    cdef bint _gather(self, uint32_t count) noexcept
+    cdef void rebuild(self, uint32_t account_id, int chain) noexcept
     cdef int refresh_orders(self, uint32_t account_id, int chain) except -1
     cdef void _order_terms(self, ScenarioBook* book, Order* order, int64_t lots, int sign) noexcept
     cdef int order_added(self, Order* order) except -1

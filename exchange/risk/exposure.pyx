@@ -1,7 +1,8 @@
 """Accounts' risk, kept incrementally: scenario totals per (account, chain), open orders included.
 
 Everything here is an integer (scenario vectors are integer-valued doubles below 2**53), so an incremental update
-equals a full recomputation bit for bit. Definitions: docs/margin.md. Row units are 1e-10 coin in a segregated
+equals a full recomputation bit for bit, and a book may be rebuilt after a mark whenever it is next needed.
+Definitions: docs/margin.md. Row units are 1e-10 coin in a segregated
 coin account and 1e-4 USD otherwise.
 """
 
@@ -106,8 +107,18 @@ cdef class Exposure:
         return 0
 
     cdef ScenarioBook* book(self, uint32_t account_id, int chain) noexcept:
-        """NULL where the account never had anything in the chain."""
-        return self.books[<size_t>account_id * self.max_chains + chain]
+        """The book at the current marks, rebuilt when they have moved since it was last asked for.
+
+        NULL where the account never had anything in the chain. Every reader and writer comes through here."""
+        cdef ScenarioBook* book = self.books[<size_t>account_id * self.max_chains + chain]
+        if book != NULL and book.marks_revision != self.rows.revision[self.rows.chain[chain].underlying]:
+            self.rebuild(account_id, chain)
+        return book
+
+    cdef bint holds(self, uint32_t account_id, int chain) noexcept:
+        """Whether the account has lots or open orders in the chain; leaves the book as it is."""
+        cdef ScenarioBook* book = self.books[<size_t>account_id * self.max_chains + chain]
+        return book != NULL and (book.held_lots != 0 or book.open_lots != 0)
 
     cdef ScenarioBook* ensure_book(self, uint32_t account_id, int chain) except NULL:
         cdef ScenarioBook* book = self.book(account_id, chain)
@@ -124,6 +135,7 @@ cdef class Exposure:
         memset(book.position_pnl, 0, 2 * S * sizeof(double))
         book.order_pnl = book.position_pnl + S
         book.orders_revision = self.rows.revision[self.rows.chain[chain].underlying]
+        book.marks_revision = book.orders_revision
         self.books[<size_t>account_id * self.max_chains + chain] = book
         return book
 
@@ -138,28 +150,31 @@ cdef class Exposure:
         return (self.rows_for(account_id, self.instruments.at[instrument].currency)
                 + <size_t>instrument * self.rows.scenario_count)
 
-    cdef int _gather(self, uint32_t count) except -1:
+    cdef bint _gather(self, uint32_t count) noexcept:
         if count <= self.gather_capacity:
-            return 0
+            return True
         free(self.gather_row)
         free(self.gather_lots)
         self.gather_capacity = count * 2
         self.gather_row = <int32_t*>calloc(self.gather_capacity, sizeof(int32_t))
         self.gather_lots = <double*>calloc(self.gather_capacity, sizeof(double))
         if self.gather_row == NULL or self.gather_lots == NULL:
-            raise MemoryError()
-        return 0
+            self.gather_capacity = 0
+        return self.gather_capacity != 0
 
-    cdef int rebuild(self, uint32_t account_id, int chain) except -1:
+    cdef void rebuild(self, uint32_t account_id, int chain) noexcept:
         """The reference: everything about positions from the positions, after a mark."""
-        cdef ScenarioBook* book = self.book(account_id, chain)
+        cdef ScenarioBook* book = self.books[<size_t>account_id * self.max_chains + chain]
         cdef PositionList* held = &self.positions.of[account_id]
         cdef Position* p
         cdef uint32_t i, n = 0
         cdef int64_t gross
         if book == NULL:
-            return 0
-        self._gather(held.count)
+            return
+        book.marks_revision = self.rows.revision[self.rows.chain[chain].underlying]
+        if not self._gather(held.count):
+            self.failed = 1
+            return
         memset(book.delta, 0, sizeof(book.delta))
         book.value_minor = 0
         book.held_lots = 0
@@ -183,7 +198,6 @@ cdef class Exposure:
             self.failed = 1
         rows_sum(book.position_pnl, self.rows_for(account_id, self.rows.chain[chain].currency), self.gather_row,
                  self.gather_lots, n, self.rows.scenario_count)
-        return 0
 
     # ------------------------------------------------------------------ open orders
 
