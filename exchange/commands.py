@@ -32,6 +32,8 @@ class CommandKind(IntEnum):
     GRANT_FUND_LEASE = 8
     SETTLE_FUND_LEASE = 9
     CHECKPOINT = 10
+    MASS_QUOTE = 11
+    CANCEL_QUOTES = 12
     # cold: msgpack payload
     GENESIS = 32
     LIST_INSTRUMENTS = 33
@@ -44,6 +46,11 @@ class CommandKind(IntEnum):
     CHANGE_MARGIN_MODEL = 40
     UPGRADE = 41
     SET_SELF_TRADE = 42
+    PLACE_LINKED = 43
+    SET_PROTECTION = 44
+    RESET_PROTECTION = 45
+    KILL_SWITCH = 46
+    BLOCK_TRADE = 47
 
 
 class Actor(IntEnum):
@@ -88,15 +95,55 @@ class TriggerSource(IntEnum):
     INDEX_PRICE = 0
     MARK_PRICE = 1
     LAST_PRICE = 2
+    PRIMARY_ORDER = 3
+    """A secondary order of a one-triggers-other: it waits for fills of its primary."""
+
+
+class Advanced(IntEnum):
+    """How an advanced option order is priced (`advanced_value_e8`)."""
+
+    NONE = 0
+    USD = 1
+    """In USD, 1e-8; inverse options only."""
+    IMPLIED_VOL = 2
+    """By implied volatility, 1e-8 of 1 (65 % is 65_000_000)."""
 
 
 class OrderFlag(IntEnum):
+    """The first eight fit every record; the rest stand where a layout has two bytes for flags."""
+
     POST_ONLY = 1
     REJECT_POST_ONLY = 2
     REDUCE_ONLY = 4
     UNIQUE_LABEL = 8
     PRICE_ADJUSTED = 16
     RISK_REDUCING = 32
+    LINKED = 256
+    QUOTE = 512
+    PROTECTED = 1024
+    """Counts towards a market-maker protection group (`protection_group`)."""
+    ADVANCED = 2048
+    ICEBERG = 4096
+
+
+class TradeFlag(IntEnum):
+    """Of TRADE_EXECUTED and LEG_TRADE_EXECUTED, beside the orders' own: in `taker_flags`, then in `maker_flags`."""
+
+    BLOCK = 64
+    COMBO_LEG = 128
+    UNCROSSED = 64
+
+
+class LinkType(IntEnum):
+    ONE_CANCELS_OTHER = 1
+    ONE_TRIGGERS_OTHER = 2
+    ONE_TRIGGERS_ONE_CANCELS_OTHER = 3
+
+
+class FillCondition(IntEnum):
+    FIRST_HIT = 0
+    COMPLETE_FILL = 1
+    INCREMENTAL = 2
 
 
 HEADER = [
@@ -118,19 +165,29 @@ PLACE_ORDER = np.dtype(
         ("quantity_lots", "<i8"),
         ("key_id", "<u4"),
         ("label_bytes", "<u2"),
-        ("reserved", "<u2"),
+        ("terms_slots", "u1"),
+        ("reserved", "u1"),
         ("valid_until_ns", "<i8"),
     ]
 )
-TRIGGER_TERMS = np.dtype(
-    [
-        ("trigger_price_e8", "<i8"),
-        ("trigger_offset_e8", "<i8"),
-        ("trigger_source", "u1"),
-        ("reserved", "V47"),
-    ]
-)
-"""The slot that follows PLACE_ORDER for the triggered types, before the label."""
+"""terms_slots: 1 where a slot of ORDER_TERMS stands before the label (always for the triggered types), else 0."""
+TERMS = [
+    ("trigger_price_e8", "<i8"),
+    ("trigger_offset_e8", "<i8"),
+    ("trigger_source", "u1"),
+    ("advanced", "u1"),
+    ("protection_group", "<u2"),
+    ("reserved_terms0", "V4"),
+    ("display_lots", "<i8"),
+    ("advanced_value_e8", "<i8"),
+    ("linked_order_id", "<u8"),
+    ("reserved_terms1", "V16"),
+]
+ORDER_TERMS = np.dtype(TERMS)
+"""What an order has beyond the common terms; zero where it does not have it.
+
+display_lots: an iceberg's shown tranche; 0: all is shown. protection_group: 0 none. linked_order_id is set in events
+only: the primary of a secondary order, or the other order of a one-cancels-other."""
 CANCEL_ORDER = np.dtype(
     [
         *HEADER,
@@ -160,12 +217,14 @@ EDIT_ORDER = np.dtype(
         ("price_units", "<i8"),
         ("quantity_lots", "<i8"),
         ("flags", "u1"),
-        ("reserved0", "V3"),
+        ("terms_slots", "u1"),
+        ("reserved0", "V2"),
         ("key_id", "<u4"),
         ("trigger_price_e8", "<i8"),
     ]
 )
-"""trigger_price_e8: 0 leaves an untriggered order's trigger as it is."""
+"""trigger_price_e8: 0 leaves an untriggered order's trigger as it is. A slot of ORDER_TERMS may follow: of it are read
+trigger_offset_e8 (trailing stops), display_lots (icebergs), advanced and advanced_value_e8; 0 leaves each as it is."""
 UPDATE_MARKS = np.dtype(
     [
         *HEADER,
@@ -216,6 +275,50 @@ SETTLE_FUND_LEASE = np.dtype(
         ("reserved", "V16"),
     ]
 )
+MASS_QUOTE = np.dtype(
+    [
+        *HEADER,
+        ("key_id", "<u4"),
+        ("protection_group", "<u2"),
+        ("quote_count", "<u2"),
+        ("valid_until_ns", "<i8"),
+        ("quote_id", "V24"),
+    ]
+)
+"""`quote_count` slots of QUOTE_ENTRY follow. quote_id and quote_set: bytes of UTF-8, zero-padded."""
+QUOTE_ENTRY = np.dtype(
+    [
+        ("instrument", "<u4"),
+        ("sides", "u1"),
+        ("bid_flags", "u1"),
+        ("ask_flags", "u1"),
+        ("reserved", "u1"),
+        ("bid_price_units", "<i8"),
+        ("bid_lots", "<i8"),
+        ("ask_price_units", "<i8"),
+        ("ask_lots", "<i8"),
+        ("quote_set", "V24"),
+    ]
+)
+"""sides: 1 bid given, 2 ask given. price 0: as the standing quote; lots -1: as the standing quote, 0: end it."""
+CANCEL_QUOTES = np.dtype(
+    [
+        *HEADER,
+        ("instrument", "<u4"),
+        ("currency", "<u2"),
+        ("instrument_kind", "u1"),
+        ("freeze", "u1"),
+        ("protection_group", "<u2"),
+        ("reason", "<u2"),
+        ("min_delta_e6", "<i4"),
+        ("max_delta_e6", "<i4"),
+        ("key_id", "<u4"),
+        ("set_bytes", "<u2"),
+        ("reserved", "V14"),
+    ]
+)
+"""Filters as in CANCEL_ALL; protection_group 0xFFFF any; min_delta_e6 > max_delta_e6: no delta filter; the tail names
+a quote set. freeze: refuse the account's quotes for a second."""
 CHECKPOINT = np.dtype([*HEADER, ("chain_sha256", "V32"), ("event_count", "<u8")])
 PAYLOAD = np.dtype([*HEADER, ("payload_bytes", "<u4"), ("actor_id", "<u4")])
 
@@ -230,6 +333,8 @@ LAYOUTS: dict[CommandKind, np.dtype[Any]] = {
     CommandKind.GRANT_FUND_LEASE: GRANT_FUND_LEASE,
     CommandKind.SETTLE_FUND_LEASE: SETTLE_FUND_LEASE,
     CommandKind.CHECKPOINT: CHECKPOINT,
+    CommandKind.MASS_QUOTE: MASS_QUOTE,
+    CommandKind.CANCEL_QUOTES: CANCEL_QUOTES,
 }
 FIRST_COLD = CommandKind.GENESIS
 
@@ -254,11 +359,20 @@ def record(kind: CommandKind, account_id: int = 0, tail: bytes = b"", **fields: 
     return buffer
 
 
-def trigger_terms(trigger_price_e8: int = 0, trigger_offset_e8: int = 0, trigger_source: int = 0) -> bytes:
-    """The terms slot of a triggered order: `record(PLACE_ORDER, ..., tail=trigger_terms(...) + label)`."""
-    terms = np.zeros(1, dtype=TRIGGER_TERMS)
-    terms[0] = (trigger_price_e8, trigger_offset_e8, trigger_source, b"")
+def order_terms(**fields: int) -> bytes:
+    """A slot of ORDER_TERMS: `record(PLACE_ORDER, ..., terms_slots=1, tail=order_terms(...) + label)`."""
+    terms = np.zeros(1, dtype=ORDER_TERMS)
+    for name, value in fields.items():
+        terms[name] = value
     return terms.tobytes()
+
+
+def quote_entry(**fields: Any) -> bytes:
+    """A slot of QUOTE_ENTRY; `quote_set` as bytes."""
+    entry = np.zeros(1, dtype=QUOTE_ENTRY)
+    for name, value in fields.items():
+        entry[name] = value
+    return entry.tobytes()
 
 
 def cold(kind: CommandKind, payload: Any, account_id: int = 0) -> bytearray:

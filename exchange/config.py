@@ -10,8 +10,9 @@ import msgspec
 
 MarginModel = Literal["segregated_pm", "cross_pm"]
 MARGIN_MODELS: tuple[MarginModel, ...] = ("segregated_pm", "cross_pm")
-InstrumentKind = Literal["perpetual", "future", "option"]
-INSTRUMENT_KINDS: tuple[InstrumentKind, ...] = ("perpetual", "future", "option")
+InstrumentKind = Literal["perpetual", "future", "option", "future_combo", "option_combo"]
+INSTRUMENT_KINDS: tuple[InstrumentKind, ...] = ("perpetual", "future", "option", "future_combo", "option_combo")
+COMBO_KINDS: tuple[InstrumentKind, ...] = ("future_combo", "option_combo")
 
 
 OwnerId = Annotated[int, msgspec.Meta(ge=0, le=(1 << 32) - 1)]
@@ -102,6 +103,13 @@ class Fees(Struct):
     """Options: a fee is at most this share of the premium."""
 
 
+class Leg(Struct):
+    """A leg of a combo: `ratio` lots of it are bought (negative: sold) with a lot of the combo."""
+
+    instrument: str
+    ratio: int
+
+
 class Instrument(Struct):
     """One listed contract, complete: what `ListInstruments` carries."""
 
@@ -125,6 +133,14 @@ class Instrument(Struct):
     max_price_units: int = 4_000_000
     max_position_lots: int = 100_000_000
     fees: Fees = Fees()
+    max_owner_position_lots: int = 0
+    """Over all accounts of an owner; 0: no such limit."""
+    block_min_lots: int = 1
+    """Smallest leg of a block trade."""
+    legs: tuple[Leg, ...] = ()
+    """Combos: 2 to 4 legs of one underlying and settlement currency."""
+    zero_units: int = 0
+    """Combos: the number of price units that means a price of zero (their prices may be negative)."""
 
 
 class ListingRule(Struct, kw_only=True):
@@ -160,6 +176,21 @@ class Limits(Struct):
     """Futures: limit prices of buys above, of sells below the mark by more than this are refused."""
     option_band_coin_ppm: int = 50_000
     """Options: the same, as a share of the coin, plus `price_band_ppm` of the mark."""
+    option_band_vol_ppm: int = 0
+    """Options: a price is also refused beyond the one at mark vol x (1 +- this); 0: no band in vol."""
+    option_band_ticks: int = 10
+    """Options: the band in vol never comes closer to the mark than this many ticks."""
+    max_order_notional_usd: int = 0
+    """Largest order by value of what it is on, at the index; 0: no limit. Likewise the next two."""
+    max_order_delta_e8: int = 0
+    """In coins, 1e-8."""
+    max_order_vega_usd: int = 0
+    """In USD per vol point."""
+    max_open_orders_per_owner: int = 20_000
+    max_combos: int = 1_000
+    max_protection_groups: int = 64
+    """Market-maker protection groups of an account."""
+    max_quotes_per_command: int = 100
 
 
 class Liquidation(Struct):
@@ -216,7 +247,9 @@ class InstrumentState(Struct):
     """Payload of SET_INSTRUMENT_STATE."""
 
     name: str
-    state: Literal["open", "halted", "close_only"]
+    state: Literal["open", "halted", "close_only", "auction"]
+    until_ns: int = 0
+    """Auction: uncross and open at the first Tick at or after this time; 0: when told to."""
 
 
 class ListInstruments(Struct):

@@ -18,7 +18,7 @@ from exchange.records cimport (
     CMD_PLACE_BID, CMD_PLACE_ORDER, CMD_SETTLE_FUND_LEASE, CMD_TICK, CMD_UPDATE_MARKS, EV_COMMAND_DONE,
     EV_COMMAND_REJECTED, EV_MARKS_REJECTED, EV_MARKS_UPDATED, R_BAD_PAYLOAD, R_DAY_ENDED, SLOT_BYTES, TIF_GTD,
     TYPE_STOP_LIMIT, TYPE_TRAILING_STOP, CancelAll, CancelOrder, Checkpoint, CommandEvent, EditOrder, GrantFundLease,
-    Header, MarksEvent, Payload, PlaceBid, PlaceOrder, SettleFundLease, TriggerTerms, UpdateMarks,
+    Header, MarksEvent, Payload, PlaceBid, PlaceOrder, SettleFundLease, OrderTerms, UpdateMarks,
 )
 
 LOGIC_VERSION = 1
@@ -169,15 +169,20 @@ cdef class Engine(Administration):
         return 0
 
     cdef int _place(self, const PlaceOrder* command, Py_ssize_t tail) except -1:
-        """An order at once, or one that waits for its trigger (a terms slot stands before the label)."""
-        cdef const char* more = <const char*>command + SLOT_BYTES
+        """An order at once, or one that waits for its trigger; a slot of terms may stand before the label."""
+        cdef const char* label = <const char*>command + SLOT_BYTES
+        cdef const OrderTerms* terms = NULL
         cdef bint waits = TYPE_STOP_LIMIT <= command.order_type <= TYPE_TRAILING_STOP
-        if command.label_bytes > tail - (<int>sizeof(TriggerTerms) if waits else 0):
+        if command.terms_slots:
+            terms = <const OrderTerms*>label
+            label += sizeof(OrderTerms)
+            tail -= sizeof(OrderTerms)
+        if command.label_bytes > tail or command.terms_slots > 1 or (waits and terms == NULL):
             return self._reject(&command.header, R_BAD_PAYLOAD, 0)
         self.orders_placed += 1
         if waits:
-            return self.triggers.place(command, <const TriggerTerms*>more, more + sizeof(TriggerTerms))
-        self.trading.place(command, more)
+            return self.triggers.place(command, terms, label)
+        self.trading.place(command, terms, label)
         if self.triggers.by_id:
             self.triggers.on_trades()
         return 0

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from exchange.commands import HEADER, SLOT_BYTES
+from exchange.commands import HEADER, SLOT_BYTES, TERMS
 
 
 class EventKind(IntEnum):
@@ -31,6 +31,7 @@ class EventKind(IntEnum):
     LEVEL_CHANGED = 16
     ORDER_TRIGGERED = 17
     TRIGGER_PLACED = 18
+    ORDER_REPLENISHED = 19
     LIQUIDATION_STARTED = 20
     AUCTION_OPENED = 21
     BID_ACCEPTED = 22
@@ -44,6 +45,13 @@ class EventKind(IntEnum):
     FUND_DRAWN = 30
     FUND_LEASE_SETTLED = 31
     POSITION_TRANSFERRED = 32
+    ORDERS_LINKED = 33
+    PROTECTION_CHANGED = 34
+    PROTECTION_TRIGGERED = 35
+    TRADING_STOPPED = 36
+    AUCTION_UNCROSSED = 37
+    BLOCK_TRADE_EXECUTED = 38
+    LEG_TRADE_EXECUTED = 39
 
 
 class BalanceCause(IntEnum):
@@ -65,42 +73,23 @@ class Level(IntEnum):
     MAINTENANCE_BREACHED = 2
 
 
-ORDER_ACCEPTED = np.dtype(
-    [
-        *HEADER,
-        ("order_id", "<u8"),
-        ("instrument", "<u4"),
-        ("side", "u1"),
-        ("order_type", "u1"),
-        ("time_in_force", "u1"),
-        ("flags", "u1"),
-        ("price_units", "<i8"),
-        ("quantity_lots", "<i8"),
-        ("key_id", "<u4"),
-        ("label_bytes", "<u2"),
-        ("reserved", "<u2"),
-    ]
-)
-TRIGGER_PLACED = np.dtype(
-    [
-        *HEADER,
-        ("order_id", "<u8"),
-        ("instrument", "<u4"),
-        ("side", "u1"),
-        ("order_type", "u1"),
-        ("time_in_force", "u1"),
-        ("flags", "u1"),
-        ("price_units", "<i8"),
-        ("quantity_lots", "<i8"),
-        ("key_id", "<u4"),
-        ("label_bytes", "<u2"),
-        ("reserved", "<u2"),
-        ("trigger_price_e8", "<i8"),
-        ("trigger_offset_e8", "<i8"),
-        ("trigger_source", "u1"),
-        ("reserved1", "V47"),
-    ]
-)
+ACCEPTED = [
+    ("order_id", "<u8"),
+    ("instrument", "<u4"),
+    ("side", "u1"),
+    ("order_type", "u1"),
+    ("time_in_force", "u1"),
+    ("terms_slots", "u1"),
+    ("price_units", "<i8"),
+    ("quantity_lots", "<i8"),
+    ("key_id", "<u4"),
+    ("label_bytes", "<u2"),
+    ("flags", "<u2"),
+]
+ORDER_ACCEPTED = np.dtype([*HEADER, *ACCEPTED])
+"""terms_slots 1: a slot of commands.ORDER_TERMS stands before the label (`label`, `terms`)."""
+TRIGGER_PLACED = np.dtype([*HEADER, *ACCEPTED, *TERMS])
+"""terms_slots is 0: the terms are part of the layout."""
 ORDER_TRIGGERED = np.dtype(
     [
         *HEADER,
@@ -172,12 +161,88 @@ ORDER_EDITED = np.dtype(
         ("side", "u1"),
         ("flags", "u1"),
         ("kept_priority", "u1"),
-        ("reserved", "u1"),
+        ("terms_slots", "u1"),
         ("price_units", "<i8"),
         ("quantity_lots", "<i8"),
         ("remaining_lots", "<i8"),
     ]
 )
+ORDER_REPLENISHED = np.dtype(
+    [
+        *HEADER,
+        ("order_id", "<u8"),
+        ("instrument", "<u4"),
+        ("side", "u1"),
+        ("reserved0", "V3"),
+        ("price_units", "<i8"),
+        ("shown_lots", "<i8"),
+        ("remaining_lots", "<i8"),
+    ]
+)
+"""An iceberg's shown tranche was used up: the next one stands last at its price."""
+ORDERS_LINKED = np.dtype(
+    [
+        *HEADER,
+        ("primary_order_id", "<u8"),
+        ("first_order_id", "<u8"),
+        ("second_order_id", "<u8"),
+        ("link_type", "u1"),
+        ("fill_condition", "u1"),
+        ("reserved", "V14"),
+    ]
+)
+"""one_cancels_other: primary and first; second 0. Otherwise the primary triggers first (and second)."""
+PROTECTION = np.dtype(
+    [
+        *HEADER,
+        ("underlying", "<u2"),
+        ("protection_group", "<u2"),
+        ("cause", "<u2"),
+        ("cancelled", "<u2"),
+        ("frozen_until_ns", "<i8"),
+        ("quantity_e8", "<i8"),
+        ("delta_e8", "<i8"),
+        ("vega_e8", "<i8"),
+    ]
+)
+"""PROTECTION_CHANGED: configured, removed or reset; PROTECTION_TRIGGERED: the sums of the interval that passed a limit,
+quantity and delta in coins, vega in USD per vol point. frozen_until_ns: 0 not frozen, -1 until it is reset."""
+TRADING_STOPPED = np.dtype(
+    [
+        *HEADER,
+        ("scope", "u1"),
+        ("on", "u1"),
+        ("reserved0", "V2"),
+        ("target", "<u4"),
+        ("cancelled", "<u4"),
+        ("reserved", "V28"),
+    ]
+)
+"""The kill switch was thrown (on 1) or released (0). target: underlying, owner or account; 0 for the venue."""
+AUCTION_UNCROSSED = np.dtype(
+    [
+        *HEADER,
+        ("instrument", "<u4"),
+        ("reserved0", "<u4"),
+        ("price_units", "<i8"),
+        ("quantity_lots", "<i8"),
+        ("surplus_lots", "<i8"),
+        ("reserved", "V8"),
+    ]
+)
+"""Before the trades of an uncrossing: its price, the lots that cross there, and buy less sell lots at that price."""
+BLOCK_TRADE_EXECUTED = np.dtype(
+    [
+        *HEADER,
+        ("block_id", "<u8"),
+        ("maker_account_id", "<u4"),
+        ("trade_count", "<u2"),
+        ("reserved0", "<u2"),
+        ("timestamp_ms", "<i8"),
+        ("reserved", "V16"),
+    ]
+)
+"""Before its TRADE_EXECUTED (order ids 0); account_id is the taker's."""
 MARKS = np.dtype(
     [
         *HEADER,
@@ -334,6 +399,7 @@ LAYOUTS: dict[EventKind, np.dtype[Any]] = {
     EventKind.LEVEL_CHANGED: LEVEL_CHANGED,
     EventKind.ORDER_TRIGGERED: ORDER_TRIGGERED,
     EventKind.TRIGGER_PLACED: TRIGGER_PLACED,
+    EventKind.ORDER_REPLENISHED: ORDER_REPLENISHED,
     EventKind.LIQUIDATION_STARTED: AUCTION,
     EventKind.AUCTION_OPENED: AUCTION,
     EventKind.BID_ACCEPTED: BID,
@@ -347,6 +413,13 @@ LAYOUTS: dict[EventKind, np.dtype[Any]] = {
     EventKind.FUND_DRAWN: FUND,
     EventKind.FUND_LEASE_SETTLED: FUND,
     EventKind.POSITION_TRANSFERRED: POSITION_TRANSFERRED,
+    EventKind.ORDERS_LINKED: ORDERS_LINKED,
+    EventKind.PROTECTION_CHANGED: PROTECTION,
+    EventKind.PROTECTION_TRIGGERED: PROTECTION,
+    EventKind.TRADING_STOPPED: TRADING_STOPPED,
+    EventKind.AUCTION_UNCROSSED: AUCTION_UNCROSSED,
+    EventKind.BLOCK_TRADE_EXECUTED: BLOCK_TRADE_EXECUTED,
+    EventKind.LEG_TRADE_EXECUTED: TRADE_EXECUTED,
 }
 
 
@@ -361,3 +434,9 @@ def records(buffer: bytes | bytearray | memoryview) -> Iterator[tuple[EventKind,
         fields = np.frombuffer(view, dtype=layout, count=1, offset=offset)[0]
         yield kind, fields, view[offset + layout.itemsize : offset + size]
         offset += size
+
+
+def label(fields: Any, tail: bytes | memoryview) -> bytes:
+    """The label of ORDER_ACCEPTED or TRIGGER_PLACED, from the record's tail."""
+    start = int(fields["terms_slots"]) * SLOT_BYTES
+    return bytes(tail[start : start + int(fields["label_bytes"])])

@@ -37,6 +37,7 @@ cdef class Reads(State):
             tick_steps=tuple([(row.tick_above[i], row.tick_units[i]) for i in range(row.tick_count)]),
             min_quantity_lots=row.min_quantity_lots, max_quantity_lots=row.max_quantity_lots,
             max_price_units=row.max_price_units, maker_ppm=row.maker_ppm, taker_ppm=row.taker_ppm,
+            block_min_lots=self.listing.spec(slot).block_min_lots, zero_units=self.listing.spec(slot).zero_units,
         )
 
     def market(self, uint32_t slot):
@@ -93,9 +94,12 @@ cdef class Reads(State):
         return views.OrderView(
             order_id=order.order_id, account_id=order.account_id, instrument=order.instrument, side=order.side,
             order_type=order.order_type, time_in_force=order.time_in_force, flags=order.flags,
-            price_units=order.price_units, quantity_lots=detail.quantity_lots, remaining_lots=order.remaining_lots,
+            price_units=order.price_units, quantity_lots=detail.quantity_lots,
+            remaining_lots=order.remaining_lots + detail.hidden_lots,
             filled_cost_minor=detail.filled_cost_minor, created_ns=detail.created_ns, updated_ns=detail.updated_ns,
-            label=detail.label[:detail.label_bytes].decode("utf-8", "replace"),
+            label=detail.label[:detail.label_bytes].decode("utf-8", "replace"), shown_lots=order.remaining_lots,
+            display_lots=detail.display_lots, advanced=detail.advanced, advanced_value_e8=detail.advanced_value_e8,
+            protection_group=order.protection_group, linked_order_id=detail.linked_order_id,
         )
 
     def order(self, uint64_t order_id):

@@ -47,6 +47,21 @@ class Reason(IntEnum):
     TRIGGER_PRICE_TOO_HIGH = 46
     BAD_TRIGGER = 47
     TRIGGER_LIMIT = 48
+    ORDER_NOTIONAL_LIMIT = 49
+    ORDER_DELTA_LIMIT = 50
+    ORDER_VEGA_LIMIT = 51
+    OWNER_ORDER_LIMIT = 52
+    OWNER_POSITION_LIMIT = 53
+    TRADING_STOPPED = 54
+    """The kill switch of the venue, the underlying, the owner or the account is on."""
+    BAD_TERMS = 55
+    """Display amount, advanced pricing or protection group that the order cannot have."""
+    QUOTES_FROZEN = 56
+    UNKNOWN_GROUP = 57
+    """No market-maker protection group of that number for the instrument's underlying."""
+    QUOTE_NOT_EDITABLE = 58
+    AUCTION_ONLY = 59
+    """The instrument is in an auction: resting limit orders only."""
     # why a live order ended (60..79)
     USER_REQUEST = 60
     IMMEDIATE_OR_CANCEL = 61
@@ -59,6 +74,14 @@ class Reason(IntEnum):
     CANCEL_ON_DISCONNECT = 68
     ADMIN_REQUEST = 69
     DAY_ENDED = 70
+    OTHER_CLOSED = 71
+    PRIMARY_CLOSED = 72
+    PROTECTION_TRIGGERED = 73
+    PROTECTION_CHANGED = 74
+    KILL_SWITCH = 75
+    COMBO_ENDED = 76
+    BAND_PASSED = 77
+    """The price of an advanced order can no longer be kept within its bounds."""
     # accounts and money (80..99)
     ACCOUNT_IN_LIQUIDATION = 80
     INSUFFICIENT_WITHDRAWABLE = 81
@@ -90,3 +113,12 @@ class Reason(IntEnum):
     LIMIT_REACHED = 152
     ALREADY_STARTED = 153
     NOT_STARTED = 154
+    # block trades and combos (160..179)
+    BLOCK_TOO_SMALL = 160
+    BLOCK_NONCE_USED = 161
+    BLOCK_TIMED_OUT = 162
+    BLOCK_LEGS = 163
+    BLOCK_SAME_ACCOUNT = 164
+    COMBO_LEGS = 165
+    COMBO_LIMIT = 166
+    BAD_LINK = 167

@@ -1,6 +1,6 @@
 """C mirrors of the record layouts in commands.py and events.py (offsets compared by a test)."""
 
-from libc.stdint cimport int8_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 
 cdef packed struct Header:
@@ -21,14 +21,21 @@ cdef packed struct PlaceOrder:
     int64_t quantity_lots
     uint32_t key_id
     uint16_t label_bytes
-    uint16_t reserved
+    uint8_t terms_slots
+    uint8_t reserved
     int64_t valid_until_ns
 
-cdef packed struct TriggerTerms:
+cdef packed struct OrderTerms:
     int64_t trigger_price_e8
     int64_t trigger_offset_e8
     uint8_t trigger_source
-    uint8_t reserved[47]
+    uint8_t advanced
+    uint16_t protection_group
+    uint8_t reserved_terms0[4]
+    int64_t display_lots
+    int64_t advanced_value_e8
+    uint64_t linked_order_id
+    uint8_t reserved_terms1[16]
 
 cdef packed struct CancelOrder:
     Header header
@@ -54,7 +61,8 @@ cdef packed struct EditOrder:
     int64_t price_units
     int64_t quantity_lots
     uint8_t flags
-    uint8_t reserved0[3]
+    uint8_t terms_slots
+    uint8_t reserved0[2]
     uint32_t key_id
     int64_t trigger_price_e8
 
@@ -105,6 +113,40 @@ cdef packed struct SettleFundLease:
     uint32_t actor_id
     uint8_t reserved[16]
 
+cdef packed struct MassQuote:
+    Header header
+    uint32_t key_id
+    uint16_t protection_group
+    uint16_t quote_count
+    int64_t valid_until_ns
+    uint8_t quote_id[24]
+
+cdef packed struct QuoteEntry:
+    uint32_t instrument
+    uint8_t sides
+    uint8_t bid_flags
+    uint8_t ask_flags
+    uint8_t reserved
+    int64_t bid_price_units
+    int64_t bid_lots
+    int64_t ask_price_units
+    int64_t ask_lots
+    uint8_t quote_set[24]
+
+cdef packed struct CancelQuotes:
+    Header header
+    uint32_t instrument
+    uint16_t currency
+    uint8_t instrument_kind
+    uint8_t freeze
+    uint16_t protection_group
+    uint16_t reason
+    int32_t min_delta_e6
+    int32_t max_delta_e6
+    uint32_t key_id
+    uint16_t set_bytes
+    uint8_t reserved[14]
+
 cdef packed struct Checkpoint:
     Header header
     uint8_t chain_sha256[32]
@@ -122,12 +164,12 @@ cdef packed struct OrderAccepted:
     uint8_t side
     uint8_t order_type
     uint8_t time_in_force
-    uint8_t flags
+    uint8_t terms_slots
     int64_t price_units
     int64_t quantity_lots
     uint32_t key_id
     uint16_t label_bytes
-    uint16_t reserved
+    uint16_t flags
 
 cdef packed struct OrderRejected:
     Header header
@@ -179,16 +221,22 @@ cdef packed struct TriggerPlaced:
     uint8_t side
     uint8_t order_type
     uint8_t time_in_force
-    uint8_t flags
+    uint8_t terms_slots
     int64_t price_units
     int64_t quantity_lots
     uint32_t key_id
     uint16_t label_bytes
-    uint16_t reserved
+    uint16_t flags
     int64_t trigger_price_e8
     int64_t trigger_offset_e8
     uint8_t trigger_source
-    uint8_t reserved1[47]
+    uint8_t advanced
+    uint16_t protection_group
+    uint8_t reserved_terms0[4]
+    int64_t display_lots
+    int64_t advanced_value_e8
+    uint64_t linked_order_id
+    uint8_t reserved_terms1[16]
 
 cdef packed struct OrderTriggered:
     Header header
@@ -209,10 +257,67 @@ cdef packed struct OrderEdited:
     uint8_t side
     uint8_t flags
     uint8_t kept_priority
-    uint8_t reserved
+    uint8_t terms_slots
     int64_t price_units
     int64_t quantity_lots
     int64_t remaining_lots
+
+cdef packed struct OrderReplenished:
+    Header header
+    uint64_t order_id
+    uint32_t instrument
+    uint8_t side
+    uint8_t reserved0[3]
+    int64_t price_units
+    int64_t shown_lots
+    int64_t remaining_lots
+
+cdef packed struct OrdersLinked:
+    Header header
+    uint64_t primary_order_id
+    uint64_t first_order_id
+    uint64_t second_order_id
+    uint8_t link_type
+    uint8_t fill_condition
+    uint8_t reserved[14]
+
+cdef packed struct ProtectionEvent:
+    Header header
+    uint16_t underlying
+    uint16_t protection_group
+    uint16_t cause
+    uint16_t cancelled
+    int64_t frozen_until_ns
+    int64_t quantity_e8
+    int64_t delta_e8
+    int64_t vega_e8
+
+cdef packed struct TradingStopped:
+    Header header
+    uint8_t scope
+    uint8_t on
+    uint8_t reserved0[2]
+    uint32_t target
+    uint32_t cancelled
+    uint8_t reserved[28]
+
+cdef packed struct AuctionUncrossed:
+    Header header
+    uint32_t instrument
+    uint32_t reserved0
+    int64_t price_units
+    int64_t quantity_lots
+    int64_t surplus_lots
+    uint8_t reserved[8]
+
+cdef packed struct BlockTradeExecuted:
+    Header header
+    uint64_t block_id
+    uint32_t maker_account_id
+    uint16_t trade_count
+    uint16_t reserved0
+    int64_t timestamp_ms
+    uint8_t reserved[16]
 
 cdef packed struct MarksEvent:
     Header header
@@ -356,6 +461,14 @@ cdef enum EventCode:
     EV_LEVEL_CHANGED = 16
     EV_ORDER_TRIGGERED = 17
     EV_TRIGGER_PLACED = 18
+    EV_ORDER_REPLENISHED = 19
+    EV_ORDERS_LINKED = 33
+    EV_PROTECTION_CHANGED = 34
+    EV_PROTECTION_TRIGGERED = 35
+    EV_TRADING_STOPPED = 36
+    EV_AUCTION_UNCROSSED = 37
+    EV_BLOCK_TRADE_EXECUTED = 38
+    EV_LEG_TRADE_EXECUTED = 39
 
 cdef enum CommandCode:
     CMD_PLACE_ORDER = 1
@@ -368,6 +481,8 @@ cdef enum CommandCode:
     CMD_GRANT_FUND_LEASE = 8
     CMD_SETTLE_FUND_LEASE = 9
     CMD_CHECKPOINT = 10
+    CMD_MASS_QUOTE = 11
+    CMD_CANCEL_QUOTES = 12
     CMD_FIRST_COLD = 32
 
 cdef enum FlagBit:
@@ -377,6 +492,11 @@ cdef enum FlagBit:
     FLAG_UNIQUE_LABEL = 8
     FLAG_PRICE_ADJUSTED = 16
     FLAG_RISK_REDUCING = 32
+    FLAG_LINKED = 256
+    FLAG_QUOTE = 512
+    FLAG_PROTECTED = 1024
+    FLAG_ADVANCED = 2048
+    FLAG_ICEBERG = 4096
 
 cdef enum TimeInForceCode:
     TIF_GTC = 0
@@ -433,6 +553,17 @@ cdef enum ReasonCode:
     R_TRIGGER_PRICE_TOO_HIGH = 46
     R_BAD_TRIGGER = 47
     R_TRIGGER_LIMIT = 48
+    R_ORDER_NOTIONAL_LIMIT = 49
+    R_ORDER_DELTA_LIMIT = 50
+    R_ORDER_VEGA_LIMIT = 51
+    R_OWNER_ORDER_LIMIT = 52
+    R_OWNER_POSITION_LIMIT = 53
+    R_TRADING_STOPPED = 54
+    R_BAD_TERMS = 55
+    R_QUOTES_FROZEN = 56
+    R_UNKNOWN_GROUP = 57
+    R_QUOTE_NOT_EDITABLE = 58
+    R_AUCTION_ONLY = 59
     R_USER_REQUEST = 60
     R_IMMEDIATE_OR_CANCEL = 61
     R_MARKET_REMAINDER = 62
@@ -442,8 +573,23 @@ cdef enum ReasonCode:
     R_AUTO_LIQUIDATION = 66
     R_INSTRUMENT_SETTLED = 67
     R_DAY_ENDED = 70
+    R_OTHER_CLOSED = 71
+    R_PRIMARY_CLOSED = 72
+    R_PROTECTION_TRIGGERED = 73
+    R_PROTECTION_CHANGED = 74
+    R_KILL_SWITCH = 75
+    R_COMBO_ENDED = 76
+    R_BAND_PASSED = 77
     R_ACCOUNT_IN_LIQUIDATION = 80
     R_MARK_STALE = 100
     R_MARK_JUMP = 101
     R_MARK_OUT_OF_RANGE = 102
     R_BAD_PAYLOAD = 150
+    R_BLOCK_TOO_SMALL = 160
+    R_BLOCK_NONCE_USED = 161
+    R_BLOCK_TIMED_OUT = 162
+    R_BLOCK_LEGS = 163
+    R_BLOCK_SAME_ACCOUNT = 164
+    R_COMBO_LEGS = 165
+    R_COMBO_LIMIT = 166
+    R_BAD_LINK = 167

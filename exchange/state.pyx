@@ -118,9 +118,10 @@ cdef class State:
         cdef OrderDetail* detail = &self.orders_room.detail[slot]
         return [
             order.order_id, order.account_id, order.instrument, order.owner_id, order.side, order.order_type,
-            order.time_in_force, order.flags, order.key_id, order.price_units, order.remaining_lots,
+            order.time_in_force, order.flags, detail.key_id, order.price_units, order.remaining_lots,
             detail.quantity_lots, detail.filled_cost_minor, detail.created_ns, detail.updated_ns,
-            detail.label[:detail.label_bytes],
+            detail.label[:detail.label_bytes], order.protection_group, detail.display_lots, detail.hidden_lots,
+            detail.linked_order_id, detail.advanced, detail.advanced_value_e8,
         ]
 
     def state_digest(self):

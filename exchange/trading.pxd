@@ -7,7 +7,7 @@ from exchange.liquidation.monitor cimport Monitor
 from exchange.market.book cimport Books
 from exchange.market.instrument cimport Instrument, Instruments
 from exchange.market.order cimport Order, Orders
-from exchange.records cimport CancelAll, CancelOrder, EditOrder, PlaceOrder
+from exchange.records cimport CancelAll, CancelOrder, EditOrder, OrderTerms, PlaceOrder
 from exchange.risk.exposure cimport Exposure
 from exchange.risk.pretrade cimport Pretrade
 
@@ -26,7 +26,8 @@ cdef class Trading:
     cdef readonly uint64_t next_trade_id
     cdef public uint64_t day_orders      # good-til-day orders placed since the day began
     cdef int failed
-    cdef int place(self, const PlaceOrder* command, const char* label) except -1
+    cdef int place(self, const PlaceOrder* command, const OrderTerms* terms, const char* label) except -1
+    cdef void _write_terms(self, uint32_t slot, OrderTerms* terms) noexcept
     cdef int cancel(self, const CancelOrder* command) except -1
     cdef int cancel_all(self, const CancelAll* command, const char* label, uint32_t count) except -1
     cdef int edit(self, const EditOrder* command) except -1
@@ -38,7 +39,7 @@ cdef class Trading:
     cdef bint _maker_stands(self, Order* maker, int64_t held, int64_t lots, int64_t cost, int64_t fee) except -1
     cdef bint _fillable(self, Order* taker) except -1
     cdef int64_t _market_price(self, Instrument* row, uint32_t instrument, int side, int order_type) noexcept
-    cdef int _form_reason(self, const PlaceOrder* command) noexcept
+    cdef int _form_reason(self, const PlaceOrder* command, const OrderTerms* terms) noexcept
     cdef int _accept(self, uint32_t slot, const char* label, int label_bytes) except -1
     cdef int _apply_edit(self, uint32_t slot, int64_t price, int64_t remaining, int flags, bint kept) except -1
     cdef int _settle(self, uint32_t slot) except -1

@@ -13,13 +13,13 @@ from exchange.market.order cimport OrderDetail
 from exchange.records cimport (
     EV_COMMAND_DONE, EV_COMMAND_REJECTED, EV_ORDER_ACCEPTED, EV_ORDER_CANCELLED, EV_ORDER_EDITED, EV_ORDER_REJECTED,
     EV_TRADE_EXECUTED, FLAG_POST_ONLY, FLAG_PRICE_ADJUSTED, FLAG_REDUCE_ONLY, FLAG_REJECT_POST_ONLY,
-    FLAG_RISK_REDUCING, FLAG_UNIQUE_LABEL, R_BAD_ORDER_TYPE, R_BAD_TIME_IN_FORCE, R_BOOK_FULL, R_DUPLICATE_LABEL,
+    FLAG_ADVANCED, FLAG_ICEBERG, FLAG_LINKED, FLAG_PROTECTED, FLAG_RISK_REDUCING, FLAG_UNIQUE_LABEL, R_BAD_ORDER_TYPE, R_BAD_TERMS, R_BAD_TIME_IN_FORCE, R_BOOK_FULL, R_DUPLICATE_LABEL,
     R_EDIT_BELOW_FILLED, R_FILL_OR_KILL_UNFILLABLE, R_IMMEDIATE_OR_CANCEL, R_LABEL_TOO_LONG,
     R_MAINTENANCE_WOULD_BREACH, R_MARKET_REMAINDER, R_NONE, R_NOT_OWNER_OF_ORDER, R_NO_LIQUIDITY,
     R_POST_ONLY_NOT_ALLOWED, R_POST_ONLY_WOULD_CROSS, R_QUANTITY_NOT_POSITIVE, R_REDUCE_ONLY_POSITION_GONE,
     R_REDUCE_ONLY_WOULD_INCREASE, R_SELF_TRADE, R_UNKNOWN_ORDER, R_VALID_UNTIL_PASSED, TIF_FOK, TIF_GTC, TIF_GTD,
     TYPE_MARKET, TYPE_MARKET_LIMIT, CommandEvent, OrderAccepted, OrderCancelled, OrderEdited, OrderRejected,
-    TradeExecuted,
+    OrderTerms, TradeExecuted,
 )
 from exchange.risk.exposure cimport NO_ORDERS, Margin
 
@@ -27,6 +27,7 @@ cdef enum:
     LABEL_MAX = 64
     ANY_CURRENCY = 0xFFFF
     ANY_BYTE = 0xFF
+    SPECIAL = FLAG_PROTECTED | FLAG_ADVANCED | FLAG_ICEBERG | FLAG_LINKED
 
 
 cdef inline int64_t _abs(int64_t x) noexcept:
@@ -87,7 +88,7 @@ cdef class Trading:
         best += self.instruments.tick_at(row, best)
         return best if best <= row.max_price_units else 0
 
-    cdef int _form_reason(self, const PlaceOrder* command) noexcept:
+    cdef int _form_reason(self, const PlaceOrder* command, const OrderTerms* terms) noexcept:
         """What is wrong with the command by itself."""
         if command.order_type > TYPE_MARKET_LIMIT or command.side > 1:
             return R_BAD_ORDER_TYPE
@@ -97,6 +98,8 @@ cdef class Trading:
             return R_LABEL_TOO_LONG
         if command.valid_until_ns and self.events.time_ns > command.valid_until_ns:
             return R_VALID_UNTIL_PASSED
+        if terms != NULL and (terms.advanced or terms.protection_group or terms.display_lots):
+            return R_BAD_TERMS
         return R_NONE
 
     cdef int64_t _market_price(self, Instrument* row, uint32_t instrument, int side, int order_type) noexcept:
@@ -109,7 +112,8 @@ cdef class Trading:
             return 0
         return min(band, best) if side == 0 else max(band, best)
 
-    cdef int place(self, const PlaceOrder* command, const char* label) except -1:
+    cdef int place(self, const PlaceOrder* command, const OrderTerms* terms, const char* label) except -1:
+        """A new order; `terms` is NULL where it has only the common ones."""
         cdef uint32_t account_id = command.header.account_id
         cdef uint32_t instrument = command.instrument
         cdef int64_t lots = command.quantity_lots
@@ -123,7 +127,7 @@ cdef class Trading:
         cdef uint32_t slot
         cdef Order* order
         cdef int64_t allowed
-        reason = self._form_reason(command)
+        reason = self._form_reason(command, terms)
         if reason == R_NONE:
             reason = self.pretrade.static_reason(account_id, instrument, side, price, lots, market,
                                                  self.events.time_ns)
@@ -166,7 +170,7 @@ cdef class Trading:
         order.order_type = command.order_type
         order.time_in_force = command.time_in_force
         order.flags = flags
-        order.key_id = command.key_id
+        self.orders.detail[slot].key_id = command.key_id
         self.exposure.order_added(order)
         reason = self.pretrade.fund(order)
         if reason == R_NONE and command.time_in_force == TIF_FOK and not self._fillable(order):
@@ -184,24 +188,38 @@ cdef class Trading:
         cdef Order* order = &self.orders.at[slot]
         cdef OrderDetail* detail = &self.orders.detail[slot]
         cdef OrderAccepted* event
-        detail.quantity_lots = order.remaining_lots
+        cdef int special = 1 if order.flags & SPECIAL else 0
+        detail.quantity_lots = order.remaining_lots + detail.hidden_lots
         detail.created_ns = self.events.time_ns
         detail.updated_ns = self.events.time_ns
         detail.label_bytes = label_bytes
         memcpy(detail.label, label, label_bytes)
-        event = <OrderAccepted*>self.events.emit(EV_ORDER_ACCEPTED, 1 + (label_bytes + 63) // 64, order.account_id)
+        event = <OrderAccepted*>self.events.emit(EV_ORDER_ACCEPTED, 1 + special + (label_bytes + 63) // 64,
+                                                 order.account_id)
         event.order_id = order.order_id
         event.instrument = order.instrument
         event.side = order.side
         event.order_type = order.order_type
         event.time_in_force = order.time_in_force
-        event.flags = order.flags
+        event.terms_slots = special
         event.price_units = order.price_units
-        event.quantity_lots = order.remaining_lots
-        event.key_id = order.key_id
+        event.quantity_lots = detail.quantity_lots
+        event.key_id = detail.key_id
         event.label_bytes = label_bytes
-        memcpy(<char*>event + sizeof(OrderAccepted), label, label_bytes)
+        event.flags = order.flags
+        if special:
+            self._write_terms(slot, <OrderTerms*>(<char*>event + sizeof(OrderAccepted)))
+        memcpy(<char*>event + sizeof(OrderAccepted) + special * sizeof(OrderTerms), label, label_bytes)
         return 0
+
+    cdef void _write_terms(self, uint32_t slot, OrderTerms* terms) noexcept:
+        """An order's special terms as an event shows them (the slot is zero)."""
+        cdef OrderDetail* detail = &self.orders.detail[slot]
+        terms.advanced = detail.advanced
+        terms.protection_group = self.orders.at[slot].protection_group
+        terms.display_lots = detail.display_lots
+        terms.advanced_value_e8 = detail.advanced_value_e8
+        terms.linked_order_id = detail.linked_order_id
 
     cdef int _settle(self, uint32_t slot) except -1:
         """Execute an order that is counted as open, then rest or end it."""

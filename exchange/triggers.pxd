@@ -2,7 +2,7 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from exchange.event_buffer cimport EventBuffer
 from exchange.market.instrument cimport Instruments
-from exchange.records cimport EditOrder, PlaceOrder, TriggerTerms
+from exchange.records cimport EditOrder, PlaceOrder, OrderTerms
 from exchange.risk.pretrade cimport Pretrade
 from exchange.risk.risk_rows cimport RiskRows
 from exchange.trading cimport Trading
@@ -21,10 +21,10 @@ cdef class Triggers:
     cdef dict seen_trades                # instrument -> trade_seq when last looked at
     cdef object fired
     cdef int64_t _value(self, uint32_t instrument, int source) noexcept
-    cdef int _reason(self, const PlaceOrder* command, const TriggerTerms* terms) except -1
+    cdef int _reason(self, const PlaceOrder* command, const OrderTerms* terms) except -1
     cdef int _refuse(self, uint32_t account_id, uint32_t instrument, int reason, int side, int flags,
                      int64_t price_units, int64_t lots, uint64_t order_id) except -1
-    cdef int place(self, const PlaceOrder* command, const TriggerTerms* terms, const char* label) except -1
+    cdef int place(self, const PlaceOrder* command, const OrderTerms* terms, const char* label) except -1
     cdef int edit(self, const EditOrder* command) except -1
     cdef int withdraw(self, uint64_t order_id, int reason) except -1
     cdef int _fire(self, object trigger, int64_t value) except -1

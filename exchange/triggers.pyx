@@ -18,7 +18,7 @@ from exchange.records cimport (
     FLAG_REDUCE_ONLY, FLAG_REJECT_POST_ONLY, R_BAD_TRIGGER, R_LABEL_TOO_LONG, R_NONE, R_TRIGGER_LIMIT,
     R_TRIGGER_PRICE_TOO_HIGH, R_TRIGGER_PRICE_TOO_LOW, R_VALID_UNTIL_PASSED, TIF_GTD, TYPE_LIMIT, TYPE_MARKET,
     TYPE_STOP_LIMIT, TYPE_STOP_MARKET, TYPE_TAKE_LIMIT, TYPE_TRAILING_STOP, EditOrder,
-    OrderCancelled, OrderEdited, OrderRejected, OrderTriggered, PlaceOrder, TriggerPlaced, TriggerTerms,
+    OrderCancelled, OrderEdited, OrderRejected, OrderTriggered, PlaceOrder, TriggerPlaced, OrderTerms,
 )
 from exchange.risk.pretrade cimport Pretrade
 from exchange.risk.risk_rows cimport RiskRows
@@ -81,7 +81,7 @@ cdef class Triggers:
             return row.mark_price_e8 if row.marked else 0
         return row.last_price_units * row.price_unit_e8 if row.trade_seq else 0
 
-    cdef int _reason(self, const PlaceOrder* command, const TriggerTerms* terms) except -1:
+    cdef int _reason(self, const PlaceOrder* command, const OrderTerms* terms) except -1:
         """Why the order cannot wait, R_NONE where it can."""
         cdef bint market = command.order_type not in _LIMITS
         cdef int reason
@@ -132,7 +132,7 @@ cdef class Triggers:
         event.order_id = order_id
         return 0
 
-    cdef int place(self, const PlaceOrder* command, const TriggerTerms* terms, const char* label) except -1:
+    cdef int place(self, const PlaceOrder* command, const OrderTerms* terms, const char* label) except -1:
         """Let an order wait; TRIGGER_PLACED or ORDER_REJECTED."""
         cdef int reason = self._reason(command, terms)
         cdef TriggerPlaced* event
@@ -361,7 +361,7 @@ cdef class Triggers:
         order.quantity_lots = trigger.quantity_lots
         order.key_id = trigger.key_id
         order.label_bytes = len(trigger.label)
-        self.trading.place(&order, <bytes>trigger.label)
+        self.trading.place(&order, NULL, <bytes>trigger.label)
         # the id was announced: where placing was refused nobody else gets it
         self.trading.next_order_id = max(self.trading.next_order_id, announced + 1)
         return 0

@@ -29,6 +29,10 @@ class InstrumentView(View):
     max_price_units: int
     maker_ppm: int
     taker_ppm: int
+    block_min_lots: int = 1
+    zero_units: int = 0
+    legs: tuple[tuple[int, int], ...] = ()
+    """Combos: (slot, ratio) of each leg."""
 
 
 class MarketView(View):
@@ -54,6 +58,10 @@ class MarketView(View):
     funding_rate_e12: int
     """Current funding rate per funding period, 1e-12."""
     settlement_price_e8: int
+    auction_until_ns: int = 0
+    indicative_price_units: int | None = None
+    """In an auction: where it would uncross now."""
+    indicative_lots: int = 0
 
 
 class OrderView(View):
@@ -74,6 +82,33 @@ class OrderView(View):
     created_ns: int
     updated_ns: int
     label: str
+    shown_lots: int = 0
+    """Of the remaining lots, those that the book shows (all, but for icebergs)."""
+    display_lots: int = 0
+    advanced: int = 0
+    advanced_value_e8: int = 0
+    protection_group: int = 0
+    linked_order_id: int = 0
+    """The other order of a one-cancels-other; 0: none."""
+
+
+class ProtectionView(View):
+    """A market-maker protection group of an account and its sums within the running interval."""
+
+    group: int
+    name: str
+    underlying: str
+    interval_ns: int
+    frozen_ns: int
+    quantity_limit_e8: int
+    delta_limit_e8: int
+    vega_limit_e8: int
+    max_quote_e8: int
+    frozen_until_ns: int
+    """0: not frozen; -1: until it is reset."""
+    quantity_e8: int
+    delta_e8: int
+    vega_e8: int
 
 
 class TriggerView(View):
@@ -94,6 +129,9 @@ class TriggerView(View):
     created_ns: int
     updated_ns: int
     label: str
+    primary_order_id: int = 0
+    """A secondary order: whose fills it waits for."""
+    linked_order_id: int = 0
 
 
 class PositionView(View):

@@ -10,7 +10,7 @@ import numpy as np
 import typer
 from rich.markup import escape
 
-from exchange.commands import FIRST_COLD, LAYOUTS, CommandKind, payload
+from exchange.commands import FIRST_COLD, LAYOUTS, SLOT_BYTES, CommandKind, payload
 from exchange.engine import Engine, InvariantBroken
 from exchange.invariants import conserved
 from gateway.cli_output import FAILED, MISUSED, err, fail, out, print_json
@@ -114,7 +114,8 @@ def readable(record: memoryview) -> dict[str, Any]:
             value = fields[name]
             found[name] = value.tobytes().hex() if layout[name].kind == "V" else int(value)
     if found.get("label_bytes"):
-        tail = bytes(record[layout.itemsize : layout.itemsize + found["label_bytes"]])
+        start = layout.itemsize + found.get("terms_slots", 0) * SLOT_BYTES
+        tail = bytes(record[start : start + found["label_bytes"]])
         found["label"] = tail.decode("utf-8", "replace")
     return found
 

@@ -13,7 +13,7 @@ from exchange.events import EventKind as E
 from gateway.history import DayStats, OrderRecord, TradeRecord
 from gateway.listing import Listings
 from gateway.news import News
-from gateway.records import decode
+from gateway.records import decode, label_of
 from gateway.settings import Settings
 from gateway.units import E8
 from gateway.waiting import WaitingRoom
@@ -100,7 +100,7 @@ class Projection:
 
     def _accepted(self, news: News, fields: Any, tail: bytes) -> None:
         listing = self._listings.by_slot[fields.instrument]
-        label = tail[: fields.label_bytes].decode("utf-8", "replace")
+        label = label_of(fields, tail)
         record = OrderRecord(listing, fields, label, self.current_session)
         self.orders[record.order_id] = record
         if news.firing:

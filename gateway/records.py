@@ -82,10 +82,16 @@ def decode(buffer: bytes) -> Iterator[tuple[int, Any, bytes]]:
         offset += size
 
 
+def label_of(fields: Any, tail: bytes) -> str:
+    """The label of ORDER_ACCEPTED or TRIGGER_PLACED; a slot of terms may stand before it."""
+    start = fields.terms_slots * SLOT_BYTES
+    return tail[start : start + fields.label_bytes].decode("utf-8", "replace")
+
+
 place_order = COMMAND_CODECS[CommandKind.PLACE_ORDER].pack
 cancel_order = COMMAND_CODECS[CommandKind.CANCEL_ORDER].pack
 cancel_all = COMMAND_CODECS[CommandKind.CANCEL_ALL].pack
 edit_order = COMMAND_CODECS[CommandKind.EDIT_ORDER].pack
 place_bid = COMMAND_CODECS[CommandKind.PLACE_BID].pack
 
-__all__ = ["EventKind", "cancel_all", "cancel_order", "decode", "edit_order", "place_bid", "place_order"]
+__all__ = ["EventKind", "cancel_all", "cancel_order", "decode", "edit_order", "label_of", "place_bid", "place_order"]

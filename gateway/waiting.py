@@ -10,6 +10,7 @@ from exchange.commands import OrderType, Side, TriggerSource
 from exchange.views import TriggerView
 from gateway.history import OrderRecord
 from gateway.listing import Listing, Listings
+from gateway.records import label_of
 from gateway.settings import Settings
 
 STOPS = frozenset({OrderType.STOP_LIMIT, OrderType.STOP_MARKET})
@@ -83,7 +84,7 @@ class WaitingRoom:
 
     def placed(self, fields: Any, tail: bytes, session: object) -> WaitingOrder:
         """TRIGGER_PLACED."""
-        label = tail[: fields.label_bytes].decode("utf-8", "replace")
+        label = label_of(fields, tail)
         record = WaitingOrder(self._listings.by_slot[fields.instrument], fields, label, session)
         self._live[record.order_id] = record
         return record

@@ -150,7 +150,8 @@ class Rows:
 
     def _accepted(self, fields: Any, record: bytes) -> None:
         known = self._instruments[fields.instrument]
-        label = record[SLOT_BYTES : SLOT_BYTES + fields.label_bytes].decode("utf-8", "replace")
+        start = SLOT_BYTES * (1 + fields.terms_slots)
+        label = record[start : start + fields.label_bytes].decode("utf-8", "replace")
         self._live[fields.order_id] = self._dirty[fields.order_id] = [
             fields.order_id, fields.account_id, known.instrument_id, known.group_id, fields.side, fields.order_type,
             fields.time_in_force, fields.flags, fields.price_units, fields.quantity_lots, 0, 0, OPEN, 0, 0,

@@ -17,8 +17,9 @@ ctypedef struct Order:          # one cache line: what matching touches
     uint8_t side
     uint8_t order_type
     uint8_t time_in_force
-    uint8_t flags
-    uint32_t key_id
+    uint8_t reserved
+    uint16_t flags
+    uint16_t protection_group   # of a market maker's quotes; 0 none
     uint32_t level              # where it rests: index into Books.levels
 
 ctypedef struct OrderDetail:
@@ -26,6 +27,12 @@ ctypedef struct OrderDetail:
     int64_t filled_cost_minor
     int64_t created_ns
     int64_t updated_ns
+    int64_t display_lots        # icebergs: lots of a shown tranche; `remaining_lots` of the order is what is shown
+    int64_t hidden_lots         # icebergs: what is not shown yet
+    uint64_t linked_order_id    # one cancels other
+    int64_t advanced_value_e8
+    uint32_t key_id
+    uint8_t advanced
     uint16_t label_bytes
     char label[64]
 

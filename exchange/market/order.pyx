@@ -112,6 +112,12 @@ cdef class Orders:
         detail.filled_cost_minor = 0
         detail.created_ns = 0
         detail.updated_ns = 0
+        detail.display_lots = 0
+        detail.hidden_lots = 0
+        detail.linked_order_id = 0
+        detail.advanced_value_e8 = 0
+        detail.key_id = 0
+        detail.advanced = 0
         detail.label_bytes = 0      # its label is as long as this says, so the old one need not be cleared
         order.order_id = order_id
         order.account_id = account_id

@@ -4,7 +4,8 @@ import math
 from operator import attrgetter
 from typing import Any
 
-from exchange.commands import LABEL_MAX_BYTES, OrderFlag, OrderType, TimeInForce, TriggerSource, trigger_terms
+from exchange import commands
+from exchange.commands import LABEL_MAX_BYTES, OrderFlag, OrderType, TimeInForce, TriggerSource
 from gateway.errors import ApiError, invalid_param
 from gateway.listing import Listing
 from gateway.protocol import Params
@@ -173,7 +174,7 @@ def trigger_tail(params: Order, of_type: OrderType) -> bytes:
     if params.post_only and of_type not in PRICED:
         raise ApiError(11055, {"reason": "post_only_not_allowed"})
     value_e8 = trigger_e8(getattr(params, wanted), wanted)
-    return trigger_terms(
+    return commands.order_terms(
         trigger_price_e8=0 if trailing else value_e8,
         trigger_offset_e8=value_e8 if trailing else 0,
         trigger_source=int(TRIGGERS[params.trigger]),

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from exchange.commands import OrderFlag, OrderType, Side, TimeInForce
+from exchange.commands import SLOT_BYTES, OrderFlag, OrderType, Side, TimeInForce
 from exchange.reasons import Reason
 from gateway import records, render_orders
 from gateway.auth import Principal
@@ -44,8 +44,10 @@ def _place(gateway, session, principal: Principal, params: Order, side: Side) ->
             raise invalid_param("price", "value required")
         units = price_units(listing, params.price)
     label = label_bytes(params.label)
+    terms = order_terms.trigger_tail(params, order_type)
     command = records.place_order(
-        tail=order_terms.trigger_tail(params, order_type) + label,
+        tail=terms + label,
+        terms_slots=len(terms) // SLOT_BYTES,
         account_id=principal.account_id,
         instrument=listing.slot,
         side=int(side),

@@ -11,8 +11,8 @@ COMPILED_FILE_LINES = 900
 FUNCTION_LINES = 70
 
 LONG_FILES = {
-    "exchange/commands.py": 340,  # tables of record layouts
-    "exchange/events.py": 380,
+    "exchange/commands.py": 435,  # tables of record layouts
+    "exchange/events.py": 445,  # likewise
     "persistence/insurance_fund.py": 330,
 }
 LONG_FUNCTIONS: dict[str, int] = {}

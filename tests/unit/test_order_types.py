@@ -29,7 +29,8 @@ def wait(venue, account, side, order_type, lots=10, label=b"", **terms):
     record = commands.record(
         CommandKind.PLACE_ORDER,
         account,
-        tail=commands.trigger_terms(**terms) + label,
+        tail=commands.order_terms(**terms) + label,
+        terms_slots=1,
         instrument=venue.slot(name),
         side=0 if side == "buy" else 1,
         order_type=order_type,

@@ -16,22 +16,24 @@ MIRROR = Path(commands.__file__).with_name("records.pxd")
 HEADER = "HHIQq"
 
 COMMAND_FORMATS = {
-    "PLACE_ORDER": "I4BqqIHHq",
+    "PLACE_ORDER": "I4BqqIHBBq",
     "CANCEL_ORDER": "QIH26s",
     "CANCEL_ALL": "IHBBIHH24s",
-    "EDIT_ORDER": "QqqB3sIq",
+    "EDIT_ORDER": "QqqBB2sIq",
     "UPDATE_MARKS": "HHIqqI12s",
     "TICK": "I36s",
     "PLACE_BID": "QB3sIqI12s",
     "GRANT_FUND_LEASE": "QqHBBI16s",
     "SETTLE_FUND_LEASE": "QqHHI16s",
     "CHECKPOINT": "32sQ",
+    "MASS_QUOTE": "IHHq24s",
+    "CANCEL_QUOTES": "IHBBHHiiIH14s",
     "PAYLOAD": "II",
 }
 EVENT_FORMATS = {
     "ORDER_ACCEPTED": "QI4BqqIHH",
     "ORDER_REJECTED": "IHBBqqQq",
-    "TRIGGER_PLACED": "QI4BqqIHHqqB47s",
+    "TRIGGER_PLACED": "QI4BqqIHHqqBBH4sqqQ16s",
     "ORDER_TRIGGERED": "QQI4Bqq",
     "TRADE_EXECUTED": "QIIQQqqqqqqqqI4B",
     "ORDER_CANCELLED": "QIHBBqqq",
@@ -48,7 +50,14 @@ EVENT_FORMATS = {
     "AUCTION_LOT_SOLD": "QQIIqqqHB53s",
     "POSITION_TRANSFERRED": "IIqqQ8s",
     "FUND": "QqHHIQq",
+    "ORDER_REPLENISHED": "QIB3sqqq",
+    "ORDERS_LINKED": "QQQBB14s",
+    "PROTECTION": "HHHHqqqq",
+    "TRADING_STOPPED": "BB2sII28s",
+    "AUCTION_UNCROSSED": "IIqqq8s",
+    "BLOCK_TRADE_EXECUTED": "QIHHq16s",
 }
+PARTS = ("ORDER_TERMS", "QUOTE_ENTRY", "FORWARD_ENTRY", "VOL_ENTRY")
 FORMATS = [(commands, name, body) for name, body in COMMAND_FORMATS.items()] + [
     (events, name, body) for name, body in EVENT_FORMATS.items()
 ]
@@ -125,7 +134,7 @@ def test_events_are_walked_record_by_record() -> None:
     assert bytes(tail[: fields["label_bytes"]]) == b"abc"
 
 
-C_TYPES = {"uint8_t": "u1", "uint16_t": "<u2", "uint32_t": "<u4", "uint64_t": "<u8", "int64_t": "<i8"}
+C_TYPES = {"int32_t": "<i4", "uint8_t": "u1", "uint16_t": "<u2", "uint32_t": "<u4", "uint64_t": "<u8", "int64_t": "<i8"}
 MIRROR_ENUMS = {
     "EV_": EventKind,
     "CMD_": CommandKind,
@@ -165,7 +174,9 @@ def test_compiled_structs_mirror_the_layouts() -> None:
     assert header == np.dtype(commands.HEADER)
     expected = {
         name: getattr(module, name)
-        for module, name in [(commands, n) for n in [*COMMAND_FORMATS, "TRIGGER_TERMS", "FORWARD_ENTRY", "VOL_ENTRY"]]
+        for module, name in [
+            (commands, n) for n in [*COMMAND_FORMATS, "ORDER_TERMS", "QUOTE_ENTRY", "FORWARD_ENTRY", "VOL_ENTRY"]
+        ]
         + [(events, n) for n in EVENT_FORMATS]
     }
     del expected["TICK"]  # header only: nothing to mirror

@@ -26,7 +26,8 @@ def wait(venue, name, trigger_price, time_in_force=TimeInForce.GOOD_TIL_CANCELLE
     record = commands.record(
         CommandKind.PLACE_ORDER,
         venue.alice,
-        tail=commands.trigger_terms(trigger_price_e8=trigger_price * E8),
+        tail=commands.order_terms(trigger_price_e8=trigger_price * E8),
+        terms_slots=1,
         instrument=venue.slot(name),
         order_type=OrderType.STOP_LIMIT,
         time_in_force=time_in_force,

@@ -1,0 +1,92 @@
+"""Payloads of the cold commands that trade: linked orders, market-maker protection, kill switch, block trades.
+
+Those that set the venue up stand in `exchange/config.py`.
+"""
+
+from typing import Literal
+
+from exchange.config import Struct
+
+
+class LinkedOrder(Struct, kw_only=True):
+    """An order of PLACE_LINKED, in the engine's units (numbers as in PLACE_ORDER and ORDER_TERMS)."""
+
+    instrument: int
+    side: int
+    quantity_lots: int
+    price_units: int = 0
+    order_type: int = 0
+    time_in_force: int = 0
+    flags: int = 0
+    label: str = ""
+    trigger_price_e8: int = 0
+    trigger_offset_e8: int = 0
+    trigger_source: int = 0
+
+
+class PlaceLinked(Struct):
+    """Payload of PLACE_LINKED (account in the header): orders[0] is the primary."""
+
+    link_type: int
+    fill_condition: int
+    key_id: int
+    orders: tuple[LinkedOrder, ...]
+    valid_until_ns: int = 0
+
+
+class Protection(Struct):
+    """Payload of SET_PROTECTION (account in the header): limits of a market-maker protection group.
+
+    A limit of 0 is no limit. `interval_ns` 0 removes the group and cancels its orders.
+    """
+
+    underlying: str
+    group: int
+    interval_ns: int
+    frozen_ns: int = 0
+    """How long quotes are refused after a trigger; 0: until the group is reset."""
+    quantity_limit_e8: int = 0
+    """Coins traded within the interval."""
+    delta_limit_e8: int = 0
+    """Coins of net delta."""
+    vega_limit_e8: int = 0
+    """USD per vol point of net vega."""
+    max_quote_e8: int = 0
+    """Largest single quote, coins."""
+    name: str = ""
+
+
+class ResetProtection(Struct):
+    """Payload of RESET_PROTECTION (account in the header)."""
+
+    underlying: str
+    group: int
+
+
+class KillSwitch(Struct):
+    """Payload of KILL_SWITCH. `target`: name of the underlying or account, number of the owner, "" for the venue."""
+
+    scope: Literal["venue", "underlying", "owner", "account"]
+    target: str = ""
+    on: bool = True
+    cancel: bool = True
+    """Cancel what is open in the scope."""
+
+
+class BlockLeg(Struct):
+    """One trade of a block; `side` is the maker's."""
+
+    instrument: int
+    side: int
+    price_units: int
+    quantity_lots: int
+
+
+class BlockTrade(Struct):
+    """Payload of BLOCK_TRADE: agreed by both accounts outside the book."""
+
+    maker_account_id: int
+    taker_account_id: int
+    timestamp_ms: int
+    nonce: str
+    trades: tuple[BlockLeg, ...]
