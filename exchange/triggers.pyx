@@ -73,13 +73,13 @@ cdef class Triggers:
     # ------------------------------------------------------------------ commands
 
     cdef int64_t _value(self, uint32_t instrument, int source) noexcept:
-        """The price a trigger watches, 0 where there is none yet."""
+        """The price a trigger watches (an option's mark may be 0), -1 where there is none yet."""
         cdef Instrument* row = &self.instruments.at[instrument]
         if source == SOURCE_INDEX:
-            return self.rows.index_e8[row.underlying]
+            return self.rows.index_e8[row.underlying] or -1
         if source == SOURCE_MARK:
-            return row.mark_price_e8 if row.marked else 0
-        return row.last_price_units * row.price_unit_e8 if row.trade_seq else 0
+            return row.mark_price_e8 if row.marked else -1
+        return row.last_price_units * row.price_unit_e8 if row.trade_seq else -1
 
     cdef int _reason(self, const PlaceOrder* command, const OrderTerms* terms) except -1:
         """Why the order cannot wait, R_NONE where it can."""
@@ -103,7 +103,7 @@ cdef class Triggers:
             if reason:
                 return reason
         value = self._value(command.instrument, terms.trigger_source)
-        if value == 0:
+        if value < 0:
             return R_BAD_TRIGGER
         if command.order_type == TYPE_TRAILING_STOP:
             if not 0 < terms.trigger_offset_e8 < value:
@@ -290,8 +290,6 @@ cdef class Triggers:
             if trigger.fired or trigger.source not in sources:
                 continue
             value = self._value(instrument, trigger.source)
-            if value == 0:
-                continue
             if trigger.order_type == TYPE_TRAILING_STOP:
                 self._trail(trigger, value)
             if (value >= trigger.price_e8) if trigger.rising else (value <= trigger.price_e8):

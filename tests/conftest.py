@@ -40,6 +40,12 @@ def real_data() -> Callable[[str], Path]:
     return locate
 
 
+@pytest.fixture
+def history_note(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """Adds a line to the summary under the test results."""
+    return lambda text: request.node.user_properties.append(("history", text))
+
+
 def seed_of(nodeid: str) -> int:
     """MARGRAVE_SEED where it is set, else a number that is fixed for each test."""
     configured = os.environ.get("MARGRAVE_SEED")
@@ -70,6 +76,16 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):
             if name == "seed":
                 report.sections.append(("seed", f"{value} (again: MARGRAVE_SEED={value} pytest '{item.nodeid}')"))
     return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What the tests of generated histories compared, and from which seeds."""
+    reports = [report for category in ("passed", "failed") for report in terminalreporter.stats.get(category, ())]
+    lines = [text for report in reports for name, text in report.user_properties if name == "history"]
+    if lines:
+        terminalreporter.section("generated histories")
+    for line in lines:
+        terminalreporter.write_line(line)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

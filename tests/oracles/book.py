@@ -52,8 +52,8 @@ class NaiveBook:
 
     def best(self, side: int) -> Order | None:
         """First in time at the best price."""
-        queue = self.queue(side)
-        return queue[0] if queue else None
+        sign = -1 if side == BUY else 1
+        return min(self.resting[side], key=lambda order: sign * order.price_units, default=None)
 
     def best_price(self, side: int) -> int | None:
         order = self.best(side)

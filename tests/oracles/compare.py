@@ -5,7 +5,8 @@ from typing import Any
 
 from exchange.engine import Engine
 from exchange.events import EventKind
-from tests.oracles.margin import Account, Margin
+from tests.oracles.account import Account
+from tests.oracles.margin import Margin
 from tests.oracles.state import Predicted, State
 
 HEADER_FIELDS = {"kind", "slots", "account_id", "seq", "time_ns"}
@@ -33,7 +34,7 @@ def event_faults(happened: Happened, predicted: list[Predicted]) -> list[str]:
         elif got != want:
             parts = {name: (got.get(name), want[name]) for name in want if got.get(name) != want[name]}
             faults.append(f"{kind.name}: (got, predicted) {parts}")
-        elif bytes(tail).rstrip(b"\0") != wanted.label:
+        elif bytes(tail).rstrip(b"\0") != wanted.label.rstrip(b"\0"):
             faults.append(f"{kind.name}: label {bytes(tail)!r}, predicted {wanted.label!r}")
     return faults
 
@@ -78,6 +79,16 @@ def account_faults(engine: Engine, state: State, account: Account) -> Iterator[s
     naive = [(o.order_id, o.price_units, o.remaining_lots, o.flags) for _, o in sorted(account.orders.items())]
     if live != naive:
         yield f"account {number}: orders {live}, naive {naive}"
+    waits = [
+        (w.order_id, w.price_units, w.quantity_lots, w.flags, w.trigger_price_e8) for w in engine.trigger_orders(number)
+    ]
+    waiting = [w for w in state.waiting.values() if w.account_id == number]
+    wanted = [(w.order_id, w.price_units, w.quantity_lots, w.flags, w.price_e8) for w in waiting]
+    if waits != wanted:
+        yield f"account {number}: waiting {waits}, naive {wanted}"
+    setting = (account.reject_taker, not account.own_account_only)
+    if (engine.self_trade(number)[0] == "reject_taker", engine.self_trade(number)[1]) != setting:
+        yield f"account {number}: self-trade setting {engine.self_trade(number)}, naive {setting}"
     if engine.account(number).level != account.level:
         yield f"account {number}: level {engine.account(number).level}, naive {account.level}"
 

@@ -16,7 +16,7 @@ WRONG_FIELDS = (
     ("price_units", 10**8), ("price_units", 200_003), ("price_units", 51), ("price_units", 262_143),
     ("quantity_lots", 9_000_000), ("flags", 0xFF),
 )  # fmt: skip
-TIMES = (TimeInForce.GOOD_TIL_CANCELLED, TimeInForce.IMMEDIATE_OR_CANCEL, TimeInForce.FILL_OR_KILL)
+TIMES = tuple(TimeInForce)
 # account, instrument, side, price, quantity of an order that was accepted
 Placed = tuple[int, int, int, int, int]
 
@@ -29,11 +29,13 @@ class OrderDraws:
     crowded: bool
     index: dict[int, float]
     live: dict[int, Placed]
+    waiting: dict[int, Placed]
     gone: list[int]
     breached: set[int]
     premium: float
     account_count: int
     time_ns: int
+    seq: int
 
     def _account(self) -> int:
         if self.breached and self.random.random() < 0.25:
@@ -83,8 +85,9 @@ class OrderDraws:
 
     def _order(self, account_id: int, slot: int) -> bytearray:
         r = self.random
-        market = r.random() < 0.06
-        tif = r.choices(TIMES, (80, 8, 12))[0]
+        market = r.random() < 0.1
+        order_type = r.choice((OrderType.MARKET, OrderType.MARKET_LIMIT)) if market else OrderType.LIMIT
+        tif = r.choices(TIMES, (65, 8, 12, 15))[0]
         flags = 0
         if r.random() < 0.15:
             flags |= OrderFlag.POST_ONLY | (OrderFlag.REJECT_POST_ONLY if r.random() < 0.4 else 0)
@@ -95,7 +98,7 @@ class OrderDraws:
             flags |= OrderFlag.UNIQUE_LABEL
         return commands.record(
             CommandKind.PLACE_ORDER, account_id, label, instrument=slot, side=r.randint(0, 1),
-            order_type=OrderType.MARKET if market else OrderType.LIMIT, time_in_force=tif, flags=flags,
+            order_type=order_type, time_in_force=tif, flags=flags,
             price_units=0 if market else self._price(slot), quantity_lots=self._lots(slot), key_id=account_id + 100,
             label_bytes=len(label), valid_until_ns=self.time_ns + 10**9 if r.random() < 0.1 else 0,
         )  # fmt: skip
@@ -126,10 +129,11 @@ class OrderDraws:
     def _any_order(self) -> tuple[int, tuple[int, int, int, int, int]]:
         if self.gone and self.random.random() < 0.05:
             return self.random.choice(self.gone[-50:]), (1, 0, 0, 1, 1)
-        if not self.live:
+        among = self.waiting if self.random.random() < 0.15 else self.live
+        if not among:
             return 10**9, (1, 0, 0, 1, 1)
-        order_id = self.random.choice(sorted(self.live))
-        return order_id, self.live[order_id]
+        order_id = self.random.choice(list(among))
+        return order_id, among[order_id]
 
     def _owner(self, account_id: int) -> int:
         return account_id if self.random.random() < 0.97 else self._account()
@@ -162,5 +166,5 @@ class OrderDraws:
             instrument=r.choice((commands.NO_INSTRUMENT, *sorted(self.specs))),
             currency=r.choice((commands.ANY_CURRENCY, r.randrange(3))),
             instrument_kind=r.choice((commands.ANY_KIND, r.randrange(3))),
-            order_type=r.choice((commands.ANY_KIND, 0)), reason=Reason.USER_REQUEST,
+            order_type=r.choice((*[commands.ANY_KIND] * 6, 0, 2, 3, 7)), reason=Reason.USER_REQUEST,
         )  # fmt: skip

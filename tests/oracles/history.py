@@ -14,7 +14,10 @@ from exchange import commands, config
 from exchange.commands import CommandKind
 from exchange.events import EventKind
 from tests.oracles import world
-from tests.oracles.draws import OrderDraws, Placed
+from tests.oracles.calendar import next_day_end
+from tests.oracles.cold_draws import ColdDraws
+from tests.oracles.draws import Placed
+from tests.oracles.waiting_draws import CROWD_EVERY, CROWD_OVER
 
 
 def stamped(record: bytearray, seq: int, time_ns: int) -> bytes:
@@ -24,12 +27,21 @@ def stamped(record: bytearray, seq: int, time_ns: int) -> bytes:
     return bytes(record)
 
 
-class History(OrderDraws):
-    """An endless iterator of stamped records; tell it each command's events through `saw`."""
+class History(ColdDraws):
+    """An endless iterator of stamped records; tell it each command's events through `saw`.
 
-    def __init__(self, seed: int, ticks: bool = False, configuration: config.Config | None = None) -> None:
+    Without `ticks`, Ticks come only where they neither settle nor liquidate anything. Every `leap_every` commands the
+    time leaps to the end of the trading day. Accounts begin with `wealth` times what the world gives.
+    """
+
+    def __init__(
+        self, seed: int, ticks: bool = False, configuration: config.Config | None = None, leap_every: int = 0,
+        wealth: int = 1,
+    ) -> None:  # fmt: skip
         self.random = random.Random(seed)
         self.ticks = ticks
+        self.leap_every = leap_every
+        self.wealth = wealth
         self.config = configuration or world.configuration()
         self.specs = dict(enumerate(self.config.instruments))
         self.pending: list[config.Instrument] = []
@@ -37,6 +49,7 @@ class History(OrderDraws):
         self.time_ns = world.START_NS
         self.live: dict[int, Placed] = {}
         self.left: dict[int, int] = {}
+        self.waiting: dict[int, Placed] = {}
         self.gone: list[int] = []
         self.index = {0: 97_000.0, 1: 3_300.0}
         self.shut = ""
@@ -55,7 +68,7 @@ class History(OrderDraws):
         out += [commands.cold(CommandKind.CREATE_ACCOUNT, account) for account in world.accounts()]
         for account_id in range(1, self.account_count + 1):
             for currency in ("BTC", "USDC", "ETH"):
-                amount = world.deposit_minor(currency)
+                amount = world.deposit_minor(currency) * self.wealth
                 transfer = config.Transfer(currency=currency, amount_minor=amount, reference=account_id)
                 out.append(commands.cold(CommandKind.DEPOSIT, transfer, account_id))
         if self.ticks:
@@ -73,25 +86,22 @@ class History(OrderDraws):
             record = self.opening[self.seq - 1]
         else:
             self.time_ns += self.random.choice((0, 10**6, 5 * 10**8, 10**9, 2 * 10**9))
+            if self.leap_every and self.seq % self.leap_every == 0:
+                self.time_ns = next_day_end(self.time_ns) - 10 * 10**9
             record = self._draw()
         return stamped(record, self.seq, self.time_ns)
 
     def saw(self, events: Iterable[tuple[EventKind, Any, Any]]) -> None:
-        """Follow live orders, breaches and auctions from the last command's events."""
+        """Follow orders, breaches and auctions from the last command's events."""
         for kind, event, _ in events:
-            if kind == EventKind.ORDER_ACCEPTED:
-                self._keep(event, int(event["account_id"]), int(event["quantity_lots"]))
-            elif kind == EventKind.ORDER_EDITED:
-                self.left.pop(int(event["order_id"]))
-                self._keep(event, int(event["account_id"]), int(event["remaining_lots"]))
+            if "ORDER" in kind.name or "TRIGGER" in kind.name:
+                self._follow_order(kind, event)
             elif kind == EventKind.TRADE_EXECUTED:
                 for role in ("taker", "maker"):
                     order_id = int(event[f"{role}_order_id"])
                     self.left[order_id] -= int(event["quantity_lots"])
                     if self.left[order_id] == 0:
                         self._drop(order_id)
-            elif kind == EventKind.ORDER_CANCELLED:
-                self._drop(int(event["order_id"]))
             elif kind == EventKind.LEVEL_CHANGED:
                 note = self.breached.add if event["level"] == 2 else self.breached.discard
                 note(int(event["account_id"]))
@@ -106,6 +116,19 @@ class History(OrderDraws):
             elif kind in (EventKind.FUND_LEASE_REQUESTED, EventKind.FUND_LEASE_SETTLED):
                 self._follow_lease(kind, event)
 
+    def _follow_order(self, kind: EventKind, event: Any) -> None:
+        order_id = int(event["order_id"])
+        if kind == EventKind.ORDER_ACCEPTED:
+            self._keep(event, int(event["quantity_lots"]))
+        elif kind == EventKind.TRIGGER_PLACED or (kind == EventKind.ORDER_EDITED and order_id in self.waiting):
+            self.waiting[order_id] = self._placed(event)
+        elif kind == EventKind.ORDER_TRIGGERED:
+            del self.waiting[int(event["trigger_order_id"])]
+        elif kind == EventKind.ORDER_EDITED:
+            self._keep(event, int(event["remaining_lots"]))
+        elif kind == EventKind.ORDER_CANCELLED:
+            self._drop(order_id)
+
     def _follow_lease(self, kind: EventKind, event: Any) -> None:
         lease_id, amount, currency = (int(event[name]) for name in ("lease_id", "amount_minor", "currency"))
         if kind == EventKind.FUND_LEASE_REQUESTED:
@@ -114,16 +137,18 @@ class History(OrderDraws):
             self.leases.pop(lease_id, None)
             self.settling.append((lease_id, amount, currency))
 
-    def _keep(self, event: Any, account_id: int, remaining: int) -> None:
+    @staticmethod
+    def _placed(event: Any) -> Placed:
+        return tuple(int(event[name]) for name in ("account_id", "instrument", "side", "price_units", "quantity_lots"))
+
+    def _keep(self, event: Any, remaining: int) -> None:
         order_id = int(event["order_id"])
         self.left[order_id] = remaining
-        self.live[order_id] = (
-            account_id, int(event["instrument"]), int(event["side"]), int(event["price_units"]),
-            int(event["quantity_lots"]),
-        )  # fmt: skip
+        self.live[order_id] = self._placed(event)
 
     def _drop(self, order_id: int) -> None:
-        del self.live[order_id], self.left[order_id]
+        if self.waiting.pop(order_id, None) is None:
+            del self.live[order_id], self.left[order_id]
         self.gone.append(order_id)
 
     # ------------------------------------------------------------------ draws
@@ -133,10 +158,21 @@ class History(OrderDraws):
         """From time to time everybody only adds orders."""
         return self.seq % 6_000 > 5_500
 
+    @property
+    def quiet(self) -> bool:
+        """Whether a Tick would neither settle nor liquidate anything."""
+        return not self.breached and all(
+            self.time_ns < spec.expiry_ns for spec in self.specs.values() if spec.expiry_ns
+        )
+
     def _draw(self) -> bytearray:
+        since_crowd = self.seq % CROWD_EVERY - CROWD_OVER
+        if since_crowd == 0:
+            self.index[0] *= 1.008
+            return self.marks(0)
         kinds = [
             (self._order_of_anybody, 640), (self._cancel, 2 if self.crowded else 90), (self._edit, 110),
-            (self._cancel_all, 10),
+            (self._cancel_all, 10), (self._wait, 70), (self._edit_waiting, 25), (self._self_trade, 5),
             (self._any_marks, 45), (self._deposit, 16), (self._withdraw, 22), (self._state, 8), (self._model, 8),
             (self._bad_cold, 4),
         ]  # fmt: skip
@@ -144,8 +180,14 @@ class History(OrderDraws):
             return self._relist()
         if (self.leases or self.settling) and self.random.random() < 0.2:
             return self._lease()
+        if self.gathering:
+            kinds = [(self._wait, 1)]
+        elif 0 < since_crowd < 40:
+            kinds = [(self._edit_waiting, 3), (self._cancel, 1), (self._order_of_anybody, 4), (self._any_marks, 1)]
         if self.ticks:
             kinds += [(self._tick, 60), (self._bid, 25), (self._lease, 15)]
+        elif self.quiet:
+            kinds += [(self._tick, 25 if len(kinds) > 4 else 1)]
         makers, weights = zip(*kinds, strict=True)
         return self.random.choices(makers, weights)[0]()
 
@@ -200,82 +242,3 @@ class History(OrderDraws):
             field, value = (("instrument", 0), ("instrument", 60), ("vol_e6", 0))[wrong - 3]
             entry[field] = value
         return record
-
-    # ------------------------------------------------------------------ money and administration
-
-    def _deposit(self) -> bytearray:
-        currency = self.random.choice(("BTC", "USDC", "ETH"))
-        amount = round(world.deposit_minor(currency) * self.random.uniform(0.05, 0.6))
-        return self._transfer(CommandKind.DEPOSIT, currency, amount)
-
-    def _withdraw(self) -> bytearray:
-        currency = self.random.choice(("BTC", "USDC", "ETH"))
-        amount = round(world.deposit_minor(currency) * self.random.uniform(0.05, 0.5))
-        return self._transfer(CommandKind.WITHDRAW, currency, amount)
-
-    def _transfer(self, kind: CommandKind, currency: str, amount: int) -> bytearray:
-        transfer = config.Transfer(currency=currency, amount_minor=amount, reference=self.seq)
-        return commands.cold(kind, transfer, self._account())
-
-    def _bad_cold(self) -> bytearray:
-        r = self.random
-        kind = r.choice((CommandKind.DEPOSIT, CommandKind.WITHDRAW))
-        wrong = r.randrange(6)
-        if wrong == 0:
-            return commands.cold(CommandKind.CREATE_ACCOUNT, config.CreateAccount(name="account-3"))
-        if wrong == 1:
-            return commands.cold(CommandKind.SET_INSTRUMENT_STATE, config.InstrumentState(name="NONE", state="open"))
-        transfer = config.Transfer(
-            currency="XRP" if wrong == 2 else "BTC",
-            amount_minor=(1, 0, 2**60)[(wrong - 2) % 3],
-            reference=1,
-        )
-        return commands.cold(kind, transfer, 99 if wrong == 5 else self._account())
-
-    def _state(self) -> bytearray:
-        """Shut something, or open what is shut."""
-        state = "open" if self.shut else self.random.choice(("halted", "close_only"))
-        name = self.shut or self.random.choice(sorted(self.specs.items()))[1].name
-        self.shut = "" if self.shut else name
-        return commands.cold(CommandKind.SET_INSTRUMENT_STATE, config.InstrumentState(name=name, state=state))
-
-    def _model(self) -> bytearray:
-        model = self.random.choice(config.MARGIN_MODELS)
-        account_id = self._account() if self.random.random() < 0.95 else 99
-        return commands.cold(CommandKind.CHANGE_MARGIN_MODEL, config.ChangeMarginModel(margin_model=model), account_id)
-
-    # ------------------------------------------------------------------ listing, liquidation
-
-    def _relist(self) -> bytearray:
-        """The short pair again, three hours on."""
-        expiry_ns = self.time_ns + 3 * world.HOUR_NS
-        self.pending = [
-            world.option(f"BTC-{self.seq}-SHORT-{kind}", 95_000, expiry_ns, kind) for kind in ("call", "put")
-        ]
-        listed = config.ListInstruments(instruments=tuple(self.pending))
-        return commands.cold(CommandKind.LIST_INSTRUMENTS, listed)
-
-    def _tick(self) -> bytearray:
-        return commands.record(CommandKind.TICK)
-
-    def _bid(self) -> bytearray:
-        r = self.random
-        auction_id, (phase, price) = r.choice(sorted(self.auctions.items())) if self.auctions else (99, (1, 0))
-        limit = price + round(abs(price) * r.choice((-0.2, 0, 0.02, 0.2)))
-        return commands.record(
-            CommandKind.PLACE_BID, self._account(), auction_id=auction_id, phase=phase,
-            share_ppm=r.choice((100_000, 500_000, 1_000_000)), limit_minor=limit, key_id=1,
-        )  # fmt: skip
-
-    def _lease(self) -> bytearray:
-        """The fund worker: mostly all that was asked, sometimes less; then the confirmation of what was used."""
-        r = self.random
-        if self.settling:
-            lease_id, used, currency = self.settling.pop()
-            return commands.record(CommandKind.SETTLE_FUND_LEASE, lease_id=lease_id, used_minor=used, currency=currency)
-        lease_id, (amount, currency) = self.leases.popitem() if self.leases else (99, (0, 0))
-        given = round(amount * r.choice((0, 0.1, 1, 1, 1)))
-        return commands.record(
-            CommandKind.GRANT_FUND_LEASE, lease_id=lease_id, amount_minor=given, currency=currency,
-            exhausted=given < amount,
-        )  # fmt: skip

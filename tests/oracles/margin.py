@@ -7,10 +7,11 @@ haircut once.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from operator import add
 from typing import NamedTuple
 
 from exchange.config import Config
+from tests.oracles.account import Account, holding_value
 from tests.oracles.book import BUY, Order
 from tests.oracles.contract import PPM, Contract, ceil_div
 from tests.oracles.grid import Grid, usd_of_coin
@@ -19,44 +20,12 @@ E10 = 10**10
 CROSS = "cross_pm"
 
 
-@dataclass
-class Holding:
-    """A position: signed lots and cost, and the funding index it has been paid up to."""
-
-    lots: int = 0
-    cost: int = 0
-    funding_entry: int = 0
-
-
-@dataclass
-class Account:
-    account_id: int
-    owner_id: int
-    name: str
-    model: str
-    cash: list[int]
-    holdings: dict[int, Holding] = field(default_factory=dict)
-    orders: dict[int, Order] = field(default_factory=dict)
-    level: int = 0
-
-
 class Margin(NamedTuple):
     """Of one entity, in minor units of its currency, or 1e-4 USD."""
 
     equity: int
     initial: int
     maintenance: int
-
-
-def accrued(contract: Contract, holding: Holding) -> int:
-    """Funding owed to the position since it was last paid, rounded down (a payer pays up)."""
-    return holding.lots * (holding.funding_entry - contract.funding_index) >> 64
-
-
-def holding_value(contract: Contract, holding: Holding) -> int:
-    """What a position adds to equity beside cash."""
-    value = holding.lots * contract.mark_minor
-    return value if contract.is_option else value - holding.cost + accrued(contract, holding)
 
 
 def slippage(contract: Contract, order: Order, index_e8: int) -> int:
@@ -69,7 +38,10 @@ def slippage(contract: Contract, order: Order, index_e8: int) -> int:
 
 
 class Risk:
-    """One account's figures in one chain: `hurt[j]` is what its orders add to a scenario, never positive."""
+    """One account's figures in one chain: `hurt[j]` is what its orders add to a scenario, never positive.
+
+    `ordered`: there are orders.
+    """
 
     def __init__(self, size: int) -> None:
         self.pnl = [0] * size
@@ -77,10 +49,10 @@ class Risk:
         self.delta: dict[int, int] = {}
         self.delta_up: dict[int, int] = {}
         self.delta_down: dict[int, int] = {}
-        self.value = 0
         self.held_lots = 0
         self.open_lots = 0
         self.order_cost = 0
+        self.ordered = False
 
     def add_delta(self, expiry_ns: int, signed: int) -> None:
         """An order's delta, which may or may not come about."""
@@ -112,27 +84,26 @@ class MarginModel:
         coin = account.model != CROSS and self.coin_of[contract.currency] is not None
         return contract.rows_coin if coin else contract.rows_usd
 
-    def chains(self, account: Account) -> set[tuple[int, int]]:
-        slots = set(account.holdings) | {o.instrument for o in account.orders.values()}
-        return {self.contracts[slot].chain for slot in slots}
-
-    def risk(self, account: Account, chain: tuple[int, int], orders: Iterable[Order], rule: OrderRule) -> Risk:
-        """Positions of the chain, and those of `orders` that are in it by `rule`."""
-        risk = Risk(self.size)
+    def risks(
+        self, account: Account, orders: Iterable[Order], rule: OrderRule, currency: int | None = None
+    ) -> dict[tuple[int, int], Risk]:
+        """By chain, of one currency where given: the positions, and `orders` by `rule`."""
+        found: dict[tuple[int, int], Risk] = {}
         for slot, holding in account.holdings.items():
             contract = self.contracts[slot]
-            if contract.chain != chain or holding.lots == 0:
+            if holding.lots == 0 or currency not in (None, contract.currency):
                 continue
+            risk = found.setdefault(contract.chain, Risk(self.size))
             lots = holding.lots
             risk.pnl = [p + lots * r for p, r in zip(risk.pnl, self.rows(account, contract), strict=True)]
             expiry = contract.spec.expiry_ns
             risk.delta[expiry] = risk.delta.get(expiry, 0) + lots * contract.delta_e10
             risk.held_lots += abs(lots)
-            risk.value += holding_value(contract, holding)
         for order in orders:
-            if order.remaining_lots and self.contracts[order.instrument].chain == chain:
-                rule(risk, order)
-        return risk
+            contract = self.contracts[order.instrument]
+            if order.remaining_lots and currency in (None, contract.currency):
+                rule(found.setdefault(contract.chain, Risk(self.size)), order)
+        return found
 
     def counted(self, account: Account) -> OrderRule:
         """Open orders: adverse P&L from the mark in each scenario, slippage and fee apart, a unit per lot."""
@@ -146,6 +117,7 @@ class MarginModel:
             risk.add_delta(contract.spec.expiry_ns, signed * contract.delta_e10)
             risk.order_cost += max(0, slippage(contract, order, self.index_e8[contract.underlying]))
             risk.open_lots += lots
+            risk.ordered = True
 
         return rule
 
@@ -164,6 +136,7 @@ class MarginModel:
                 taken = [(units if lost > 0 else -units) + 1] * self.size
             terms = zip(risk.hurt, self.rows(account, contract), taken, strict=True)
             risk.hurt = [h + min(0, signed * r - t) for h, r, t in terms]
+            risk.ordered = True
             risk.add_delta(contract.spec.expiry_ns, signed * contract.delta_e10)
 
         return rule
@@ -229,25 +202,20 @@ class MarginModel:
         return ceil_div(alone * p.maintenance_factor_ppm, PPM), ceil_div(whole * p.initial_factor_ppm, PPM)
 
     def _segregated(self, account: Account, currency: int, orders: Iterable[Order], rule: OrderRule) -> Margin:
-        orders = list(orders)
         coin = self.coin_of[currency] is not None
         unit = self.unit[currency]
         initial = maintenance = 0
-        touched = self.chains(account) | {self.contracts[o.instrument].chain for o in orders}
-        for underlying, settlement in touched:
-            if settlement != currency:
-                continue
+        for (underlying, _), risk in self.risks(account, orders, rule, currency).items():
             grid = self.grids[underlying]
             dampener = grid.dampener_coin if coin else grid.dampener_usd
-            risk = self.risk(account, (underlying, settlement), orders, rule)
             losses = []
-            for ordered in (False, True):
+            for ordered in (False, True) if risk.ordered else (False,):
                 charge = self.charges(underlying, [risk], [ordered])
                 charge = charge if coin else self.charges_usd(underlying, charge)
-                hurt = risk.hurt if ordered else [0] * self.size
-                worst = max(-(p + h + d) for p, h, d in zip(risk.pnl, hurt, dampener, strict=True))
+                scenarios = zip(risk.pnl, risk.hurt, dampener, strict=True)
+                worst = max(-(p + (h if ordered else 0) + d) for p, h, d in scenarios)
                 losses.append(max(0, worst) + charge)
-            held, whole = self._factors(underlying, *losses)
+            held, whole = self._factors(underlying, losses[0], losses[-1])
             maintenance += (held + risk.held_lots) * unit
             initial += (whole + risk.held_lots + risk.open_lots) * unit + risk.order_cost
         return Margin(self.equity(account, currency), initial, maintenance)
@@ -265,34 +233,37 @@ class MarginModel:
         return usd - ceil_div(usd * c.haircut_ppm, PPM) if usd >= 0 else usd * c.debt_ppm // PPM
 
     def _cross(self, account: Account, orders: Iterable[Order], rule: OrderRule) -> Margin:
-        orders = list(orders)
         equity = [self.equity(account, c) for c in range(len(self.unit))]
         base = [self.collateral(c, self.usd(c, value)) for c, value in enumerate(equity)]
+        risks = self.risks(account, orders, rule)
         initial = maintenance = 0
         for u in range(len(self.grids)):
-            risks = {c: self.risk(account, (u, c), orders, rule) for c in range(len(self.unit))}
+            own = {c: Risk(self.size) for c, coin in enumerate(self.coin_of) if coin == u and equity[c]}
+            mine = own | {c: risk for (underlying, c), risk in risks.items() if underlying == u}
             losses = []
-            for ordered in (False, True):
-                charge = self.charges(u, list(risks.values()), [ordered] * len(risks))
-                loss = self._cross_loss(u, equity, base, risks, ordered)
+            for ordered in (False, True) if any(r.ordered for r in mine.values()) else (False,):
+                charge = self.charges(u, list(mine.values()), [ordered] * len(mine))
+                loss = self._cross_loss(u, equity, base, mine, ordered)
                 losses.append(loss + self.charges_usd(u, charge))
-            held, whole = self._factors(u, *losses)
-            lots = sum(r.held_lots for r in risks.values())
+            held, whole = self._factors(u, losses[0], losses[-1])
+            lots = sum(r.held_lots for r in mine.values())
             maintenance += held + lots
-            initial += whole + lots + sum(r.open_lots for r in risks.values())
+            initial += whole + lots + sum(r.open_lots for r in mine.values())
         return Margin(sum(base), initial, maintenance)
 
     def _cross_loss(self, u: int, equity: list[int], base: list[int], risks: dict[int, Risk], ordered: bool) -> int:
-        """Worst fall of collateral value over the underlying's scenarios, 1e-4 USD."""
+        """Worst fall of collateral value over the underlying's scenarios, 1e-4 USD.
+
+        `risks` by currency: those left out are worth the same in every scenario.
+        """
         grid = self.grids[u]
-        worst = 0
-        for j in range(self.size):
-            loss = 0
-            for c, risk in risks.items():
-                amount = equity[c] - (risk.order_cost if ordered else 0)
-                own = self.coin_of[c] == u
-                net = usd_of_coin(amount, grid.coin_price_q40[j]) if own else self.usd(c, amount)
-                net += risk.pnl[j] + (risk.hurt[j] if ordered else 0)
-                loss += base[c] - self.collateral(c, net)
-            worst = max(worst, loss - min(max(loss, 0), grid.dampener_usd[j]))
-        return worst
+        total = [0] * self.size
+        for c, risk in risks.items():
+            amount = equity[c] - (risk.order_cost if ordered else 0)
+            if self.coin_of[c] == u:
+                values = [usd_of_coin(amount, price) for price in grid.coin_price_q40]
+            else:
+                values = [self.usd(c, amount)] * self.size
+            nets = map(sum, zip(values, risk.pnl, risk.hurt, strict=True)) if ordered else map(add, values, risk.pnl)
+            total = [t + base[c] - self.collateral(c, net) for t, net in zip(total, nets, strict=True)]
+        return max(0, *(t - min(max(t, 0), d) for t, d in zip(total, grid.dampener_usd, strict=True)))

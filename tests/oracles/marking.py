@@ -31,7 +31,8 @@ class Marking:
         self.revision = [0] * count
         self.detail = 0
 
-    def update(self, command: Mapping[str, Any], record: bytes) -> None:
+    def update(self, command: Mapping[str, Any], record: bytes) -> bool:
+        """Whether the update was taken."""
         u = command["underlying"]
         self.detail = 0
         answer = {"underlying": u, "index_price_e8": command["index_price_e8"]}
@@ -40,7 +41,7 @@ class Marking:
             self.check_jump(u, command["index_price_e8"])
         except Refused as refused:
             self.state.emit(EventKind.MARKS_REJECTED, 0, reason=refused.reason, detail=self.detail, **answer)
-            return
+            return False
         repriced = self.mark(u, command["index_price_e8"], forwards, vols)
         self.revision[u] += 1
         self.state.emit(EventKind.MARKS_UPDATED, 0, repriced=repriced, revision=self.revision[u], **answer)
@@ -48,6 +49,7 @@ class Marking:
             held = [self.state.contracts[slot].underlying for slot in account.holdings]
             if account.model == CROSS or u in held:
                 self.state.check_level(account)
+        return True
 
     def check(self, command: Mapping[str, Any], record: bytes) -> tuple[Any, Any]:
         """Forward and vol entries, or Refused."""

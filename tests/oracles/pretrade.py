@@ -2,8 +2,8 @@
 
 from exchange.commands import OrderFlag
 from exchange.reasons import Reason
+from tests.oracles.account import Account
 from tests.oracles.book import BUY, Order, crosses
-from tests.oracles.margin import Account
 from tests.oracles.state import State
 
 ROW_BUDGET = 1 << 52
@@ -44,11 +44,16 @@ class Checks:
         require(lots <= c.spec.max_quantity_lots, Reason.QUANTITY_TOO_LARGE)
         if market:
             return
+        self.check_form(slot, price)
+        require(side != BUY or price <= self.band_edge(slot, BUY), Reason.PRICE_TOO_HIGH)
+        require(side == BUY or price >= self.band_edge(slot, side), Reason.PRICE_TOO_LOW)
+
+    def check_form(self, slot: int, price: int) -> None:
+        """A price that exists."""
+        c = self.state.contracts[slot]
         require(price > 0, Reason.PRICE_TOO_LOW)
         require(price <= c.spec.max_price_units, Reason.PRICE_TOO_HIGH)
         require(price % c.tick(price) == 0, Reason.PRICE_OFF_TICK)
-        require(side != BUY or price <= self.band_edge(slot, BUY), Reason.PRICE_TOO_HIGH)
-        require(side == BUY or price >= self.band_edge(slot, side), Reason.PRICE_TOO_LOW)
 
     def band_edge(self, slot: int, side: int) -> int:
         limits = self.state.config.limits
@@ -94,6 +99,8 @@ class Checks:
 
     def fund(self, account: Account, order: Order) -> None:
         """Initial margin with the order (already among the account's), else the risk-reducing lane."""
+        if self.state.ample:
+            return
         currency = self.state.contracts[order.instrument].currency
         m = self.state.model.margin(account, currency, True)
         if m.equity >= m.initial:

@@ -7,33 +7,43 @@ from exchange import commands
 from exchange.commands import CommandKind
 from exchange.engine import Engine
 from exchange.events import EventKind
+from tests.oracles.account import Account, Holding
 from tests.oracles.book import Order
 from tests.oracles.compare import Happened, margin_faults, row_faults
-from tests.oracles.margin import Account, Holding
 from tests.oracles.marking import Marking
 from tests.oracles.state import State
 from tests.oracles.venue import fields_of
 
 
 class EngineBook:
-    """The engine's best prices, where a naive book would be."""
+    """The engine's best prices before its last command, where a naive book would be."""
 
     def __init__(self, engine: Engine, slot: int) -> None:
         self.engine = engine
         self.slot = slot
+        self.best: tuple[int | None, int | None] = (None, None)
+
+    def note(self) -> None:
+        market = self.engine.market(self.slot)
+        self.best = market.best_bid_units, market.best_ask_units
 
     def best_price(self, side: int) -> int | None:
-        market = self.engine.market(self.slot)
-        return market.best_ask_units if side else market.best_bid_units
+        return self.best[side]
 
 
 class Shadow:
-    """Follow an engine with `saw` after each command; `faults` compares margins and rows."""
+    """Follow an engine with `before` and `saw` around each command; `faults` compares margins and rows."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self.state = State(engine.config)
         self.marking = Marking(self.state)
+
+    def before(self, record: bytes) -> None:
+        """Note the best prices that marks will see: what they fire may trade."""
+        if CommandKind(int.from_bytes(record[:2], "little")) == CommandKind.UPDATE_MARKS:
+            for book in self.state.books.values():
+                book.note()
 
     def saw(self, record: bytes, happened: Happened) -> None:
         """Listings, settlements and marks of one command that the engine has applied."""

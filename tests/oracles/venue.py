@@ -1,7 +1,7 @@
 """A naive venue: takes the engine's command records and predicts its events and its accounts' margins.
 
 It shares with the engine the record layouts, the configuration and the pricing kernels, and no code. Expiry
-and liquidation are not predicted: histories given to it carry no Tick.
+and liquidation are not predicted: histories given to it carry no Tick that would settle or liquidate anything.
 """
 
 from dataclasses import replace
@@ -14,11 +14,14 @@ from exchange import commands, config
 from exchange.commands import CommandKind
 from exchange.events import BalanceCause, EventKind
 from exchange.reasons import Reason
-from tests.oracles.margin import CROSS, Account
+from tests.oracles.account import Account
+from tests.oracles.calendar import next_day_end
+from tests.oracles.margin import CROSS
 from tests.oracles.marking import Marking
 from tests.oracles.pretrade import Refused, require
 from tests.oracles.state import Predicted, State
 from tests.oracles.trading import Trading
+from tests.oracles.waiting import TYPES, Waiting
 
 STATES = ("free", "open", "halted", "close_only", "settling", "settled")
 
@@ -32,8 +35,10 @@ def fields_of(record: bytes, layout: np.dtype[Any]) -> dict[str, Any]:
 class Venue:
     """The whole: `apply` returns the predicted events."""
 
-    def __init__(self) -> None:
+    def __init__(self, ample: bool = False) -> None:
+        self.ample = ample
         self.state: State | None = None
+        self.day_end_ns = 0
 
     def apply(self, record: bytes) -> list[Predicted]:
         header = fields_of(record[: commands.HEADER_BYTES], np.dtype(commands.HEADER))
@@ -45,33 +50,71 @@ class Venue:
         if kind >= commands.FIRST_COLD:
             self.cold(kind, account_id, commands.payload(record))
             return self.take()
+        self.hot(kind, account_id, record)
+        return self.take()
+
+    def hot(self, kind: CommandKind, account_id: int, record: bytes) -> None:
         layout = commands.LAYOUTS[kind]
         command = fields_of(record, layout)
-        label = record[layout.itemsize :][: command.get("label_bytes", 0)]
-        if command.get("label_bytes", 0) > len(record) - layout.itemsize:
+        at, size = layout.itemsize, command.get("label_bytes", 0)
+        waits = kind == CommandKind.PLACE_ORDER and command["order_type"] in TYPES
+        if waits:
+            at += commands.TRIGGER_TERMS.itemsize
+        label = record[at : at + size]
+        if size > len(record) - at:
             self.state.emit(EventKind.COMMAND_REJECTED, account_id, command_kind=kind, reason=Reason.BAD_PAYLOAD)
+        elif waits:
+            terms = fields_of(record[commands.SLOT_BYTES :], commands.TRIGGER_TERMS)
+            self.waiting.place(command, terms, account_id, label)
         elif kind == CommandKind.PLACE_ORDER:
             self.trading.place(command, account_id, label)
-        elif kind == CommandKind.EDIT_ORDER:
-            self.trading.edit(command, account_id)
-        elif kind == CommandKind.CANCEL_ORDER:
-            self.trading.cancel(command, account_id)
+            self.waiting.saw_trades()
+        elif kind in (CommandKind.EDIT_ORDER, CommandKind.CANCEL_ORDER):
+            self.change(kind, command, account_id)
         elif kind == CommandKind.CANCEL_ALL:
-            self.trading.cancel_all(command, account_id, label)
+            count = self.waiting.cancel_all(command, account_id, label)
+            self.trading.cancel_all(command, account_id, label, count)
         elif kind == CommandKind.UPDATE_MARKS:
-            self.marking.update(command, record)
+            if self.marking.update(command, record):
+                self.waiting.saw_marks(command["underlying"])
+        elif kind == CommandKind.TICK:
+            self.tick()
         else:
             raise NotImplementedError(kind.name)
-        return self.take()
+
+    def change(self, kind: CommandKind, command: dict[str, Any], account_id: int) -> None:
+        """An edit or a cancel, of a waiting order or a live one."""
+        waiting = self.waiting.of(command["order_id"], account_id)
+        if kind == CommandKind.CANCEL_ORDER:
+            if waiting:
+                self.waiting.withdraw(waiting, command["reason"])
+            else:
+                self.trading.cancel(command, account_id)
+        elif waiting:
+            self.waiting.edit(command, waiting)
+        else:
+            self.trading.edit(command, account_id)
+            self.waiting.saw_trades()
+
+    def tick(self) -> None:
+        """The day may end; then more of what has fired is placed."""
+        if self.state.time_ns >= self.day_end_ns:
+            self.day_end_ns = next_day_end(self.state.time_ns)
+            self.waiting.end_of_day()
+            self.trading.end_of_day()
+        self.waiting.drain()
+        self.waiting.saw_trades()
 
     def take(self) -> list[Predicted]:
         events, self.state.events = self.state.events, []
         return events
 
     def genesis(self, configuration: config.Config, time_ns: int) -> None:
-        self.state = State(configuration)
+        self.state = State(configuration, self.ample)
         self.state.time_ns = time_ns
+        self.day_end_ns = next_day_end(time_ns)
         self.trading = Trading(self.state)
+        self.waiting = Waiting(self.trading)
         self.marking = Marking(self.state)
         for spec in configuration.instruments:
             self.list_one(spec)
@@ -89,6 +132,7 @@ class Venue:
             CommandKind.WITHDRAW: (self.withdraw, config.Transfer),
             CommandKind.SET_INSTRUMENT_STATE: (self.set_state, config.InstrumentState),
             CommandKind.CHANGE_MARGIN_MODEL: (self.change_model, config.ChangeMarginModel),
+            CommandKind.SET_SELF_TRADE: (self.set_self_trade, config.SelfTrade),
         }
         handler, layout = handlers[kind]
         self.detail = 0
@@ -187,6 +231,12 @@ class Venue:
         )  # fmt: skip
         c.state = payload.state
         self.detail = c.slot
+
+    def set_self_trade(self, account_id: int, payload: config.SelfTrade) -> None:
+        require(account_id in self.state.accounts, Reason.UNKNOWN_ACCOUNT)
+        account = self.state.accounts[account_id]
+        account.reject_taker = payload.mode == "reject_taker"
+        account.own_account_only = not payload.extended_to_subaccounts
 
     def change_model(self, account_id: int, payload: config.ChangeMarginModel) -> None:
         """Only where the account meets its initial margin under the new model."""

@@ -38,7 +38,7 @@ def option(name: str, strike: int, expiry_ns: int, option_type: str, linear: boo
     )  # fmt: skip
 
 
-def instruments() -> tuple[Instrument, ...]:
+def instruments(short_expiry_ns: int = SHORT_EXPIRY_NS) -> tuple[Instrument, ...]:
     """Slots in this order."""
     inverse = {"settlement": "BTC", "inverse": True, "price_unit_e8": 5 * 10**7, "lot_size_e8": 10**9}
     future = Fees(maker_ppm=0, taker_ppm=500)
@@ -49,8 +49,8 @@ def instruments() -> tuple[Instrument, ...]:
             name="BTC-LONG", kind="future", underlying="BTC", expiry_ns=LONG_EXPIRY_NS, fees=maker,
             min_quantity_lots=10, **inverse,
         ),
-        option("BTC-SHORT-95000-C", 95_000, SHORT_EXPIRY_NS, "call"),
-        option("BTC-SHORT-95000-P", 95_000, SHORT_EXPIRY_NS, "put"),
+        option("BTC-SHORT-95000-C", 95_000, short_expiry_ns, "call"),
+        option("BTC-SHORT-95000-P", 95_000, short_expiry_ns, "put"),
         option("BTC-LONG-110000-C", 110_000, LONG_EXPIRY_NS, "call"),
         option("BTC-LONG-110000-P", 110_000, LONG_EXPIRY_NS, "put"),
         Instrument(
@@ -80,7 +80,13 @@ def configuration(**changes: object) -> Config:
             Underlying(name="ETH", index_name="eth_usd", matrix=ETH_MATRIX),
         ),
         "instruments": instruments(),
-        "limits": Limits(max_accounts=16, max_instruments=64, max_open_orders_per_account=24, max_open_orders=170),
+        "limits": Limits(
+            max_accounts=16,
+            max_instruments=64,
+            max_open_orders_per_account=24,
+            max_open_orders=170,
+            max_triggers_per_account=14,
+        ),
     }
     return Config(**(parts | changes))
 

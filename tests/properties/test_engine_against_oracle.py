@@ -1,31 +1,48 @@
 """Generated histories through the engine and the naive venue: the same events, money and margins.
 
-The events of every command are compared field by field; positions, cash, books, rows and margins every few
-hundred commands and after some marks. The counters at the end say that the histories went everywhere they should.
+Every field of every event of every command is compared, and each currency's ledger sums to zero after each.
+
+- Tight: accounts so poor that margin decides about many orders and fills; the naive venue works every margin out.
+  Positions, cash, books, waiting orders, rows and all margins are compared every 200 commands, margins also after
+  every fifth mark.
+- Ample: accounts so rich that nothing is ever refused for want of money; the naive venue takes that for granted and
+  works margins out for withdrawals only. Everything that the two hold, margins included, is compared every 5,000.
+
+The counters at the end say that the histories went everywhere they should.
 """
 
 from collections import Counter
+from collections.abc import Callable
 
 import pytest
 
 from exchange import events
-from exchange.commands import CommandKind, OrderFlag, TimeInForce
+from exchange.commands import CommandKind, OrderFlag, OrderType, TimeInForce, TriggerSource
 from exchange.engine import Engine
 from exchange.events import EventKind
 from exchange.reasons import Reason
+from tests.oracles import world
 from tests.oracles.compare import event_faults, margin_faults, state_faults
 from tests.oracles.history import History
 from tests.oracles.venue import Venue
 
-SAMPLE_EVERY = 200
+# a history of either kind: how wealthy accounts are, how often everything is compared
+TIGHT, AMPLE = (1, 200), (20_000, 5_000)
+LEAP_EVERY = 2_500
+DAYS = 6
 ORDER_REASONS = (
     "UNKNOWN_ACCOUNT UNKNOWN_INSTRUMENT UNKNOWN_ORDER NOT_OWNER_OF_ORDER INSTRUMENT_NOT_OPEN INSTRUMENT_EXPIRED "
     "PRICE_OFF_TICK PRICE_TOO_LOW PRICE_TOO_HIGH QUANTITY_TOO_SMALL QUANTITY_TOO_LARGE QUANTITY_NOT_POSITIVE "
     "POST_ONLY_WOULD_CROSS REDUCE_ONLY_WOULD_INCREASE FILL_OR_KILL_UNFILLABLE NOT_ENOUGH_FUNDS OPEN_ORDER_LIMIT "
     "POSITION_LIMIT ROW_LIMIT DUPLICATE_LABEL NO_MARK BAD_ORDER_TYPE BAD_TIME_IN_FORCE POST_ONLY_NOT_ALLOWED "
-    "LABEL_TOO_LONG VALID_UNTIL_PASSED BOOK_FULL EDIT_BELOW_FILLED"
+    "LABEL_TOO_LONG VALID_UNTIL_PASSED BOOK_FULL EDIT_BELOW_FILLED NO_LIQUIDITY TRIGGER_PRICE_TOO_LOW "
+    "TRIGGER_PRICE_TOO_HIGH BAD_TRIGGER TRIGGER_LIMIT"
 ).split()
-ENDS = "USER_REQUEST IMMEDIATE_OR_CANCEL MARKET_REMAINDER SELF_TRADE REDUCE_ONLY_POSITION_GONE MAINTENANCE_WOULD_BREACH"
+ENDS = (
+    "USER_REQUEST IMMEDIATE_OR_CANCEL MARKET_REMAINDER SELF_TRADE REDUCE_ONLY_POSITION_GONE MAINTENANCE_WOULD_BREACH "
+    "DAY_ENDED"
+).split()
+POVERTY = ("NOT_ENOUGH_FUNDS", "MAINTENANCE_WOULD_BREACH", "INSUFFICIENT_WITHDRAWABLE", "accepted:lane", "level:")
 COMMAND_REASONS = (
     "UNKNOWN_ACCOUNT UNKNOWN_INSTRUMENT UNKNOWN_ORDER NOT_OWNER_OF_ORDER UNKNOWN_CURRENCY ACCOUNT_EXISTS BAD_PAYLOAD "
     "NOT_ENOUGH_FUNDS INSUFFICIENT_WITHDRAWABLE AMOUNT_NOT_POSITIVE AMOUNT_TOO_LARGE"
@@ -33,73 +50,119 @@ COMMAND_REASONS = (
 MARK_REASONS = "MARK_JUMP MARK_OUT_OF_RANGE UNKNOWN_INSTRUMENT UNKNOWN_UNDERLYING BAD_PAYLOAD".split()
 
 
-def coverage(happened: list, counts: Counter) -> None:
-    """Count what the events of one command show."""
+def coverage(happened: list, counts: Counter, waiting: set[int]) -> None:
+    """Count what the events of one command show; `waiting` follows the orders that wait."""
+    names = [kind.name for kind, _, _ in happened]
+    counts.update(names)
+    counts["at once"] = max(counts["at once"], names.count("ORDER_TRIGGERED"))
     for kind, event, _ in happened:
-        counts[kind.name] += 1
         if "reason" in event.dtype.names and event["reason"]:
             counts[f"{kind.name}:{Reason(event['reason']).name}"] += 1
+        if kind in (EventKind.ORDER_ACCEPTED, EventKind.TRIGGER_PLACED, EventKind.ORDER_TRIGGERED):
+            counts[f"{kind.name}:{OrderType(event['order_type']).name}"] += 1
         if kind == EventKind.ORDER_ACCEPTED:
             counts["accepted:" + TimeInForce(event["time_in_force"]).name] += 1
             counts["accepted:lane"] += bool(event["flags"] & OrderFlag.RISK_REDUCING)
             counts["accepted:adjusted"] += bool(event["flags"] & OrderFlag.PRICE_ADJUSTED)
+        elif kind == EventKind.TRIGGER_PLACED:
+            waiting.add(int(event["order_id"]))
+        elif kind == EventKind.ORDER_TRIGGERED:
+            waiting.remove(int(event["trigger_order_id"]))
+            counts["fired:" + TriggerSource(event["trigger_source"]).name] += 1
         elif kind == EventKind.ORDER_EDITED:
-            counts[f"edited:{'kept' if event['kept_priority'] else 'moved'}"] += 1
+            how = "waiting" if int(event["order_id"]) in waiting else "kept" if event["kept_priority"] else "moved"
+            counts[f"edited:{how}"] += 1
+        elif kind == EventKind.ORDER_CANCELLED and int(event["order_id"]) in waiting:
+            waiting.remove(int(event["order_id"]))
+            counts[f"withdrawn:{Reason(event['reason']).name}"] += 1
         elif kind == EventKind.LEVEL_CHANGED:
             counts[f"level:{event['level']}"] += 1
 
 
-def missing(counts: Counter) -> list[str]:
+def missing(counts: Counter, ample: bool) -> list[str]:
     """What a long history should have met and has not."""
     wanted = [f"ORDER_REJECTED:{name}" for name in ORDER_REASONS]
-    wanted += [f"ORDER_CANCELLED:{name}" for name in ENDS.split()]
+    wanted += [f"ORDER_CANCELLED:{name}" for name in ENDS]
     wanted += [f"COMMAND_REJECTED:{name}" for name in COMMAND_REASONS]
     wanted += [f"MARKS_REJECTED:{name}" for name in MARK_REASONS]
-    wanted += ["accepted:lane", "accepted:adjusted", "accepted:FILL_OR_KILL", "edited:kept", "edited:moved"]
-    wanted += ["level:0", "level:1", "level:2", "TRADE_EXECUTED"]
+    wanted += [f"accepted:{tif.name}" for tif in TimeInForce]
+    wanted += [f"ORDER_ACCEPTED:{OrderType(n).name}" for n in range(3)]
+    wanted += [f"{event}:{OrderType(n).name}" for n in range(3, 8) for event in ("TRIGGER_PLACED", "ORDER_TRIGGERED")]
+    wanted += [f"fired:{source.name}" for source in TriggerSource]
+    wanted += ["accepted:lane", "accepted:adjusted", "edited:kept", "edited:moved", "edited:waiting"]
+    wanted += ["withdrawn:USER_REQUEST", "withdrawn:DAY_ENDED", "level:0", "level:1", "level:2", "TRADE_EXECUTED"]
+    if ample:
+        wanted = [name for name in wanted if not any(part in name for part in POVERTY)]
     return [name for name in wanted if not counts[name]]
 
 
-def run(seed: int, length: int) -> tuple[Engine, Counter]:
+def run(seed: int, length: int, kind: tuple[int, int]) -> tuple[Engine, Counter]:
     """Both twins over one history; fails at the first command on which they differ."""
-    history, engine, venue = History(seed), Engine(), Venue()
+    wealth, sample_every = kind
+    ample = kind == AMPLE
+    listed = world.instruments(world.START_NS + DAYS * world.DAY_NS + 9 * world.HOUR_NS)
+    history = History(seed, configuration=world.configuration(instruments=listed), leap_every=LEAP_EVERY, wealth=wealth)
+    engine, venue = Engine(), Venue(ample)
     counts: Counter = Counter()
+    waiting: set[int] = set()
     for _ in range(length):
         record = history.next()
         engine.apply(record)
         happened = list(events.records(engine.take_events()))
         predicted = venue.apply(record)
         history.saw(happened)
-        coverage(happened, counts)
+        coverage(happened, counts, waiting)
         faults = event_faults(happened, predicted)
-        kind = CommandKind(int.from_bytes(record[:2], "little"))
+        command = CommandKind(int.from_bytes(record[:2], "little"))
+        counts[command.name] += 1
         state = venue.state
         faults += [
             f"{currency.name} does not sum to zero"
             for c, currency in enumerate(state.config.currencies)
             if sum(engine.ledger(currency.name).values()) or state.imbalance(c)
         ]
-        if engine.seq % SAMPLE_EVERY == 0:
+        if engine.seq % sample_every == 0 or (faults and engine.seq > 100):
             faults += state_faults(engine, state) + engine.audit()
-        elif kind == CommandKind.UPDATE_MARKS and engine.seq % 5 == 0:
+        elif not ample and command == CommandKind.UPDATE_MARKS and engine.seq % 5 == 0:
             for account in state.accounts.values():
                 faults += margin_faults(engine, state, account)
         if faults:
-            pytest.fail(f"seed {seed}, command {engine.seq} ({kind.name}):\n" + "\n".join(faults[:20]))
+            pytest.fail(f"seed {seed}, command {engine.seq} ({command.name}):\n" + "\n".join(faults[:20]))
+    print(", ".join(f"{name} {count}" for name, count in sorted(counts.items())))
     return engine, counts
 
 
-def test_engine_and_naive_venue_agree(seed: int) -> None:
-    engine, counts = run(seed, 21_000)
-    print(f"seed {seed}: " + ", ".join(f"{name} {count}" for name, count in sorted(counts.items())))
-    assert missing(counts) == []
-    assert engine.counters().trades == counts["TRADE_EXECUTED"] > 1_000
+Note = Callable[[str], None]
+
+
+def agree(seed: int, length: int, kind: tuple[int, int], note: Note) -> tuple[Engine, Counter]:
+    """A history of `length` commands on which the two agree, that goes everywhere."""
+    what = "ample" if kind == AMPLE else "tight"
+    note(f"engine against naive venue, {what}: {length:,} commands from seed {seed}, every event compared")
+    engine, counts = run(seed, length, kind)
+    assert missing(counts, kind == AMPLE) == []
+    assert engine.counters().trades == counts["TRADE_EXECUTED"] > length // 20
+    assert counts["at once"] >= 64
+    return engine, counts
+
+
+def test_engine_and_naive_venue_agree(seed: int, history_note: Note) -> None:
+    engine, counts = agree(seed, 24_000, TIGHT, history_note)
     assert counts["ORDER_ACCEPTED"] > 5_000
     assert all(engine.ledger(name)["funding"] for name in ("BTC", "USDC", "ETH"))
 
 
+def test_engine_and_naive_venue_agree_where_money_is_no_object(seed: int, history_note: Note) -> None:
+    agree(seed, 90_000, AMPLE, history_note)
+
+
 @pytest.mark.full
 @pytest.mark.parametrize("number", range(8))
-def test_engine_and_naive_venue_agree_at_length(number: int, seed: int) -> None:
-    _, counts = run(seed + number, 60_000)
-    assert missing(counts) == []
+def test_engine_and_naive_venue_agree_at_length(number: int, seed: int, history_note: Note) -> None:
+    agree(seed + number, 60_000, TIGHT, history_note)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("number", range(10))
+def test_engine_and_naive_venue_agree_over_millions(number: int, seed: int, history_note: Note) -> None:
+    agree(seed + number, 500_000, AMPLE, history_note)

@@ -45,6 +45,8 @@ def run(seed: int, length: int, sample_every: int) -> Counter:
     counts: Counter = Counter()
     for _ in range(length):
         record = history.next()
+        if shadow:
+            shadow.before(record)
         engine.apply(record)
         happened = list(events.records(engine.take_events()))
         history.saw(happened)

@@ -161,6 +161,7 @@ def test_models_agree_with_the_naive_one_after_jumps() -> None:
         bench.marks(index, dict.fromkeys(FORWARDS, index * 1.01), VOLS)
         bench.marks(index / 25, underlying=1)
         for record in bench.records[-2:]:
+            shadow.before(record)
             shadow.saw(record, [])
         assert shadow.faults() == []
         assert bench.engine.audit() == []

@@ -3,10 +3,10 @@
 import pytest
 
 from exchange import commands
-from exchange.commands import CommandKind, OrderType, TimeInForce
+from exchange.commands import CommandKind, OrderType, TimeInForce, TriggerSource
 from exchange.events import EventKind
 from exchange.reasons import Reason
-from tests.driver import DAY, SECOND, START_NS, Driver, future, kinds, only, perpetual
+from tests.driver import DAY, SECOND, START_NS, Driver, future, kinds, only, option, perpetual
 
 E8 = 10**8
 FUTURE = future(START_NS + 30 * DAY)
@@ -19,6 +19,25 @@ def venue():
     made.alice = made.account("alice", btc=50)
     made.marks(100_000)
     return made
+
+
+def test_a_mark_of_nothing_is_a_price_too():
+    venue = Driver([option(100_000, "put", START_NS + DAY)])
+    venue.alice = venue.account("alice", btc=50)
+    name = venue.engine.instrument(0).name
+    venue.marks(100_000)
+    record = commands.record(
+        CommandKind.PLACE_ORDER,
+        venue.alice,
+        tail=commands.trigger_terms(trigger_price_e8=10_000, trigger_source=TriggerSource.MARK_PRICE),
+        instrument=venue.slot(name),
+        side=1,
+        order_type=OrderType.STOP_MARKET,
+        quantity_lots=1,
+    )
+    waiting = only(venue.submit(record), EventKind.TRIGGER_PLACED)
+    assert fired(venue.marks(119_000, vol=0.1)) == [(waiting.order_id, 0)]
+    assert venue.engine.market(0).mark_price_e8 == 0
 
 
 def wait(venue, name, trigger_price, time_in_force=TimeInForce.GOOD_TIL_CANCELLED):

@@ -1,0 +1,223 @@
+"""Stop, take and trailing orders of the naive venue. Rules: docs/protocol.md, docs/decisions/0019.
+
+They wait outside the book and cost no margin. What fires stands in one queue, ascending id of each look, and is
+placed as an ordinary order with an id of its own, 64 at once; the rest comes with what fires next, or with Ticks.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from exchange.commands import LABEL_MAX_BYTES, OrderType, TimeInForce, TriggerSource
+from exchange.events import EventKind
+from exchange.reasons import Reason
+from tests.oracles.book import BUY
+from tests.oracles.pretrade import Refused, require
+from tests.oracles.state import WaitingOrder
+from tests.oracles.trading import EDIT_FLAGS, Trading
+
+TYPES = range(OrderType.STOP_LIMIT, OrderType.TRAILING_STOP + 1)
+LIMITS = (OrderType.STOP_LIMIT, OrderType.TAKE_LIMIT)
+TAKES = (OrderType.TAKE_LIMIT, OrderType.TAKE_MARKET)
+AT_ONCE = 64
+HIGHEST_E8 = 10**17
+
+
+def rising(order_type: int, side: int) -> bool:
+    """Stop buys and take sells wait for a price at or above theirs, the others at or below."""
+    return (side == BUY) != (order_type in TAKES)
+
+
+class Waiting:
+    """Waiting orders of a Trading's state."""
+
+    def __init__(self, trading: Trading) -> None:
+        self.trading = trading
+        self.state = trading.state
+        self.queue: list[WaitingOrder] = []
+
+    def value(self, slot: int, source: int) -> int:
+        """The price watched, -1 before there is one."""
+        c = self.state.contracts[slot]
+        if source == TriggerSource.INDEX_PRICE:
+            return self.state.index_e8[c.underlying] or -1
+        if source == TriggerSource.MARK_PRICE:
+            return c.mark_price_e8 if c.marked else -1
+        return c.last_price_units * c.spec.price_unit_e8 if c.trade_seq else -1
+
+    # ------------------------------------------------------------------ place, edit, end
+
+    def place(self, command: Mapping[str, Any], terms: Mapping[str, Any], account_id: int, label: bytes) -> None:
+        s = self.state
+        try:
+            price_e8 = self.check(command, terms, account_id)
+        except Refused as refused:
+            s.emit(
+                EventKind.ORDER_REJECTED, account_id, instrument=command["instrument"], reason=refused.reason,
+                side=command["side"], flags=command["flags"], price_units=command["price_units"],
+                quantity_lots=command["quantity_lots"],
+            )  # fmt: skip
+            return
+        trails = command["order_type"] == OrderType.TRAILING_STOP
+        order = WaitingOrder(
+            s.next_order_id, account_id, command["instrument"], command["side"], command["order_type"],
+            command["time_in_force"], command["flags"] & EDIT_FLAGS,
+            command["price_units"] if command["order_type"] in LIMITS else 0, command["quantity_lots"],
+            command["key_id"], terms["trigger_source"], price_e8, terms["trigger_offset_e8"] if trails else 0, label,
+        )  # fmt: skip
+        s.next_order_id += 1
+        s.waiting[order.order_id] = order
+        s.emit(
+            EventKind.TRIGGER_PLACED, account_id, label, order_id=order.order_id, instrument=order.instrument,
+            side=order.side, order_type=order.order_type, time_in_force=order.time_in_force, flags=order.flags,
+            price_units=order.price_units, quantity_lots=order.quantity_lots, key_id=order.key_id,
+            label_bytes=len(label), trigger_price_e8=order.price_e8, trigger_offset_e8=order.offset_e8,
+            trigger_source=order.source,
+        )  # fmt: skip
+
+    def check(self, command: Mapping[str, Any], terms: Mapping[str, Any], account_id: int) -> int:
+        """The price to wait for, or Refused."""
+        s = self.state
+        slot, side, source = command["instrument"], command["side"], terms["trigger_source"]
+        known = side <= 1 and source <= TriggerSource.LAST_PRICE and command["time_in_force"] <= max(TimeInForce)
+        require(known, Reason.BAD_TRIGGER)
+        require(command["label_bytes"] <= LABEL_MAX_BYTES, Reason.LABEL_TOO_LONG)
+        expired = command["valid_until_ns"] and s.time_ns > command["valid_until_ns"]
+        require(not expired, Reason.VALID_UNTIL_PASSED)
+        self.trading.check_static(account_id, slot, side, 0, command["quantity_lots"], True)
+        if command["order_type"] in LIMITS:
+            self.trading.check_form(slot, command["price_units"])
+        value = self.value(slot, source)
+        require(value >= 0, Reason.BAD_TRIGGER)
+        price_e8 = terms["trigger_price_e8"]
+        if command["order_type"] == OrderType.TRAILING_STOP:
+            offset = terms["trigger_offset_e8"]
+            require(0 < offset < value, Reason.BAD_TRIGGER)
+            price_e8 = value + offset if side == BUY else value - offset
+        else:
+            require(price_e8 > 0, Reason.BAD_TRIGGER)
+            self.check_price(price_e8, value, rising(command["order_type"], side))
+        own = [w for w in s.waiting.values() if w.account_id == account_id]
+        require(len(own) < s.config.limits.max_triggers_per_account, Reason.TRIGGER_LIMIT)
+        return price_e8
+
+    def check_price(self, price_e8: int, value: int, waits_for_rise: bool) -> None:
+        """A price that would fire at once is refused."""
+        require(0 < price_e8 <= HIGHEST_E8, Reason.BAD_TRIGGER)
+        if waits_for_rise:
+            require(price_e8 > value, Reason.TRIGGER_PRICE_TOO_LOW)
+        else:
+            require(price_e8 < value, Reason.TRIGGER_PRICE_TOO_HIGH)
+
+    def of(self, order_id: int, account_id: int) -> WaitingOrder | None:
+        """The account's waiting order of that id."""
+        order = self.state.waiting.get(order_id)
+        return order if order and order.account_id == account_id else None
+
+    def edit(self, command: Mapping[str, Any], order: WaitingOrder) -> None:
+        price_units, price_e8 = command["price_units"], command["trigger_price_e8"]
+        try:
+            quantity = command["quantity_lots"]
+            self.trading.check_static(order.account_id, order.instrument, order.side, 0, quantity, True)
+            if order.order_type in LIMITS:
+                self.trading.check_form(order.instrument, price_units)
+            if price_e8:
+                require(order.order_type != OrderType.TRAILING_STOP, Reason.BAD_TRIGGER)
+                value = self.value(order.instrument, order.source)
+                self.check_price(price_e8, value, rising(order.order_type, order.side))
+        except Refused as refused:
+            self.state.emit(
+                EventKind.ORDER_REJECTED, order.account_id, instrument=order.instrument, reason=refused.reason,
+                side=order.side, price_units=price_units, quantity_lots=quantity, order_id=order.order_id,
+            )  # fmt: skip
+            return
+        if order.order_type in LIMITS:
+            order.price_units = price_units
+        if price_e8:
+            order.price_e8, order.fired = price_e8, False
+            self.queue = [w for w in self.queue if w is not order]
+        order.quantity_lots = quantity
+        order.flags = command["flags"] & EDIT_FLAGS
+        self.state.emit(
+            EventKind.ORDER_EDITED, order.account_id, order_id=order.order_id, instrument=order.instrument,
+            side=order.side, flags=order.flags, kept_priority=1, price_units=order.price_units,
+            quantity_lots=quantity, remaining_lots=quantity,
+        )  # fmt: skip
+
+    def forget(self, order: WaitingOrder) -> None:
+        del self.state.waiting[order.order_id]
+        self.queue = [w for w in self.queue if w is not order]
+
+    def withdraw(self, order: WaitingOrder, reason: int) -> None:
+        self.forget(order)
+        self.state.emit(
+            EventKind.ORDER_CANCELLED, order.account_id, order_id=order.order_id, instrument=order.instrument,
+            reason=reason, side=order.side, flags=order.flags, price_units=order.price_units,
+            remaining_lots=order.quantity_lots, quantity_lots=order.quantity_lots,
+        )  # fmt: skip
+
+    def cancel_all(self, command: Mapping[str, Any], account_id: int, label: bytes) -> int:
+        """Waiting orders of the account that every given filter names, ascending id; how many."""
+        mine = [w for w in self.state.waiting.values() if w.account_id == account_id]
+        named = [w for w in mine if self.trading.named(command, w, label)]
+        for order in named:
+            self.withdraw(order, command["reason"])
+        return len(named)
+
+    def end_of_day(self) -> None:
+        for order in list(self.state.waiting.values()):
+            if order.time_in_force == TimeInForce.GOOD_TIL_DAY:
+                self.withdraw(order, Reason.DAY_ENDED)
+
+    # ------------------------------------------------------------------ firing
+
+    def saw_marks(self, underlying: int) -> None:
+        """New index and marks of an underlying, then what their fills did to last prices."""
+        on = [slot for slot, c in self.state.contracts.items() if c.underlying == underlying]
+        self.look(on, (TriggerSource.INDEX_PRICE, TriggerSource.MARK_PRICE))
+        self.saw_trades()
+
+    def saw_trades(self) -> None:
+        self.look(list(self.state.contracts), (TriggerSource.LAST_PRICE,))
+
+    def look(self, slots: list[int], sources: tuple[TriggerSource, ...]) -> None:
+        """Queue what fires, ascending id, and place some of the queue if anything did."""
+        found = []
+        for order in self.state.waiting.values():
+            if order.fired or order.instrument not in slots or order.source not in sources:
+                continue
+            value = self.value(order.instrument, order.source)
+            up = rising(order.order_type, order.side)
+            if order.order_type == OrderType.TRAILING_STOP:
+                follow = value + order.offset_e8 if up else value - order.offset_e8
+                order.price_e8 = min(order.price_e8, follow) if up else max(order.price_e8, follow)
+            if value >= order.price_e8 if up else value <= order.price_e8:
+                order.fired, order.seen_e8 = True, value
+                found.append(order)
+        self.queue += found
+        if found:
+            self.drain()
+
+    def drain(self) -> None:
+        """Place what stands first in the queue."""
+        for order in self.queue[:AT_ONCE]:
+            self.fire(order)
+
+    def fire(self, order: WaitingOrder) -> None:
+        """Announce the id that the ordinary order will have, and place it; the id is gone even where it is refused."""
+        s = self.state
+        self.forget(order)
+        announced = s.next_order_id
+        s.emit(
+            EventKind.ORDER_TRIGGERED, order.account_id, order_id=announced, trigger_order_id=order.order_id,
+            instrument=order.instrument, side=order.side, order_type=order.order_type, trigger_source=order.source,
+            trigger_price_e8=order.price_e8, value_e8=order.seen_e8,
+        )  # fmt: skip
+        command = {
+            "instrument": order.instrument, "side": order.side,
+            "order_type": OrderType.LIMIT if order.order_type in LIMITS else OrderType.MARKET,
+            "time_in_force": order.time_in_force, "flags": order.flags, "price_units": order.price_units,
+            "quantity_lots": order.quantity_lots, "key_id": order.key_id, "label_bytes": len(order.label),
+            "valid_until_ns": 0,
+        }  # fmt: skip
+        self.trading.place(command, order.account_id, order.label)
+        s.next_order_id = announced + 1
