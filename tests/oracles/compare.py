@@ -3,8 +3,11 @@
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+
+from exchange.commands import ORDER_TERMS
 from exchange.engine import Engine
-from exchange.events import EventKind
+from exchange.events import EventKind, label
 from tests.oracles.account import Account
 from tests.oracles.margin import Margin
 from tests.oracles.state import Predicted, State
@@ -26,16 +29,19 @@ def event_faults(happened: Happened, predicted: list[Predicted]) -> list[str]:
         faults.append(f"{len(happened)} events, {len(predicted)} predicted")
     for (kind, fields, tail), wanted in zip(happened, predicted, strict=False):
         got = plain(fields)
+        if got.get("terms_slots"):
+            got |= plain(np.frombuffer(tail, ORDER_TERMS, 1)[0])
         want = {name: int(wanted.fields.get(name, 0)) for name in got} | {
             name: int(value) for name, value in wanted.fields.items()
         }
+        named = label(fields, tail) if "label_bytes" in got else b""
         if (kind, int(fields["account_id"])) != (wanted.kind, wanted.account_id):
             faults.append(f"{kind.name} of {fields['account_id']}, predicted {wanted.kind.name} {wanted}")
         elif got != want:
             parts = {name: (got.get(name), want[name]) for name in want if got.get(name) != want[name]}
             faults.append(f"{kind.name}: (got, predicted) {parts}")
-        elif bytes(tail).rstrip(b"\0") != wanted.label.rstrip(b"\0"):
-            faults.append(f"{kind.name}: label {bytes(tail)!r}, predicted {wanted.label!r}")
+        elif named != wanted.label:
+            faults.append(f"{kind.name}: label {named!r}, predicted {wanted.label!r}")
     return faults
 
 

@@ -14,7 +14,7 @@ WRONG_FIELDS = (
     ("valid_until_ns", 1), ("quantity_lots", 0), ("quantity_lots", -5), ("quantity_lots", 1),
     ("quantity_lots", 150_000), ("quantity_lots", 2 * 10**9), ("price_units", -1), ("price_units", 1),
     ("price_units", 10**8), ("price_units", 200_003), ("price_units", 51), ("price_units", 262_143),
-    ("quantity_lots", 9_000_000), ("flags", 0xFF),
+    ("quantity_lots", 9_000_000), ("flags", 0xFF), ("terms_slots", 0), ("terms_slots", 1), ("terms_slots", 2),
 )  # fmt: skip
 TIMES = tuple(TimeInForce)
 # account, instrument, side, price, quantity of an order that was accepted

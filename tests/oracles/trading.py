@@ -20,9 +20,9 @@ class Trading(Matching):
 
     # ------------------------------------------------------------------ place
 
-    def place(self, command: Mapping[str, Any], account_id: int, label: bytes) -> None:
+    def place(self, command: Mapping[str, Any], terms: Mapping[str, Any], account_id: int, label: bytes) -> None:
         try:
-            order = self.admit(command, account_id, label)
+            order = self.admit(command, terms, account_id, label)
         except Refused as refused:
             self.state.emit(
                 EventKind.ORDER_REJECTED, account_id, instrument=command["instrument"], reason=refused.reason,
@@ -39,7 +39,7 @@ class Trading(Matching):
         )  # fmt: skip
         self.settle(order)
 
-    def admit(self, command: Mapping[str, Any], account_id: int, label: bytes) -> Order:
+    def admit(self, command: Mapping[str, Any], terms: Mapping[str, Any], account_id: int, label: bytes) -> Order:
         """The order, counted as open, or Refused."""
         s = self.state
         slot, side, lots = command["instrument"], command["side"], command["quantity_lots"]
@@ -50,6 +50,8 @@ class Trading(Matching):
         require(command["label_bytes"] <= LABEL_MAX_BYTES, Reason.LABEL_TOO_LONG)
         expired = command["valid_until_ns"] and s.time_ns > command["valid_until_ns"]
         require(not expired, Reason.VALID_UNTIL_PASSED)
+        special = terms["advanced"] or terms["protection_group"] or terms["display_lots"]
+        require(not special, Reason.BAD_TERMS)
         market = command["order_type"] in (OrderType.MARKET, OrderType.MARKET_LIMIT)
         self.check_static(account_id, slot, side, price, lots, market)
         account = s.accounts[account_id]

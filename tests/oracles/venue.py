@@ -32,6 +32,9 @@ def fields_of(record: bytes, layout: np.dtype[Any]) -> dict[str, Any]:
     return dict(zip(layout.names, values, strict=True))
 
 
+NO_TERMS = fields_of(bytes(commands.SLOT_BYTES), commands.ORDER_TERMS)
+
+
 class Venue:
     """The whole: `apply` returns the predicted events."""
 
@@ -56,18 +59,20 @@ class Venue:
     def hot(self, kind: CommandKind, account_id: int, record: bytes) -> None:
         layout = commands.LAYOUTS[kind]
         command = fields_of(record, layout)
-        at, size = layout.itemsize, command.get("label_bytes", 0)
+        at, size, slots = layout.itemsize, command.get("label_bytes", 0), 0
         waits = kind == CommandKind.PLACE_ORDER and command["order_type"] in TYPES
-        if waits:
-            at += commands.TRIGGER_TERMS.itemsize
+        if kind == CommandKind.PLACE_ORDER:
+            slots = command["terms_slots"]
+            at += min(slots, 1) * commands.SLOT_BYTES
         label = record[at : at + size]
-        if size > len(record) - at:
+        if size > len(record) - at or slots > 1 or (waits and slots == 0):
             self.state.emit(EventKind.COMMAND_REJECTED, account_id, command_kind=kind, reason=Reason.BAD_PAYLOAD)
-        elif waits:
-            terms = fields_of(record[commands.SLOT_BYTES :], commands.TRIGGER_TERMS)
+            return
+        terms = fields_of(record[commands.SLOT_BYTES :], commands.ORDER_TERMS) if slots else NO_TERMS
+        if waits:
             self.waiting.place(command, terms, account_id, label)
         elif kind == CommandKind.PLACE_ORDER:
-            self.trading.place(command, account_id, label)
+            self.trading.place(command, terms, account_id, label)
             self.waiting.saw_trades()
         elif kind in (CommandKind.EDIT_ORDER, CommandKind.CANCEL_ORDER):
             self.change(kind, command, account_id)

@@ -7,7 +7,7 @@ placed as an ordinary order with an id of its own, 64 at once; the rest comes wi
 from collections.abc import Mapping
 from typing import Any
 
-from exchange.commands import LABEL_MAX_BYTES, OrderType, TimeInForce, TriggerSource
+from exchange.commands import LABEL_MAX_BYTES, ORDER_TERMS, OrderType, TimeInForce, TriggerSource
 from exchange.events import EventKind
 from exchange.reasons import Reason
 from tests.oracles.book import BUY
@@ -219,5 +219,5 @@ class Waiting:
             "quantity_lots": order.quantity_lots, "key_id": order.key_id, "label_bytes": len(order.label),
             "valid_until_ns": 0,
         }  # fmt: skip
-        self.trading.place(command, order.account_id, order.label)
+        self.trading.place(command, dict.fromkeys(ORDER_TERMS.names, 0), order.account_id, order.label)
         s.next_order_id = announced + 1

@@ -55,9 +55,10 @@ class WaitingDraws(OrderDraws):
         label = b"" if r.random() < 0.7 else f"label-{r.randint(1, 12)}".encode() * r.randint(1, 3)
         price = self._price(slot) if order_type in (OrderType.STOP_LIMIT, OrderType.TAKE_LIMIT) else r.randint(0, 1)
         trigger = 0 if trails else self._trigger_price(slot, side, order_type, source)
+        terms = commands.order_terms(trigger_price_e8=trigger, trigger_offset_e8=offset, trigger_source=source)
         record = commands.record(
-            CommandKind.PLACE_ORDER, self._account(), commands.trigger_terms(trigger, offset, source) + label,
-            instrument=slot, side=side, order_type=order_type, time_in_force=r.choices(range(4), (8, 2, 1, 5))[0],
+            CommandKind.PLACE_ORDER, self._account(), terms + label, terms_slots=1, instrument=slot, side=side, order_type=order_type,
+            time_in_force=r.choices(range(4), (8, 2, 1, 5))[0],
             flags=flags, price_units=price, quantity_lots=self._lots(slot), key_id=7, label_bytes=len(label),
             valid_until_ns=self.time_ns + 10**9 if r.random() < 0.1 else 0,
         )  # fmt: skip
@@ -67,7 +68,7 @@ class WaitingDraws(OrderDraws):
 
     def _wrong_terms(self, record: bytearray) -> bytearray:
         field, value = self.random.choice(WRONG_TERMS)
-        np.frombuffer(record, commands.TRIGGER_TERMS, 1, commands.SLOT_BYTES)[field] = value
+        np.frombuffer(record, commands.ORDER_TERMS, 1, commands.SLOT_BYTES)[field] = value
         return record
 
     def _wait_with_everybody(self) -> bytearray:
@@ -77,8 +78,9 @@ class WaitingDraws(OrderDraws):
         order_type = OrderType.TAKE_LIMIT if side else OrderType.STOP_LIMIT
         price = round(self.index[0] * r.uniform(1.003, 1.006) * 1e8)
         return commands.record(
-            CommandKind.PLACE_ORDER, r.randint(1, self.account_count), commands.trigger_terms(price), instrument=slot,
-            side=side, order_type=order_type, time_in_force=r.choice((0, TimeInForce.GOOD_TIL_DAY)),
+            CommandKind.PLACE_ORDER, r.randint(1, self.account_count), commands.order_terms(trigger_price_e8=price),
+            terms_slots=1, instrument=slot, side=side, order_type=order_type,
+            time_in_force=r.choice((0, TimeInForce.GOOD_TIL_DAY)),
             price_units=self._price(slot, 0.97 if side == 0 else 1.03),
             quantity_lots=self.specs[slot].min_quantity_lots,
         )  # fmt: skip

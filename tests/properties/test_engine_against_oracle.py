@@ -88,7 +88,7 @@ def missing(counts: Counter, ample: bool) -> list[str]:
     wanted += [f"accepted:{tif.name}" for tif in TimeInForce]
     wanted += [f"ORDER_ACCEPTED:{OrderType(n).name}" for n in range(3)]
     wanted += [f"{event}:{OrderType(n).name}" for n in range(3, 8) for event in ("TRIGGER_PLACED", "ORDER_TRIGGERED")]
-    wanted += [f"fired:{source.name}" for source in TriggerSource]
+    wanted += [f"fired:{TriggerSource(n).name}" for n in range(3)]
     wanted += ["accepted:lane", "accepted:adjusted", "edited:kept", "edited:moved", "edited:waiting"]
     wanted += ["withdrawn:USER_REQUEST", "withdrawn:DAY_ENDED", "level:0", "level:1", "level:2", "TRADE_EXECUTED"]
     if ample:

@@ -29,7 +29,8 @@ def test_a_mark_of_nothing_is_a_price_too():
     record = commands.record(
         CommandKind.PLACE_ORDER,
         venue.alice,
-        tail=commands.trigger_terms(trigger_price_e8=10_000, trigger_source=TriggerSource.MARK_PRICE),
+        tail=commands.order_terms(trigger_price_e8=10_000, trigger_source=TriggerSource.MARK_PRICE),
+        terms_slots=1,
         instrument=venue.slot(name),
         side=1,
         order_type=OrderType.STOP_MARKET,
