@@ -7,7 +7,10 @@ BUY, SELL = 0, 1
 
 @dataclass
 class Order:
-    """A live order. `filled_cost_minor` and `label` are carried for whoever wants them."""
+    """A live order. `filled_cost_minor` and `label` are carried for whoever wants them.
+
+    Of `remaining_lots` the book does not show `hidden_lots`; `display_lots` is the tranche of an iceberg.
+    """
 
     order_id: int
     account_id: int
@@ -23,6 +26,21 @@ class Order:
     key_id: int = 0
     label: bytes = b""
     filled_cost_minor: int = 0
+    display_lots: int = 0
+    hidden_lots: int = 0
+    protection_group: int = 0
+    advanced: int = 0
+    advanced_value_e8: int = 0
+    linked_order_id: int = 0
+
+    @property
+    def shown_lots(self) -> int:
+        return self.remaining_lots - self.hidden_lots
+
+    def show_tranche(self) -> None:
+        """A fresh tranche of an iceberg; other orders show all."""
+        shown = min(self.display_lots or self.remaining_lots, self.remaining_lots)
+        self.hidden_lots = self.remaining_lots - shown
 
 
 @dataclass(frozen=True)
@@ -60,13 +78,22 @@ class NaiveBook:
         return None if order is None else order.price_units
 
     def rest(self, order: Order) -> None:
+        order.show_tranche()
         self.resting[order.side].append(order)
+
+    def replenish(self, order: Order) -> bool:
+        """Where the shown tranche is used up the next one stands last; whether there was one."""
+        if order.shown_lots or not order.hidden_lots:
+            return False
+        self.remove(order)
+        self.rest(order)
+        return True
 
     def remove(self, order: Order) -> None:
         self.resting[order.side].remove(order)
 
     def level_lots(self, side: int, price_units: int) -> int:
-        return sum(o.remaining_lots for o in self.resting[side] if o.price_units == price_units)
+        return sum(o.shown_lots for o in self.resting[side] if o.price_units == price_units)
 
     def depth(self, levels: int) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
         """Best `levels` prices of bids and asks with their lots."""

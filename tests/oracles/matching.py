@@ -52,7 +52,7 @@ class Matching(Ending):
         if maker.owner_id == taker.owner_id and not alone:
             return (None if setting.reject_taker else maker), 0, Reason.SELF_TRADE
         account = accounts[maker.account_id]
-        lots = min(maker.remaining_lots, taker.remaining_lots)
+        lots = min(maker.shown_lots, taker.remaining_lots)
         if maker.flags & OrderFlag.REDUCE_ONLY:
             lots = min(lots, self.reducible(account, maker.instrument, maker.side))
             if lots == 0:
@@ -101,6 +101,8 @@ class Matching(Ending):
                 maker.remaining_lots -= lots
             if reason or maker.remaining_lots == 0:
                 book.remove(maker)
+            else:
+                book.replenish(maker)
         return True
 
     def fill(self, taker: Order, maker: Order, lots: int) -> None:
@@ -139,5 +141,11 @@ class Matching(Ending):
         if maker.remaining_lots == 0:
             s.books[c.slot].remove(maker)
             self.forget(maker)
+        elif s.books[c.slot].replenish(maker):
+            s.emit(
+                EventKind.ORDER_REPLENISHED, maker.account_id, order_id=maker.order_id, instrument=c.slot,
+                side=maker.side, price_units=maker.price_units, shown_lots=maker.shown_lots,
+                remaining_lots=maker.remaining_lots,
+            )  # fmt: skip
         s.check_level(s.accounts[maker.account_id])
         s.check_level(s.accounts[taker.account_id])

@@ -15,6 +15,16 @@ GIVEN_FLAGS = OrderFlag.POST_ONLY | OrderFlag.REJECT_POST_ONLY | OrderFlag.REDUC
 EDIT_FLAGS = OrderFlag.POST_ONLY | OrderFlag.REJECT_POST_ONLY | OrderFlag.REDUCE_ONLY
 
 
+LASTING_FLAGS = OrderFlag.LINKED | OrderFlag.QUOTE | OrderFlag.PROTECTED | OrderFlag.ADVANCED | OrderFlag.ICEBERG
+SPECIAL = OrderFlag.LINKED | OrderFlag.PROTECTED | OrderFlag.ADVANCED | OrderFlag.ICEBERG
+
+
+def terms_of(order: Order) -> dict[str, int]:
+    """An order's special terms as its events show them."""
+    names = ("display_lots", "protection_group", "advanced", "advanced_value_e8", "linked_order_id")
+    return {name: getattr(order, name) for name in names}
+
+
 class Trading(Matching):
     """Order commands over a State."""
 
@@ -31,13 +41,18 @@ class Trading(Matching):
             )  # fmt: skip
             return
         self.state.next_order_id += 1
-        self.state.emit(
-            EventKind.ORDER_ACCEPTED, account_id, label, order_id=order.order_id, instrument=order.instrument,
-            side=order.side, order_type=order.order_type, time_in_force=order.time_in_force,
-            flags=order.flags, price_units=order.price_units, quantity_lots=order.quantity_lots,
-            key_id=order.key_id, label_bytes=len(label),
-        )  # fmt: skip
+        self.say_accepted(order)
         self.settle(order)
+
+    def say_accepted(self, order: Order) -> None:
+        special = terms_of(order) if order.flags & SPECIAL else {}
+        self.state.emit(
+            EventKind.ORDER_ACCEPTED, order.account_id, order.label, order_id=order.order_id,
+            instrument=order.instrument, side=order.side, order_type=order.order_type,
+            time_in_force=order.time_in_force, terms_slots=order.flags & SPECIAL != 0, flags=order.flags,
+            price_units=order.price_units, quantity_lots=order.quantity_lots, key_id=order.key_id,
+            label_bytes=len(order.label), **special,
+        )  # fmt: skip
 
     def admit(self, command: Mapping[str, Any], terms: Mapping[str, Any], account_id: int, label: bytes) -> Order:
         """The order, counted as open, or Refused."""
@@ -50,8 +65,7 @@ class Trading(Matching):
         require(command["label_bytes"] <= LABEL_MAX_BYTES, Reason.LABEL_TOO_LONG)
         expired = command["valid_until_ns"] and s.time_ns > command["valid_until_ns"]
         require(not expired, Reason.VALID_UNTIL_PASSED)
-        special = terms["advanced"] or terms["protection_group"] or terms["display_lots"]
-        require(not special, Reason.BAD_TERMS)
+        flags |= self.check_terms(command, terms)
         market = command["order_type"] in (OrderType.MARKET, OrderType.MARKET_LIMIT)
         self.check_static(account_id, slot, side, price, lots, market)
         account = s.accounts[account_id]
@@ -67,7 +81,7 @@ class Trading(Matching):
         require(len(s.orders) < s.config.limits.max_open_orders, Reason.BOOK_FULL)
         order = Order(
             s.next_order_id, account_id, account.owner_id, slot, side, price, lots, lots,
-            command["order_type"], tif, flags, command["key_id"], label,
+            command["order_type"], tif, flags, command["key_id"], label, display_lots=terms["display_lots"],
         )  # fmt: skip
         account.orders[order.order_id] = s.orders[order.order_id] = order
         try:
@@ -78,6 +92,19 @@ class Trading(Matching):
             self.forget(order)
             raise
         return order
+
+    def check_terms(self, command: Mapping[str, Any], terms: Mapping[str, Any]) -> int:
+        """The flags that special terms give an order, or Refused."""
+        require(not terms["advanced"] and not terms["protection_group"], Reason.BAD_TERMS)
+        display, quantity, flags = terms["display_lots"], command["quantity_lots"], command["flags"]
+        if display == 0:
+            return 0
+        require(command["order_type"] == OrderType.LIMIT and command["time_in_force"] in RESTING, Reason.BAD_TERMS)
+        adjusted = flags & OrderFlag.POST_ONLY and not flags & OrderFlag.REJECT_POST_ONLY
+        require(not adjusted and 0 < display < quantity <= 100 * display, Reason.BAD_TERMS)
+        c = self.state.contracts.get(command["instrument"])
+        require(c is None or display >= c.spec.min_quantity_lots, Reason.BAD_TERMS)
+        return OrderFlag.ICEBERG
 
     def priceless(self, slot: int, side: int, order_type: int) -> int:
         """The limit of an order without one: the edge of the band, or the best opposite price within it."""
@@ -90,14 +117,14 @@ class Trading(Matching):
 
     # ------------------------------------------------------------------ edit
 
-    def edit(self, command: Mapping[str, Any], account_id: int) -> None:
+    def edit(self, command: Mapping[str, Any], terms: Mapping[str, Any], account_id: int) -> None:
         order = self.state.orders.get(command["order_id"])
         shown = None
         try:
             require(order is not None, Reason.UNKNOWN_ORDER)
             require(order.account_id == account_id, Reason.NOT_OWNER_OF_ORDER)
             shown = order
-            kept = self.change(command, order)
+            kept = self.change(command, terms, order)
         except Refused as refused:
             self.state.emit(
                 EventKind.ORDER_REJECTED, account_id, reason=refused.reason, order_id=command["order_id"],
@@ -105,31 +132,58 @@ class Trading(Matching):
                 price_units=command["price_units"], quantity_lots=command["quantity_lots"],
             )  # fmt: skip
             return
-        self.state.emit(
-            EventKind.ORDER_EDITED, account_id, order_id=order.order_id, instrument=order.instrument,
-            side=order.side, flags=order.flags, kept_priority=kept, price_units=order.price_units,
-            quantity_lots=order.quantity_lots, remaining_lots=order.remaining_lots,
-        )  # fmt: skip
+        self.say_edited(order, kept)
         if not kept:
             self.settle(order)
 
-    def change(self, command: Mapping[str, Any], order: Order) -> bool:
+    def say_edited(self, order: Order, kept: bool) -> None:
+        special = terms_of(order) if order.flags & SPECIAL else {}
+        self.state.emit(
+            EventKind.ORDER_EDITED, order.account_id, order_id=order.order_id, instrument=order.instrument,
+            side=order.side, flags=order.flags & 0xFF, kept_priority=kept, price_units=order.price_units,
+            terms_slots=order.flags & SPECIAL != 0, quantity_lots=order.quantity_lots,
+            remaining_lots=order.remaining_lots, **special,
+        )  # fmt: skip
+
+    def change(self, command: Mapping[str, Any], terms: Mapping[str, Any], order: Order) -> bool:
         """Change a resting order or raise Refused, nothing changed; whether it kept its priority."""
-        s = self.state
-        account, book = s.accounts[order.account_id], s.books[order.instrument]
         price, quantity = command["price_units"], command["quantity_lots"]
         filled = order.quantity_lots - order.remaining_lots
         require(quantity > 0, Reason.QUANTITY_NOT_POSITIVE)
         require(quantity > filled, Reason.EDIT_BELOW_FILLED)
-        self.check_static(account.account_id, order.instrument, order.side, price, quantity, False)
+        self.check_static(order.account_id, order.instrument, order.side, price, quantity, False)
+        display = self.new_display(order, terms, quantity)
         flags = command["flags"] & EDIT_FLAGS
+        account = self.state.accounts[order.account_id]
         remaining, flags = self.reduce_only(account, order.instrument, order.side, quantity - filled, flags)
         price, flags = self.post_only(order.instrument, order.side, price, flags)
+        order.display_lots = display
+        return self.reterm(order, price, remaining, flags)
+
+    def new_display(self, order: Order, terms: Mapping[str, Any], quantity: int) -> int:
+        """The tranche size after an edit."""
+        display = terms["display_lots"]
+        if display == 0:
+            return order.display_lots
+        c = self.state.contracts[order.instrument]
+        fits = 0 < display < quantity <= 100 * display and display >= c.spec.min_quantity_lots
+        require(order.flags & OrderFlag.ICEBERG and fits, Reason.BAD_TERMS)
+        return display
+
+    def reterm(self, order: Order, price: int, remaining: int, flags: int) -> bool:
+        """New price, remainder and flags of a resting order, or Refused; whether it keeps its place.
+
+        One that does not is out of the book and counted as open.
+        """
+        account, book = self.state.accounts[order.account_id], self.state.books[order.instrument]
+        filled = order.quantity_lots - order.remaining_lots
+        flags |= order.flags & LASTING_FLAGS
         kept = price == order.price_units and remaining <= order.remaining_lots
-        trial = replace(order, price_units=price, remaining_lots=remaining, flags=flags)
         if kept:
-            trial.flags |= order.flags & OrderFlag.RISK_REDUCING
+            flags |= order.flags & OrderFlag.RISK_REDUCING
+            order.hidden_lots = max(0, order.hidden_lots - (order.remaining_lots - remaining))
         else:
+            trial = replace(order, price_units=price, remaining_lots=remaining, flags=flags)
             del account.orders[order.order_id]
             try:
                 self.check_limits(account, order.instrument, order.side, remaining, False)
@@ -138,6 +192,7 @@ class Trading(Matching):
             finally:
                 account.orders[order.order_id] = order
             book.remove(order)
-        order.price_units, order.remaining_lots, order.flags = price, remaining, trial.flags
+            flags = trial.flags
+        order.price_units, order.remaining_lots, order.flags = price, remaining, flags
         order.quantity_lots = filled + remaining
         return kept

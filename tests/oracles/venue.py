@@ -61,7 +61,7 @@ class Venue:
         command = fields_of(record, layout)
         at, size, slots = layout.itemsize, command.get("label_bytes", 0), 0
         waits = kind == CommandKind.PLACE_ORDER and command["order_type"] in TYPES
-        if kind == CommandKind.PLACE_ORDER:
+        if kind in (CommandKind.PLACE_ORDER, CommandKind.EDIT_ORDER):
             slots = command["terms_slots"]
             at += min(slots, 1) * commands.SLOT_BYTES
         label = record[at : at + size]
@@ -75,7 +75,7 @@ class Venue:
             self.trading.place(command, terms, account_id, label)
             self.waiting.saw_trades()
         elif kind in (CommandKind.EDIT_ORDER, CommandKind.CANCEL_ORDER):
-            self.change(kind, command, account_id)
+            self.change(kind, command, terms, account_id)
         elif kind == CommandKind.CANCEL_ALL:
             count = self.waiting.cancel_all(command, account_id, label)
             self.trading.cancel_all(command, account_id, label, count)
@@ -87,7 +87,7 @@ class Venue:
         else:
             raise NotImplementedError(kind.name)
 
-    def change(self, kind: CommandKind, command: dict[str, Any], account_id: int) -> None:
+    def change(self, kind: CommandKind, command: dict[str, Any], terms: dict[str, Any], account_id: int) -> None:
         """An edit or a cancel, of a waiting order or a live one."""
         waiting = self.waiting.of(command["order_id"], account_id)
         if kind == CommandKind.CANCEL_ORDER:
@@ -98,7 +98,7 @@ class Venue:
         elif waiting:
             self.waiting.edit(command, waiting)
         else:
-            self.trading.edit(command, account_id)
+            self.trading.edit(command, terms, account_id)
             self.waiting.saw_trades()
 
     def tick(self) -> None:

@@ -57,8 +57,8 @@ class WaitingDraws(OrderDraws):
         trigger = 0 if trails else self._trigger_price(slot, side, order_type, source)
         terms = commands.order_terms(trigger_price_e8=trigger, trigger_offset_e8=offset, trigger_source=source)
         record = commands.record(
-            CommandKind.PLACE_ORDER, self._account(), terms + label, terms_slots=1, instrument=slot, side=side, order_type=order_type,
-            time_in_force=r.choices(range(4), (8, 2, 1, 5))[0],
+            CommandKind.PLACE_ORDER, self._account(), terms + label, terms_slots=1, instrument=slot,
+            side=side, order_type=order_type, time_in_force=r.choices(range(4), (8, 2, 1, 5))[0],
             flags=flags, price_units=price, quantity_lots=self._lots(slot), key_id=7, label_bytes=len(label),
             valid_until_ns=self.time_ns + 10**9 if r.random() < 0.1 else 0,
         )  # fmt: skip
