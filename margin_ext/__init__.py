@@ -1,5 +1,7 @@
 """Numeric kernels of the margin engine: option prices, risk rows and scenario sums. Stands alone.
 
+`margin_ext.models` margins whole portfolios with them: parameter sets, four models, Greeks.
+
 Every number is the same, bit for bit, on each instruction set and machine: no libm, no fused multiply-add.
 """
 
@@ -15,6 +17,8 @@ from margin_ext.portfolio import (
 from margin_ext.pricer import Greeks, greeks, price
 from margin_ext.risk_array import FutureRow, RiskRows, allocate_rows, reprice, reprice_future
 
+from margin_ext import models  # isort: skip  (needs the names above)
+
 __all__ = [
     "FutureRow",
     "Greeks",
@@ -25,6 +29,7 @@ __all__ = [
     "allocate_rows",
     "greeks",
     "instruction_set",
+    "models",
     "price",
     "reprice",
     "reprice_future",

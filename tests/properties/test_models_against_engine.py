@@ -1,0 +1,143 @@
+"""The `matrix` model of margin_ext against the engine's integers: equal within the engine's documented rounding.
+
+A row is off by at most half a unit per lot (a put's, the difference of two, by one), a requirement adds a unit per
+gross lot and is so never understated; factors, the rate of the delta shock and conversions are rounded up once.
+"""
+
+import msgspec
+import numpy as np
+import pytest
+
+from exchange.config import MatrixParameters
+from exchange.events import EventKind
+from margin_ext.models import matrix
+from margin_ext.models.parameter_files import checked
+from margin_ext.models.parameters import MatrixSet
+from margin_ext.models.portfolio import Currency, Portfolio, Underlying, portfolio
+from tests.oracles import world
+from tests.oracles.bench import Bench, only
+
+PRICES = (90_000.0, 3_000.0)
+COIN_UNIT, USD_UNIT = 1e-10, 1e-4
+
+
+def library_set(parameters: MatrixParameters, numeraire: str) -> MatrixSet:
+    """The engine's parameters by their own names."""
+    values = msgspec.structs.asdict(parameters) | {"numeraire": numeraire}
+    return checked(msgspec.convert(values, MatrixSet))
+
+
+def traded(rng: np.random.Generator, model: str) -> Bench:
+    """Account 1 with random positions against account 2, at random marks."""
+    bench = Bench(world.configuration())
+    for name in ("held", "rich"):
+        bench.account(name, model, BTC=5_000 * world.COIN, ETH=50_000 * world.COIN, USDC=10**9 * world.DOLLAR)
+    forwards = {expiry: PRICES[0] * rng.uniform(0.97, 1.05) for expiry in (world.SHORT_EXPIRY_NS, world.LONG_EXPIRY_NS)}
+    vols = {slot: rng.uniform(0.3, 1.4) for slot in (2, 4, 7)}
+    bench.marks(PRICES[0], forwards, vols)
+    bench.marks(PRICES[1], underlying=1)
+    for slot in rng.permutation(10)[: rng.integers(1, 11)]:
+        slot, side = int(slot), int(rng.integers(2))
+        spec, view = bench.engine.instrument(slot), bench.engine.market(slot)
+        step = 5 if spec.kind == "option" and spec.inverse else 1
+        price = max(1, round(view.mark_price_e8 / spec.price_unit_e8 / step)) * step
+        lots = int(rng.integers(10, 3_000))
+        bench.place(2, slot, 1 - side, price, lots)
+        trades = only(bench.place(1, slot, side, price, lots), EventKind.TRADE_EXECUTED)
+        assert sum(trade.quantity_lots for trade in trades) == lots
+    return bench
+
+
+def as_portfolio(bench: Bench) -> Portfolio:
+    """What account 1 holds, with the engine's marks; futures at no unrealised P&L, which stands in the cash."""
+    engine = bench.engine
+    rows = []
+    for held in engine.positions(1):
+        spec, view = engine.instrument(held.instrument), engine.market(held.instrument)
+        rows.append(
+            {
+                "underlying": spec.underlying, "settlement": spec.settlement, "kind": spec.kind,
+                "is_call": spec.option_type != "put", "strike": spec.strike_e8 / 1e8,
+                "days": (spec.expiry_ns - bench.time_ns) / world.DAY_NS if spec.expiry_ns else 0.0,
+                "forward": view.forward_e8 / 1e8 if spec.kind == "option" else view.mark_price_e8 / 1e8,
+                "vol": view.mark_vol_e6 / 1e6, "lots": held.quantity_lots, "lot_size": spec.lot_size_e8 / 1e8,
+            }
+        )  # fmt: skip
+    coins = {"BTC": 1e10, "ETH": 1e10, "USDC": 1e6}
+    currencies = []
+    for spec, view in zip(engine.config.currencies, engine.account(1).currencies, strict=True):
+        cash = (view.cash_minor + view.futures_unrealised_minor) / coins[spec.name]
+        currencies.append(
+            Currency(
+                name=spec.name, underlying=spec.underlying, cash=cash, haircut_ppm=spec.haircut_ppm,
+                debt_ppm=spec.debt_ppm,
+            )
+        )  # fmt: skip
+    underlyings = [Underlying(name=n, index_usd=p) for n, p in zip(("BTC", "ETH"), PRICES, strict=True)]
+    columns = {name: [row[name] for row in rows] for name in rows[0]}
+    return portfolio(underlyings, currencies, **columns)
+
+
+def sets(numeraire: str) -> dict[str, MatrixSet]:
+    return {
+        "BTC": library_set(world.BTC_MATRIX, numeraire),
+        "ETH": library_set(world.ETH_MATRIX, numeraire),
+    }
+
+
+def most_above(p: Portfolio, unit: float, coin: float) -> float:
+    """How far the engine may lie above, in the requirement's own unit; `coin` is one coin's worth in it."""
+    lots = float(np.abs(p.lots).sum())
+    coins = float(np.abs(p.size / np.where(p.is_option | ~p.inverse, 1.0, p.forward)).sum())
+    return (2.0 * lots + 10) * unit + coins * 1e-9 * coin
+
+
+@pytest.mark.parametrize("run", range(12))
+def test_segregated_requirements_agree(run: int, rng: np.random.Generator) -> None:
+    rng = np.random.default_rng([run, int(rng.integers(1 << 31))])
+    bench = traded(rng, "segregated_pm")
+    p = as_portfolio(bench)
+    totals = matrix.margin(p, sets("coin")).totals
+    scale = {"BTC": 1e10, "USDC": 1e6, "ETH": 1e10}
+    for entity, name in enumerate(("BTC", "USDC", "ETH")):
+        _, initial, maintenance = bench.margins(1, entity)
+        if name not in totals:
+            assert initial == 0
+            continue
+        part = p.take(p.settlement == entity)
+        unit, coin = (USD_UNIT, PRICES[0]) if name == "USDC" else (COIN_UNIT, 1.0)
+        for ours, engine in ((totals[name].initial, initial), (totals[name].maintenance, maintenance)):
+            assert -5 * unit <= engine / scale[name] - ours <= most_above(part, unit, coin)
+
+
+@pytest.mark.parametrize("run", range(12))
+def test_cross_requirements_agree(run: int, rng: np.random.Generator) -> None:
+    rng = np.random.default_rng([run, int(rng.integers(1 << 31))])
+    bench = traded(rng, "cross_pm")
+    p = as_portfolio(bench)
+    equity, initial, maintenance = bench.margins(1)
+    total = matrix.margin(p, sets("usd")).totals["USD"]
+    above = most_above(p, USD_UNIT, PRICES[0])
+    assert equity * USD_UNIT == pytest.approx(matrix.collateral_value(p), abs=above)
+    for ours, engine in ((total.initial, initial), (total.maintenance, maintenance)):
+        assert -5 * USD_UNIT <= engine * USD_UNIT - ours <= above
+
+
+@pytest.mark.parametrize("numeraire", ["coin", "usd"])
+def test_every_cell_agrees(numeraire: str, rng: np.random.Generator) -> None:
+    """Rows of single instruments, unit by unit."""
+    bench = traded(rng, "segregated_pm")
+    p = as_portfolio(bench)
+    own = library_set(world.BTC_MATRIX, numeraire)
+    for row, held in enumerate(bench.engine.positions(1)):
+        spec = bench.engine.instrument(held.instrument)
+        if spec.underlying != "BTC":
+            continue
+        one = matrix.Table(own, p.take([row]))
+        rows = bench.engine.rows.row(held.instrument, numeraire == "usd" or not spec.inverse)
+        unit = USD_UNIT if numeraire == "usd" or not spec.inverse else COIN_UNIT
+        count = one.pnl.shape[1]
+        engine = np.array(rows[:count]) * unit * held.quantity_lots
+        # a put's row is its call's less the forward's, both rounded
+        allowed = abs(held.quantity_lots) * unit * (1.0 if spec.option_type == "put" else 0.5) * (1 + 1e-9)
+        assert np.abs(engine - one.pnl[0]).max() <= allowed + 1e-9 * unit
