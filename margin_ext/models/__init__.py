@@ -3,14 +3,14 @@
     p = portfolio({"BTC": 100_000.0}, kind=["perpetual", "option"], lots=[1_000, -10], ...)
     margin(p, shipped("matrix_btc")).totals
 
-Every figure is in the result, with the name,
+Models: `matrix`, `span16` (scenarios). Every figure is in the result, with the name,
 version and hash of the parameter set. Formulas: docs/margin.md.
 """
 
 from collections.abc import Mapping
 from typing import Any
 
-from margin_ext.models import matrix
+from margin_ext.models import matrix, span
 from margin_ext.models.parameter_files import (
     Identity,
     ParameterError,
@@ -41,13 +41,14 @@ from margin_ext.models.valuation import deltas, equities, marks, position_values
 
 _MODELS: dict[type, Any] = {
     MatrixSet: matrix.margin,
+    SpanSet: span.margin,
 }
 
 
 def margin(p: Portfolio, sets: ParameterSet | Mapping[str, ParameterSet], **options: Any) -> MarginResult:
     """The portfolio's requirements under the model that the set is of.
 
-    sets: one for all underlyings, or one by underlying's name.
+    sets: one for all underlyings, or one by underlying's name. options are the model's own: `credit_set` of span16.
     """
     kinds = {type(s) for s in sets.values()} if isinstance(sets, Mapping) else {type(sets)}
     if len(kinds) != 1:
@@ -96,5 +97,6 @@ __all__ = [
     "schema",
     "shipped",
     "shipped_names",
+    "span",
     "surface",
 ]
