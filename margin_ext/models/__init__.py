@@ -3,14 +3,14 @@
     p = portfolio({"BTC": 100_000.0}, kind=["perpetual", "option"], lots=[1_000, -10], ...)
     margin(p, shipped("matrix_btc")).totals
 
-Models: `matrix`, `span16` (scenarios). Every figure is in the result, with the name,
+Models: `matrix`, `span16` (scenarios), `standard`, `isolated` (formulas). Every figure is in the result, with the name,
 version and hash of the parameter set. Formulas: docs/margin.md.
 """
 
 from collections.abc import Mapping
 from typing import Any
 
-from margin_ext.models import matrix, span
+from margin_ext.models import isolated, matrix, span, standard
 from margin_ext.models.parameter_files import (
     Identity,
     ParameterError,
@@ -42,13 +42,16 @@ from margin_ext.models.valuation import deltas, equities, marks, position_values
 _MODELS: dict[type, Any] = {
     MatrixSet: matrix.margin,
     SpanSet: span.margin,
+    StandardSet: standard.margin,
+    IsolatedSet: isolated.margin,
 }
 
 
 def margin(p: Portfolio, sets: ParameterSet | Mapping[str, ParameterSet], **options: Any) -> MarginResult:
     """The portfolio's requirements under the model that the set is of.
 
-    sets: one for all underlyings, or one by underlying's name. options are the model's own: `credit_set` of span16.
+    sets: one for all underlyings, or (`matrix`, `span16`) one by underlying's name. options are the model's own:
+    `credit_set` of span16, `buckets` and `leverage` of isolated.
     """
     kinds = {type(s) for s in sets.values()} if isinstance(sets, Mapping) else {type(sets)}
     if len(kinds) != 1:
@@ -87,6 +90,7 @@ __all__ = [
     "from_dict",
     "greeks",
     "identity",
+    "isolated",
     "load",
     "loads",
     "margin",
@@ -98,5 +102,6 @@ __all__ = [
     "shipped",
     "shipped_names",
     "span",
+    "standard",
     "surface",
 ]

@@ -1,0 +1,125 @@
+"""The `standard` model: formulas per position, summed against the whole account (cross margin).
+
+Inverse contracts need coins, dollar-settled ones dollars: option rates are of one coin, or of the index. The balance
+that meets the requirement is cash, futures' unrealised P&L and funding, no option value: shorts carry their mark in
+the formula. Formulas and sources: docs/margin.md.
+"""
+
+import numpy as np
+
+from margin_ext.models.parameter_files import checked, identity
+from margin_ext.models.parameters import PPM
+from margin_ext.models.parameters_formula import FutureSchedule, FutureTier, StandardSet
+from margin_ext.models.portfolio import Floats, Portfolio, PortfolioError
+from margin_ext.models.result import Added, MarginResult, Requirement, totals
+from margin_ext.models.valuation import marks
+
+
+def option_rates(p: Portfolio, s: StandardSet) -> tuple[Floats, Floats]:
+    """[N] initial and maintenance per unit of size sold, marks included; 0 for futures.
+
+    Short call: initial max(a - OTM, b) + mark, maintenance c + mark. Short put: maintenance max(d, e x mark) +
+    mark, initial max(max(a - OTM, b) + mark, f x maintenance). a to e are rates of the unit: a coin, or the index.
+    """
+    mark = marks(p)
+    unit = np.where(p.inverse, 1.0, p.index)
+    otm = np.maximum(np.where(p.is_call, p.strike - p.index, p.index - p.strike), 0.0) / p.index
+    fee = s.liquidation_fee_ppm / PPM * unit
+    initial = np.maximum(s.option_initial_ppm / PPM - otm, s.option_initial_floor_ppm / PPM) * unit + mark
+    call = s.call_maintenance_ppm / PPM * unit
+    put = np.maximum(s.put_maintenance_ppm / PPM * unit, s.put_maintenance_of_mark_ppm / PPM * mark)
+    maintenance = np.where(p.is_call, call, put) + mark + fee
+    least = np.where(p.is_call, 0.0, s.put_initial_over_maintenance_ppm / PPM * maintenance)
+    at = p.is_option
+    return np.where(at, np.maximum(initial, least), 0.0), np.where(at, maintenance, 0.0)
+
+
+def future_rates(tiers: tuple[FutureTier, ...], coins: float) -> tuple[float, float]:
+    """Initial and maintenance rate of a position of so many coins: its tier's, plus slope x coins."""
+    tier = [one for one in tiers if one.above_coins <= coins][-1]
+    slope = tier.slope_ppb_per_coin / 1e9 * coins
+    return tier.initial_ppm / PPM + slope, tier.maintenance_ppm / PPM + slope
+
+
+def schedule_of(s: StandardSet, underlying: str, settlement: str) -> FutureSchedule:
+    """The schedule of the settlement currency, else of all; PortfolioError where there is none."""
+    found = {one.settlement: one for one in s.futures if one.underlying == underlying}
+    for key in (settlement, "*"):
+        if key in found:
+            return found[key]
+    raise PortfolioError(f"parameters: no futures schedule for {underlying} settled in {settlement}")
+
+
+def position_margins(p: Portfolio, s: StandardSet) -> tuple[Floats, Floats]:
+    """[N] initial and maintenance margin of each position alone, in its settlement currency. Long options: 0."""
+    short = np.maximum(-p.size, 0.0)
+    option_initial, option_maintenance = option_rates(p, s)
+    initial, maintenance = option_initial * short, option_maintenance * short
+    for row in np.flatnonzero(~p.is_option).tolist():
+        size, price = abs(float(p.size[row])), float(p.fixing[row])
+        coins = size / price if p.inverse[row] else size
+        settlement = p.currencies[int(p.settlement[row])].name
+        schedule = schedule_of(s, p.underlyings[int(p.underlying[row])].name, settlement)
+        value = coins if p.inverse[row] else coins * price
+        rates = future_rates(schedule.tiers, coins)
+        initial[row], maintenance[row] = value * rates[0], value * rates[1]
+    return initial, maintenance
+
+
+def spread_loss(p: Portfolio, s: StandardSet) -> tuple[float, float]:
+    """(initial, maintenance) USD: the most that options of one expiry can lose there, beyond what they are worth.
+
+    The lowest payoff over 0 and the strikes, and for each net short call a share of the forward instead of what
+    has no bound. Source of the form: Derive v2-core, StandardManager.
+    """
+    at = np.concatenate([[0.0], np.unique(p.strike)])
+    sign = np.where(p.is_call, 1.0, -1.0)
+    payoff = np.maximum(sign[:, None] * (at[None, :] - p.strike[:, None]), 0.0)
+    lowest = float((p.size[:, None] * payoff).sum(axis=0).min())
+    naked = max(0.0, -float(p.size[p.is_call].sum())) * float(p.forward.max())
+    rates = (s.unpaired_initial_ppm, s.unpaired_maintenance_ppm)
+    initial, maintenance = (max(0.0, -lowest) + rate / PPM * naked for rate in rates)
+    return initial, maintenance
+
+
+def spread_credit(p: Portfolio, s: StandardSet, initial: Floats, maintenance: Floats) -> Added:
+    """USD, not positive: how far the expiries' largest losses lie below the sums of their positions' margins."""
+    saved = [0.0, 0.0]
+    for days in np.unique(p.days[p.is_option]):
+        at = p.is_option & (p.days == days)
+        loss = spread_loss(p.take(at), s)
+        saved = [
+            before + min(0.0, most - float(alone[at].sum()))
+            for before, most, alone in zip(saved, loss, (initial, maintenance), strict=True)
+        ]
+    return Added(*saved)
+
+
+def margin(p: Portfolio, s: StandardSet) -> MarginResult:
+    """One requirement per settlement currency, in it. Spread caps hold for dollar-settled options only."""
+    checked(s)
+    initial, maintenance = position_margins(p, s)
+    found = []
+    for number in sorted(set(p.settlement.tolist())):
+        rows = np.flatnonzero(p.settlement == number)
+        added = {}
+        if s.cap_spreads and p.currencies[number].underlying is None:
+            saved = [
+                spread_credit(p.take(part), s, initial[part], maintenance[part])
+                for part in (rows[p.underlying[rows] == u] for u in sorted(set(p.underlying[rows].tolist())))
+            ]
+            added["spread_cap"] = Added(sum(c.initial for c in saved), sum(c.maintenance for c in saved))
+        found.append(
+            Requirement(
+                scope=p.currencies[number].name,
+                unit=p.currencies[number].name,
+                parameter_set=identity(s),
+                initial=float(initial[rows].sum()) + sum(c.initial for c in added.values()),
+                maintenance=float(maintenance[rows].sum()) + sum(c.maintenance for c in added.values()),
+                added=added,
+                positions=tuple(rows.tolist()),
+                position_initial=initial[rows],
+                position_maintenance=maintenance[rows],
+            )
+        )
+    return MarginResult(model="standard", requirements=tuple(found), totals=totals(tuple(found)))
