@@ -94,6 +94,7 @@ cdef class Administration(Reads):
         self.positions_room.grow(account_id)
         self.exposure.grow(account_id)
         event = <AccountCreated*>self.events.emit(EV_ACCOUNT_CREATED, 1, account_id)
+        self.switches.joined(account_id)
         event.owner_id = self.accounts.at[account_id].owner_id
         event.margin_model = self.accounts.at[account_id].model
         return Reason.NONE, account_id

@@ -54,7 +54,7 @@ cdef class Reads(State):
             best_bid_lots=self.books.level_lots(slot, 0, bid) if bid >= 0 else 0,
             best_ask_units=ask if ask >= 0 else None,
             best_ask_lots=self.books.level_lots(slot, 1, ask) if ask >= 0 else 0,
-            last_price_units=row.last_price_units if row.trade_seq else None,
+            last_price_units=row.last_price_units or None,
             min_price_units=self.pretrade.lowest(row) if row.marked else 0,
             max_price_units=self.pretrade.highest(row) if row.marked else 0,
             open_interest_lots=row.open_interest_lots, volume_lots=row.volume_lots,

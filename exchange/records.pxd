@@ -498,6 +498,12 @@ cdef enum FlagBit:
     FLAG_ADVANCED = 2048
     FLAG_ICEBERG = 4096
 
+# of trades, beside the orders' own flags; TRADE_UNCROSSED stands with the maker's
+cdef enum TradeFlagBit:
+    TRADE_BLOCK = 64
+    TRADE_COMBO_LEG = 128
+    TRADE_UNCROSSED = 64
+
 cdef enum TimeInForceCode:
     TIF_GTC = 0
     TIF_IOC = 1

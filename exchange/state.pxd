@@ -13,6 +13,7 @@ from exchange.risk.exposure cimport Exposure
 from exchange.risk.marks cimport Marks
 from exchange.risk.pretrade cimport Pretrade
 from exchange.risk.risk_rows cimport RiskRows
+from exchange.risk.switches cimport Switches
 from exchange.trading cimport Trading
 from exchange.triggers cimport Triggers
 
@@ -42,6 +43,7 @@ cdef class State:
     cdef readonly object settlement
     cdef EventBuffer events
     cdef Pretrade pretrade
+    cdef readonly Switches switches
     cdef list currency_names
     cdef list underlying_names
     cdef int64_t next_day_end(self) noexcept

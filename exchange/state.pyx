@@ -38,8 +38,9 @@ cdef class State:
         self.exposure = Exposure(self.accounts, self.ledger_room, self.listing, self.orders_room,
                                  self.positions_room, self.rows, config)
         self.marks = Marks(self.listing, self.books, self.positions_room, self.rows, config)
+        self.switches = Switches(self.accounts, len(config.underlyings))
         self.pretrade = Pretrade(self.accounts, self.listing, self.orders_room, self.positions_room, self.exposure,
-                                 config)
+                                 self.switches, config)
         self.monitor = Monitor(self.accounts, self.exposure, self.events, config)
         self.trading = Trading(self.accounts, self.listing, self.orders_room, self.books, self.positions_room,
                                self.exposure, self.pretrade, self.monitor, self.events)
@@ -110,6 +111,7 @@ cdef class State:
             self.monitor.export(),
             self.triggers.export(),
             self.day_end_ns,
+            self.switches.export(),
             self.liquidation.export(),
         ]
 

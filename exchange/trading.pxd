@@ -40,11 +40,16 @@ cdef class Trading:
     cdef bint _fillable(self, Order* taker) except -1
     cdef int64_t _market_price(self, Instrument* row, uint32_t instrument, int side, int order_type) noexcept
     cdef int _form_reason(self, const PlaceOrder* command, const OrderTerms* terms) noexcept
+    cdef int _kind_reason(self, uint32_t instrument, bint immediate, int flags) noexcept
     cdef int _accept(self, uint32_t slot, const char* label, int label_bytes) except -1
     cdef int _apply_edit(self, uint32_t slot, int64_t price, int64_t remaining, int flags, bint kept) except -1
     cdef int _settle(self, uint32_t slot) except -1
     cdef bint _same_trader(self, Order* maker, Order* taker) noexcept
     cdef int execute(self, uint32_t slot) except -1
-    cdef int _fill(self, uint32_t taker_slot, uint32_t maker_slot, int64_t lots) except -1
+    cdef int _fill(self, uint32_t taker_slot, uint32_t maker_slot, int64_t lots, int64_t price, int64_t taker_ppm,
+                   bint uncrossing) except -1
     cdef int64_t _maker_lots(self, Order* maker, int64_t wanted) noexcept
+    cdef bint _filled_stands(self, Order* order, int64_t lots, int64_t price) except -1
+    cdef void _take_off(self, uint32_t slot, int64_t lots, int64_t cost, bint rests, bint done) noexcept
+    cdef void _note_price(self, Instrument* row, int64_t price) noexcept
     cdef bint _crosses(self, Order* order) noexcept

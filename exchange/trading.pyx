@@ -8,17 +8,18 @@ from libc.string cimport memcmp, memcpy
 
 from exchange.clearing.fees cimport trade_fee
 from exchange.clearing.position cimport Position
-from exchange.market.instrument cimport NO_SLOT, STATE_CLOSE_ONLY
+from exchange.market.instrument cimport NO_SLOT, STATE_AUCTION, STATE_CLOSE_ONLY
 from exchange.market.order cimport OrderDetail
 from exchange.records cimport (
     EV_COMMAND_DONE, EV_COMMAND_REJECTED, EV_ORDER_ACCEPTED, EV_ORDER_CANCELLED, EV_ORDER_EDITED, EV_ORDER_REJECTED,
     EV_TRADE_EXECUTED, FLAG_POST_ONLY, FLAG_PRICE_ADJUSTED, FLAG_REDUCE_ONLY, FLAG_REJECT_POST_ONLY,
-    FLAG_ADVANCED, FLAG_ICEBERG, FLAG_LINKED, FLAG_PROTECTED, FLAG_RISK_REDUCING, FLAG_UNIQUE_LABEL, R_BAD_ORDER_TYPE, R_BAD_TERMS, R_BAD_TIME_IN_FORCE, R_BOOK_FULL, R_DUPLICATE_LABEL,
-    R_EDIT_BELOW_FILLED, R_FILL_OR_KILL_UNFILLABLE, R_IMMEDIATE_OR_CANCEL, R_LABEL_TOO_LONG,
+    FLAG_ADVANCED, FLAG_ICEBERG, FLAG_LINKED, FLAG_PROTECTED, FLAG_RISK_REDUCING, FLAG_UNIQUE_LABEL, R_AUCTION_ONLY,
+    R_BAD_ORDER_TYPE, R_BAD_TERMS, R_BAD_TIME_IN_FORCE, R_BOOK_FULL, R_DUPLICATE_LABEL,
+    R_EDIT_BELOW_FILLED, R_FILL_OR_KILL_UNFILLABLE, R_IMMEDIATE_OR_CANCEL, R_KILL_SWITCH, R_LABEL_TOO_LONG,
     R_MAINTENANCE_WOULD_BREACH, R_MARKET_REMAINDER, R_NONE, R_NOT_OWNER_OF_ORDER, R_NO_LIQUIDITY,
     R_POST_ONLY_NOT_ALLOWED, R_POST_ONLY_WOULD_CROSS, R_QUANTITY_NOT_POSITIVE, R_REDUCE_ONLY_POSITION_GONE,
     R_REDUCE_ONLY_WOULD_INCREASE, R_SELF_TRADE, R_UNKNOWN_ORDER, R_VALID_UNTIL_PASSED, TIF_FOK, TIF_GTC, TIF_GTD,
-    TYPE_MARKET, TYPE_MARKET_LIMIT, CommandEvent, OrderAccepted, OrderCancelled, OrderEdited, OrderRejected,
+    TRADE_UNCROSSED, TYPE_MARKET, TYPE_MARKET_LIMIT, CommandEvent, OrderAccepted, OrderCancelled, OrderEdited, OrderRejected,
     OrderTerms, TradeExecuted,
 )
 from exchange.risk.exposure cimport NO_ORDERS, Margin
@@ -102,6 +103,14 @@ cdef class Trading:
             return R_BAD_TERMS
         return R_NONE
 
+    cdef int _kind_reason(self, uint32_t instrument, bint immediate, int flags) noexcept:
+        """Whether this kind of order may be post-only, and may come while the instrument is in an auction."""
+        if flags & FLAG_POST_ONLY and immediate:
+            return R_POST_ONLY_NOT_ALLOWED
+        if self.instruments.at[instrument].state == STATE_AUCTION and (immediate or flags & FLAG_POST_ONLY):
+            return R_AUCTION_ONLY
+        return R_NONE
+
     cdef int64_t _market_price(self, Instrument* row, uint32_t instrument, int side, int order_type) noexcept:
         """The limit of an order without a price: its band, or the best opposite price within it (0: there is none)."""
         cdef int64_t band = self.pretrade.highest(row) if side == 0 else self.pretrade.lowest(row)
@@ -131,8 +140,8 @@ cdef class Trading:
         if reason == R_NONE:
             reason = self.pretrade.static_reason(account_id, instrument, side, price, lots, market,
                                                  self.events.time_ns)
-        if reason == R_NONE and flags & FLAG_POST_ONLY and (market or not rests):
-            reason = R_POST_ONLY_NOT_ALLOWED
+        if reason == R_NONE:
+            reason = self._kind_reason(instrument, market or not rests, flags)
         if reason:
             return self._reject(command, reason, 0)
         row = &self.instruments.at[instrument]
@@ -275,6 +284,7 @@ cdef class Trading:
         """Fill-or-kill: a dry run of execute() by the same rules, undone before it returns."""
         cdef Instrument* row = &self.instruments.at[taker.instrument]
         cdef int64_t wanted = taker.remaining_lots
+        cdef bint stops = self.pretrade.switches.count
         cdef int64_t lots, cost, fee, held, signed, value, allowed
         cdef uint32_t slot = self.books.best_order(taker.instrument, taker.side ^ 1)
         cdef Order* maker
@@ -286,6 +296,8 @@ cdef class Trading:
             if (maker.price_units > taker.price_units) if taker.side == 0 else (maker.price_units < taker.price_units):
                 break
             slot = self.books.next_order(slot)
+            if stops and self.pretrade.switches.stopped(maker.account_id, row.underlying):
+                continue
             if self._same_trader(maker, taker):
                 if self.accounts.at[taker.account_id].reject_taker:
                     break
@@ -324,12 +336,20 @@ cdef class Trading:
         cdef Order* taker = &self.orders.at[slot]
         cdef Order* maker
         cdef Instrument* row = &self.instruments.at[taker.instrument]
-        cdef Position* position
+        cdef bint stops = self.pretrade.switches.count
         cdef uint32_t best
-        cdef int64_t lots, cost, fee
+        cdef int64_t lots
+        if row.state == STATE_AUCTION:
+            return R_NONE
         while taker.remaining_lots and self._crosses(taker):
             best = self.books.best_order(taker.instrument, taker.side ^ 1)
             maker = &self.orders.at[best]
+            if stops:
+                if self.pretrade.switches.stopped(taker.account_id, row.underlying):
+                    return R_KILL_SWITCH
+                if self.pretrade.switches.stopped(maker.account_id, row.underlying):
+                    self.withdraw(best, R_KILL_SWITCH, True)
+                    continue
             if self._same_trader(maker, taker):
                 if self.accounts.at[taker.account_id].reject_taker:
                     return R_SELF_TRADE
@@ -339,45 +359,23 @@ cdef class Trading:
             if lots == 0:
                 self.withdraw(best, R_REDUCE_ONLY_POSITION_GONE, True)
                 continue
-            cost = self.instruments.trade_cost(row, maker.price_units, lots, &self.failed)
-            fee = trade_fee(row, cost, lots, row.maker_ppm, self.exposure.rows.index_e8[row.underlying], &self.failed)
-            position = self.positions.find(maker.account_id, maker.instrument)
-            if not self._maker_stands(maker, position.quantity_lots, lots, cost, fee):
+            if not self._filled_stands(maker, lots, maker.price_units):
                 self.withdraw(best, R_MAINTENANCE_WOULD_BREACH, True)
                 continue
-            self._fill(slot, best, lots)
+            self._fill(slot, best, lots, maker.price_units, row.taker_ppm, False)
         return 0
 
-    cdef int _fill(self, uint32_t taker_slot, uint32_t maker_slot, int64_t lots) except -1:
-        """One trade at the maker's price: orders, positions, ledger, exposure, event, both re-margined."""
-        cdef Order* taker = &self.orders.at[taker_slot]
-        cdef Order* maker = &self.orders.at[maker_slot]
-        cdef Instrument* row = &self.instruments.at[taker.instrument]
-        cdef int64_t price = maker.price_units
+    cdef bint _filled_stands(self, Order* order, int64_t lots, int64_t price) except -1:
+        """Whether an order's account keeps its maintenance margin after a fill at a price, at the maker's rate."""
+        cdef Instrument* row = &self.instruments.at[order.instrument]
         cdef int64_t cost = self.instruments.trade_cost(row, price, lots, &self.failed)
         cdef int64_t index = self.exposure.rows.index_e8[row.underlying]
-        cdef int64_t taker_fee = trade_fee(row, cost, lots, row.taker_ppm, index, &self.failed)
-        cdef int64_t maker_fee = trade_fee(row, cost, lots, row.maker_ppm, index, &self.failed)
-        cdef int taker_sign = 1 if taker.side == 0 else -1
-        cdef uint32_t maker_account = maker.account_id
-        cdef bint maker_done = maker.remaining_lots == lots
-        cdef int64_t taker_realised, maker_realised
-        cdef TradeExecuted* event
-        self.exposure.order_reduced(maker, lots, maker_done)
-        self.exposure.order_reduced(taker, lots, False)
-        taker.remaining_lots -= lots
-        if maker_done:
-            self.books.unlink(maker_slot)
-        else:
-            self.books.reduce(maker_slot, lots)
-        self.orders.detail[maker_slot].filled_cost_minor += cost
-        self.orders.detail[taker_slot].filled_cost_minor += cost
-        self.orders.detail[maker_slot].updated_ns = self.events.time_ns
-        self.orders.detail[taker_slot].updated_ns = self.events.time_ns
-        maker_realised = self.exposure.trade(maker_account, taker.instrument, -taker_sign * lots, -taker_sign * cost,
-                                             maker_fee)
-        taker_realised = self.exposure.trade(taker.account_id, taker.instrument, taker_sign * lots, taker_sign * cost,
-                                             taker_fee)
+        cdef int64_t fee = trade_fee(row, cost, lots, row.maker_ppm, index, &self.failed)
+        cdef Position* position = self.positions.find(order.account_id, order.instrument)
+        return self._maker_stands(order, position.quantity_lots, lots, cost, fee)
+
+    cdef void _note_price(self, Instrument* row, int64_t price) noexcept:
+        """A trade in the book moves the last price and the tick direction."""
         if row.last_price_units:
             if price > row.last_price_units:
                 row.tick_direction = 0
@@ -386,6 +384,47 @@ cdef class Trading:
             elif row.tick_direction == 0 or row.tick_direction == 2:
                 row.tick_direction += 1
         row.last_price_units = price
+
+    cdef void _take_off(self, uint32_t slot, int64_t lots, int64_t cost, bint rests, bint done) noexcept:
+        """A fill's share of an order; one that rests and is done leaves its book."""
+        cdef Order* order = &self.orders.at[slot]
+        cdef OrderDetail* detail = &self.orders.detail[slot]
+        self.exposure.order_reduced(order, lots, done)
+        if not rests:
+            order.remaining_lots -= lots
+        elif done:
+            self.books.unlink(slot)
+        else:
+            self.books.reduce(slot, lots)
+        detail.filled_cost_minor += cost
+        detail.updated_ns = self.events.time_ns
+
+    cdef int _fill(self, uint32_t taker_slot, uint32_t maker_slot, int64_t lots, int64_t price, int64_t taker_ppm,
+                   bint uncrossing) except -1:
+        """One trade: orders, positions, ledger, exposure, event, both re-margined.
+
+        The maker rests and is removed when filled; so is the taker in an uncrossing. Else the caller has the taker."""
+        cdef Order* taker = &self.orders.at[taker_slot]
+        cdef Order* maker = &self.orders.at[maker_slot]
+        cdef Instrument* row = &self.instruments.at[taker.instrument]
+        cdef int64_t cost = self.instruments.trade_cost(row, price, lots, &self.failed)
+        cdef int64_t index = self.exposure.rows.index_e8[row.underlying]
+        cdef int64_t taker_fee = trade_fee(row, cost, lots, taker_ppm, index, &self.failed)
+        cdef int64_t maker_fee = trade_fee(row, cost, lots, row.maker_ppm, index, &self.failed)
+        cdef int taker_sign = 1 if taker.side == 0 else -1
+        cdef uint32_t maker_account = maker.account_id
+        cdef uint32_t taker_account = taker.account_id
+        cdef bint taker_done = uncrossing and taker.remaining_lots == lots
+        cdef bint maker_done = maker.remaining_lots == lots
+        cdef int64_t taker_realised, maker_realised
+        cdef TradeExecuted* event
+        self._take_off(maker_slot, lots, cost, True, maker_done)
+        self._take_off(taker_slot, lots, cost, uncrossing, taker_done)
+        maker_realised = self.exposure.trade(maker_account, taker.instrument, -taker_sign * lots, -taker_sign * cost,
+                                             maker_fee)
+        taker_realised = self.exposure.trade(taker.account_id, taker.instrument, taker_sign * lots, taker_sign * cost,
+                                             taker_fee)
+        self._note_price(row, price)
         row.volume_lots += lots
         row.turnover_minor += _abs(cost)
         row.trade_seq += 1
@@ -408,11 +447,15 @@ cdef class Trading:
         event.tick_direction = row.tick_direction
         event.taker_flags = taker.flags
         event.maker_flags = maker.flags
+        if uncrossing:
+            event.maker_flags |= TRADE_UNCROSSED
         self.next_trade_id += 1
         if maker_done:
             self.orders.remove(maker_slot)
+        if taker_done:
+            self.orders.remove(taker_slot)
         self.monitor.check(maker_account)
-        self.monitor.check(taker.account_id)
+        self.monitor.check(taker_account)
         return 0
 
     # ------------------------------------------------------------------ end and change
@@ -548,6 +591,8 @@ cdef class Trading:
         if reason:
             return self._reject_edit(command, slot, reason)
         flags = command.flags & (FLAG_POST_ONLY | FLAG_REJECT_POST_ONLY | FLAG_REDUCE_ONLY)
+        if flags & FLAG_POST_ONLY and self.instruments.at[order.instrument].state == STATE_AUCTION:
+            return self._reject_edit(command, slot, R_AUCTION_ONLY)
         if self.instruments.at[order.instrument].state == STATE_CLOSE_ONLY:
             flags |= FLAG_REDUCE_ONLY
         if flags & FLAG_REDUCE_ONLY:

@@ -79,7 +79,7 @@ cdef class Triggers:
             return self.rows.index_e8[row.underlying] or -1
         if source == SOURCE_MARK:
             return row.mark_price_e8 if row.marked else -1
-        return row.last_price_units * row.price_unit_e8 if row.trade_seq else -1
+        return row.last_price_units * row.price_unit_e8 if row.last_price_units else -1
 
     cdef int _reason(self, const PlaceOrder* command, const OrderTerms* terms) except -1:
         """Why the order cannot wait, R_NONE where it can."""

@@ -21,6 +21,7 @@ ctypedef struct Account:
     uint16_t breached_currency
     uint8_t reject_taker     # self-trade: refuse the taker instead of cancelling the maker
     uint8_t own_account_only  # self-trade: other accounts of the owner are strangers
+    uint8_t stopped          # kill switches that hold the account, see risk/switches
 
 
 cdef class Accounts:

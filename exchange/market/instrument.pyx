@@ -12,7 +12,7 @@ from libc.string cimport memset
 from exchange.wide cimport wide_mul, wide_mul_div_near
 
 KINDS = ("perpetual", "future", "option")
-STATES = ("free", "open", "halted", "close_only", "settling", "settled")
+STATES = ("free", "open", "halted", "close_only", "settling", "settled", "auction")
 MAX_LADDER_UNITS = 1 << 28      # a ladder's directory takes 4 bytes for 64 prices
 _OPTION_TYPES = {None: OPTION_NONE, "call": OPTION_CALL, "put": OPTION_PUT}
 
@@ -199,6 +199,6 @@ cdef class Instruments:
                 slot, row.instrument_id, self.names[slot], row.state, row.created_ns, row.expiry_bucket,
                 row.marked, row.mark_price_e8, row.mark_minor, row.last_price_units, row.open_interest_lots,
                 row.volume_lots, row.turnover_minor, row.settlement_price_e8, row.trade_seq, row.tick_direction,
-                row.holders,
+                row.holders, row.auction_until_ns,
             ])
         return [self.next_id, self.high, sorted(self.free_slots), out]

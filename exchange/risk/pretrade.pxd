@@ -5,6 +5,7 @@ from exchange.clearing.position cimport Position, Positions
 from exchange.market.instrument cimport Instrument, Instruments
 from exchange.market.order cimport Order, Orders
 from exchange.risk.exposure cimport Exposure
+from exchange.risk.switches cimport Switches
 
 
 cdef class Pretrade:
@@ -13,6 +14,7 @@ cdef class Pretrade:
     cdef Orders orders
     cdef Positions positions
     cdef Exposure exposure
+    cdef Switches switches
     cdef int64_t price_band_ppm
     cdef int64_t option_band_ppm
     cdef uint32_t max_open_orders

@@ -1,11 +1,11 @@
 """What an order must pass before it may match: instrument, tick, size, price bands, limits, initial margin."""
 
-from exchange.market.instrument cimport KIND_OPTION, STATE_CLOSE_ONLY, STATE_OPEN
+from exchange.market.instrument cimport KIND_OPTION, STATE_AUCTION, STATE_CLOSE_ONLY, STATE_OPEN
 from exchange.records cimport (
     FLAG_RISK_REDUCING, R_ACCOUNT_IN_LIQUIDATION, R_INSTRUMENT_EXPIRED, R_INSTRUMENT_NOT_OPEN, R_NONE, R_NO_MARK,
     R_NOT_ENOUGH_FUNDS, R_OPEN_ORDER_LIMIT, R_POSITION_LIMIT, R_PRICE_OFF_TICK, R_PRICE_TOO_HIGH, R_PRICE_TOO_LOW,
-    R_QUANTITY_NOT_POSITIVE, R_QUANTITY_TOO_LARGE, R_QUANTITY_TOO_SMALL, R_ROW_LIMIT, R_UNKNOWN_ACCOUNT,
-    R_UNKNOWN_INSTRUMENT,
+    R_QUANTITY_NOT_POSITIVE, R_QUANTITY_TOO_LARGE, R_QUANTITY_TOO_SMALL, R_ROW_LIMIT, R_TRADING_STOPPED,
+    R_UNKNOWN_ACCOUNT, R_UNKNOWN_INSTRUMENT,
 )
 from exchange.risk.exposure cimport ALL_ORDERS, Margin, ScenarioBook
 from exchange.wide cimport wide_mul_div_floor
@@ -18,12 +18,13 @@ cdef class Pretrade:
     """Stateless checks over the core's state."""
 
     def __cinit__(self, Accounts accounts, Instruments instruments, Orders orders, Positions positions,
-                  Exposure exposure, config):
+                  Exposure exposure, Switches switches, config):
         self.accounts = accounts
         self.instruments = instruments
         self.orders = orders
         self.positions = positions
         self.exposure = exposure
+        self.switches = switches
         self.price_band_ppm = config.limits.price_band_ppm
         self.option_band_ppm = config.limits.option_band_coin_ppm
         self.max_open_orders = config.limits.max_open_orders_per_account
@@ -75,9 +76,11 @@ cdef class Pretrade:
         if not self.instruments.is_live(instrument):
             return R_UNKNOWN_INSTRUMENT
         row = &self.instruments.at[instrument]
+        if self.switches.count and self.switches.stopped(account_id, row.underlying):
+            return R_TRADING_STOPPED
         if row.expiry_ns and time_ns >= row.expiry_ns:
             return R_INSTRUMENT_EXPIRED
-        if row.state != STATE_OPEN and row.state != STATE_CLOSE_ONLY:
+        if row.state != STATE_OPEN and row.state != STATE_CLOSE_ONLY and row.state != STATE_AUCTION:
             return R_INSTRUMENT_NOT_OPEN
         if not row.marked:
             return R_NO_MARK

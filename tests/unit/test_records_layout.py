@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from exchange import commands, events
-from exchange.commands import CommandKind, OrderFlag, OrderType, TimeInForce
+from exchange.commands import CommandKind, OrderFlag, OrderType, TimeInForce, TradeFlag
 from exchange.events import EventKind
 from exchange.reasons import Reason
 
@@ -139,6 +139,7 @@ MIRROR_ENUMS = {
     "EV_": EventKind,
     "CMD_": CommandKind,
     "FLAG_": OrderFlag,
+    "TRADE_": TradeFlag,
     "TYPE_": OrderType,
     "R_": Reason,
 }
