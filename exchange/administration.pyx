@@ -6,7 +6,7 @@ from libc.stdint cimport int64_t, uint32_t
 
 from exchange import config as vocabulary
 from exchange import config_checks, listing
-from exchange.clearing.account cimport MODEL_CROSS
+from exchange.clearing.account cimport is_cross
 from exchange.clearing.ledger cimport SYS_FUND, SYS_FUNDING, SYS_OUTSIDE, SYS_ROUNDING
 from exchange.clearing.position cimport Position
 from exchange.commands import CommandKind
@@ -131,7 +131,7 @@ cdef class Administration(Reads):
         before = self.accounts.at[account_id].model
         self.accounts.at[account_id].model = vocabulary.MARGIN_MODELS.index(model)
         self._rebuild(account_id)
-        entities = 1 if self.accounts.at[account_id].model == MODEL_CROSS else len(self.currency_names)
+        entities = 1 if is_cross(self.accounts.at[account_id].model) else len(self.currency_names)
         for entity in range(entities):
             equity, initial, _ = self.exposure.margins(account_id, entity)
             if equity < initial:

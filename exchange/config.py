@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 
 import msgspec
 
-MarginModel = Literal["segregated_pm", "cross_pm"]
-MARGIN_MODELS: tuple[MarginModel, ...] = ("segregated_pm", "cross_pm")
+MarginModel = Literal["segregated_pm", "cross_pm", "segregated_sm", "cross_sm"]
+MARGIN_MODELS: tuple[MarginModel, ...] = ("segregated_pm", "cross_pm", "segregated_sm", "cross_sm")
 InstrumentKind = Literal["perpetual", "future", "option", "future_combo", "option_combo"]
 INSTRUMENT_KINDS: tuple[InstrumentKind, ...] = ("perpetual", "future", "option", "future_combo", "option_combo")
 COMBO_KINDS: tuple[InstrumentKind, ...] = ("future_combo", "option_combo")
@@ -69,12 +69,30 @@ class MatrixParameters(Struct):
     maintenance_factor_ppm: int = 800_000
 
 
+class StandardParameters(Struct):
+    """The formulas of the `_sm` models; shares of the coin (of the index for linear contracts)."""
+
+    name: str = "standard"
+    version: int = 1
+    short_initial_ppm: int = 150_000
+    """Less the distance out of the money, as a share of the index."""
+    short_floor_ppm: int = 100_000
+    short_maintenance_ppm: int = 75_000
+    put_mark_ppm: int = 75_000
+    """A short put's maintenance is at least this share of its mark, before the mark is added."""
+    future_initial_ppm: int = 20_000
+    future_maintenance_ppm: int = 10_000
+    per_coin_ppm: int = 50
+    """Added to both rates for every coin of the position."""
+
+
 class Underlying(Struct):
     """A coin with an index in USD."""
 
     name: str
     index_name: str
     matrix: MatrixParameters = MatrixParameters()
+    standard: StandardParameters = StandardParameters()
     mark_jump_ppm: int = 200_000
     """A single index move beyond this is refused (held) unless the next update confirms it."""
     mark_stale_ns: int = 10_000_000_000

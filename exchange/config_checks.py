@@ -43,6 +43,15 @@ def _underlyings(config: Config) -> list[str]:
             found.append(f"underlying {underlying.name}: {fault}")
         else:
             sizes.add(len(scenarios.columns(underlying.matrix)))
+        p = underlying.standard
+        if not (
+            0 <= p.short_floor_ppm <= p.short_initial_ppm <= 1_000_000
+            and 0 < p.short_maintenance_ppm <= 1_000_000
+            and 0 <= p.put_mark_ppm <= 1_000_000
+            and 0 < p.future_maintenance_ppm <= p.future_initial_ppm <= 1_000_000
+            and 0 <= p.per_coin_ppm <= 1_000_000
+        ):
+            found.append(f"underlying {underlying.name}: standard margin rates must be ordered, 0 to 1,000,000 ppm")
         if min(underlying.mark_stale_ns, underlying.perpetual_ema_ns, underlying.funding_period_ns) <= 0:
             found.append(f"underlying {underlying.name}: durations must be positive")
         if not 0 < underlying.perpetual_bound_ppm < 1_000_000 or underlying.mark_jump_ppm <= 0:

@@ -107,7 +107,7 @@ cdef class Engine(Administration):
             raise self._break("the ledger does not balance")
         if not self.positions_room.sound():
             raise self._break("positions do not net, or clearing does not carry realised P&L")
-        if self.exposure.failed or self.trading.failed:
+        if self.exposure.failed or self.exposure.formulas.failed or self.trading.failed:
             raise self._break("an amount left its bounds")
         return 0
 

@@ -3,7 +3,7 @@
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from exchange import views
-from exchange.clearing.account cimport MODEL_CROSS
+from exchange.clearing.account cimport is_cross
 from exchange.clearing.position cimport Position, PositionList
 from exchange.market.instrument cimport KIND_OPTION, KIND_PERPETUAL, Instrument
 from exchange.market.instrument import KINDS, STATES
@@ -167,7 +167,7 @@ cdef class Reads(State):
         cdef PositionList* held = &self.positions_room.of[account_id]
         cdef Position* p
         cdef uint32_t i
-        cdef bint cross = self.accounts.at[account_id].model == MODEL_CROSS
+        cdef bint cross = is_cross(self.accounts.at[account_id].model)
         cash = self.ledger_room.cash_of(account_id, currency)
         futures = options = 0
         for i in range(held.count):
@@ -203,10 +203,12 @@ cdef class Reads(State):
         """The account at current marks; KeyError when there is none."""
         if not self.accounts.exists(account_id):
             raise KeyError(account_id)
-        cdef bint cross = self.accounts.at[account_id].model == MODEL_CROSS
+        cdef bint cross = is_cross(self.accounts.at[account_id].model)
         currencies = tuple([self._currency_view(account_id, c) for c in range(len(self.currency_names))])
         if cross:
             equity, initial, maintenance = self.exposure.margins(account_id, 0)
+            if self.exposure.by_formula(account_id):
+                equity += sum([self.exposure.usd_of(c, view.options_value_minor) for c, view in enumerate(currencies)])
         else:
             equity = initial = maintenance = 0
             for c, view in enumerate(currencies):

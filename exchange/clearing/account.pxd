@@ -3,6 +3,8 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 cdef enum MarginModelCode:
     MODEL_SEGREGATED = 0     # one margin account per settlement currency, coin numeraire
     MODEL_CROSS = 1          # the whole account in USD
+    MODEL_SEGREGATED_FORMULA = 2
+    MODEL_CROSS_FORMULA = 3
 
 cdef enum LevelCode:
     LEVEL_HEALTHY = 0
@@ -22,6 +24,16 @@ ctypedef struct Account:
     uint8_t reject_taker     # self-trade: refuse the taker instead of cancelling the maker
     uint8_t own_account_only  # self-trade: other accounts of the owner are strangers
     uint8_t stopped          # kill switches that hold the account, see risk/switches
+
+
+cdef inline bint is_cross(int model) noexcept:
+    """Whether the account is margined as a whole, in USD."""
+    return model == MODEL_CROSS or model == MODEL_CROSS_FORMULA
+
+
+cdef inline bint by_formula(int model) noexcept:
+    """Whether requirements come by formula (`_sm`), not from scenarios (`_pm`)."""
+    return model == MODEL_SEGREGATED_FORMULA or model == MODEL_CROSS_FORMULA
 
 
 cdef class Accounts:

@@ -3,7 +3,7 @@
 from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memset
 
-MODELS = ("segregated_pm", "cross_pm")
+MODELS = ("segregated_pm", "cross_pm", "segregated_sm", "cross_sm")
 
 
 cdef class Accounts:

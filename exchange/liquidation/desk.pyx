@@ -3,7 +3,7 @@
 The stages above it are plain Python; every state change they make goes through here.
 """
 
-from exchange.clearing.account cimport MODEL_CROSS
+from exchange.clearing.account cimport is_cross
 from exchange.clearing.ledger cimport SYS_FUND
 from exchange.clearing.position cimport Position, PositionList
 from exchange.events import BalanceCause, EventKind
@@ -41,7 +41,7 @@ cdef class Desk:
         return self.accounts.at[account_id].owner_id
 
     def is_cross(self, uint32_t account_id):
-        return self.accounts.at[account_id].model == MODEL_CROSS
+        return is_cross(self.accounts.at[account_id].model)
 
     def in_liquidation(self, uint32_t account_id):
         return bool(self.accounts.at[account_id].in_liquidation)
@@ -61,7 +61,7 @@ cdef class Desk:
     def held(self, uint32_t account_id, int entity):
         """[(instrument, lots)] of the entity's positions, ascending slot."""
         cdef PositionList* held = &self.positions.of[account_id]
-        cdef bint cross = self.accounts.at[account_id].model == MODEL_CROSS
+        cdef bint cross = is_cross(self.accounts.at[account_id].model)
         cdef uint32_t i
         return [
             (held.at[i].instrument, held.at[i].quantity_lots)
@@ -73,7 +73,7 @@ cdef class Desk:
     def equities(self, uint32_t account_id, int entity):
         """[(currency, equity in minor units)] of the entity, zero ones left out."""
         cdef int c
-        cdef bint cross = self.accounts.at[account_id].model == MODEL_CROSS
+        cdef bint cross = is_cross(self.accounts.at[account_id].model)
         return [
             (c, self.exposure.equity(account_id, c))
             for c in range(self.exposure.currencies)
@@ -90,12 +90,17 @@ cdef class Desk:
     def robust_value(self, uint32_t account_id, int entity):
         """Equity with perpetuals at the index instead of their own book's premium."""
         cdef PositionList* held = &self.positions.of[account_id]
-        cdef bint cross = self.accounts.at[account_id].model == MODEL_CROSS
+        cdef bint cross = is_cross(self.accounts.at[account_id].model)
         cdef Margin m
         cdef uint32_t i
         cdef Instrument* row
         self.exposure.margin(account_id, entity, NO_ORDERS, &m)
         total = int(m.equity)
+        if self.exposure.by_formula(account_id):     # their margin balance leaves options out
+            for c in range(self.exposure.currencies):
+                if cross or c == entity:
+                    value = self.exposure.options_value(account_id, c)
+                    total += int(self.exposure.usd_units(c, value)) if cross else value
         for i in range(held.count):
             row = &self.instruments.at[held.at[i].instrument]
             if row.kind != KIND_PERPETUAL or (not cross and row.currency != entity):
@@ -115,7 +120,7 @@ cdef class Desk:
         cdef uint32_t i
         cdef int c
         found = {self.instruments.at[held.at[i].instrument].underlying for i in range(held.count)}
-        if self.accounts.at[account_id].model == MODEL_CROSS:
+        if is_cross(self.accounts.at[account_id].model):
             found |= {self.exposure.currency_underlying[c] for c in range(self.exposure.currencies)
                       if self.exposure.currency_underlying[c] >= 0 and self.ledger.balance(account_id, c)}
         return found
@@ -177,7 +182,7 @@ cdef class Desk:
         """Whether the account, taking the legs at the mark and being paid `payments` {currency: minor units}, meets
         its initial margin everywhere, or has a requirement no larger than before and no less equity."""
         cdef Margin before, after
-        cdef bint cross = self.accounts.at[account_id].model == MODEL_CROSS
+        cdef bint cross = is_cross(self.accounts.at[account_id].model)
         cdef int currency
         cdef int64_t amount
         entities = {0} if cross else {self.instruments.at[<uint32_t>i].currency for i, _ in legs} | set(payments)

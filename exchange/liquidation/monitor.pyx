@@ -7,7 +7,7 @@ mark); Ticks drain it, so one mark never stalls the venue.
 from collections import deque
 
 from exchange.clearing.account cimport (
-    LEVEL_BREACHED, LEVEL_HEALTHY, LEVEL_WARNING, MODEL_CROSS, Account,
+    LEVEL_BREACHED, LEVEL_HEALTHY, LEVEL_WARNING, Account, is_cross,
 )
 from exchange.records cimport EV_LEVEL_CHANGED, LevelChanged
 from exchange.risk.exposure cimport NO_ORDERS, Margin
@@ -30,7 +30,7 @@ cdef class Monitor:
         cdef Margin m
         cdef Margin shown
         cdef int level = LEVEL_HEALTHY, found, c, currency = 0
-        cdef int entities = 1 if account.model == MODEL_CROSS else self.exposure.currencies
+        cdef int entities = 1 if is_cross(account.model) else self.exposure.currencies
         cdef LevelChanged* event
         cdef int bad = 0
         shown.equity = 0
@@ -75,7 +75,7 @@ cdef class Monitor:
         cdef int k
         cdef bint touched
         for a in range(1, self.accounts.high):
-            touched = self.accounts.at[a].model == MODEL_CROSS
+            touched = is_cross(self.accounts.at[a].model)
             for k in range(self.exposure.rows.chain_count):
                 if self.exposure.rows.chain[k].underlying == underlying and self.exposure.holds(a, k):
                     touched = touched or self.exposure.book(a, k).held_lots

@@ -5,6 +5,7 @@ from exchange.clearing.ledger cimport Ledger
 from exchange.clearing.position cimport Position, Positions
 from exchange.market.instrument cimport Instrument, Instruments
 from exchange.market.order cimport Order, Orders
+from exchange.risk.formulas cimport Formulas, Margin
 from exchange.risk.risk_rows cimport MAX_EXPIRIES, RiskRows
 
 cdef enum OrderScope:
@@ -27,11 +28,6 @@ ctypedef struct ScenarioBook:        # one account's risk in one (underlying, se
     uint64_t orders_revision  # the same of the order figures
     uint32_t open_orders
 
-ctypedef struct Margin:      # minor units of the currency (segregated) or 1e-4 USD (cross)
-    int64_t equity
-    int64_t initial
-    int64_t maintenance
-
 
 cdef class Exposure:
     cdef Accounts accounts
@@ -40,6 +36,7 @@ cdef class Exposure:
     cdef Orders orders
     cdef Positions positions
     cdef RiskRows rows
+    cdef Formulas formulas
     cdef int currencies
     cdef int max_chains
     cdef int* currency_underlying    # -1: worth one USD
@@ -66,7 +63,12 @@ cdef class Exposure:
     cdef void _order_terms(self, ScenarioBook* book, Order* order, int64_t lots, int sign) noexcept
     cdef int order_added(self, Order* order) except -1
     cdef void order_reduced(self, Order* order, int64_t lots, bint ends) noexcept
-    cdef void shift(self, uint32_t account_id, uint32_t instrument, int64_t held, int64_t lots, int64_t value) noexcept
+    cdef void _shift(self, uint32_t account_id, uint32_t instrument, int64_t held, int64_t lots, int64_t value) noexcept
+    cdef int shift(self, uint32_t account_id, uint32_t instrument, int64_t held, int64_t lots, int64_t value) except -1
+    cdef int _formula(self, uint32_t account_id, int currency, int scope, Margin* out) except -1
+    cdef int64_t _order_costs(self, uint32_t account_id, int currency) except? -1
+    cdef bint _formula_lane(self, Order* order) except -1
+    cdef bint _falls(self, Order* order, int64_t lots, int64_t cost, int64_t before) except -1
     cdef int64_t trade(self, uint32_t account_id, uint32_t instrument, int64_t lots, int64_t cost,
                        int64_t fee) except? -1
     cdef int64_t equity(self, uint32_t account_id, int currency) noexcept

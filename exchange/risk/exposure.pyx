@@ -9,10 +9,11 @@ coin account and 1e-4 USD otherwise.
 from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memset
 
-from exchange.clearing.account cimport MODEL_CROSS
+from exchange.clearing.account cimport by_formula, is_cross
 from exchange.clearing.fees cimport trade_fee
 from exchange.clearing.ledger cimport SYS_FEES
 from exchange.clearing.position cimport PositionList
+from exchange.market.instrument cimport KIND_OPTION
 from exchange.records cimport FLAG_RISK_REDUCING
 from exchange.risk.risk_rows cimport MAX_SCENARIOS, Grid
 from exchange.wide cimport wide_mul, wide_mul_div_ceil, wide_mul_shift
@@ -52,6 +53,7 @@ cdef class Exposure:
         self.orders = orders
         self.positions = positions
         self.rows = rows
+        self.formulas = Formulas(accounts, ledger, instruments, positions, rows, config)
         self.currencies = len(config.currencies)
         self.max_chains = len(config.underlyings) * self.currencies
         self.currency_underlying = <int*>calloc(self.currencies, sizeof(int))
@@ -141,7 +143,7 @@ cdef class Exposure:
 
     cdef double* rows_for(self, uint32_t account_id, int currency) noexcept:
         """The row array in the account's numeraire for instruments settled in a currency."""
-        if self.accounts.at[account_id].model != MODEL_CROSS and self.currency_underlying[currency] >= 0:
+        if not is_cross(self.accounts.at[account_id].model) and self.currency_underlying[currency] >= 0:
             return self.rows.rows_coin
         return self.rows.rows_usd
 
@@ -207,6 +209,8 @@ cdef class Exposure:
         cdef int64_t cost = self.instruments.trade_cost(row, order.price_units, lots, &self.failed)
         cdef int64_t marked = wide_mul(lots, row.mark_minor, &self.failed)
         cdef int64_t adverse = cost - marked if order.side == 0 else marked - cost
+        if row.kind == KIND_OPTION and by_formula(self.accounts.at[order.account_id].model):
+            adverse = cost if order.side == 0 else 0     # a premium is cash gone; one received is not counted
         adverse += trade_fee(row, cost, lots, row.taker_ppm, self.rows.index_e8[row.underlying], &self.failed)
         return adverse if adverse > 0 else 0
 
@@ -294,8 +298,14 @@ cdef class Exposure:
 
     # ------------------------------------------------------------------ fills
 
-    cdef void shift(self, uint32_t account_id, uint32_t instrument, int64_t held, int64_t lots, int64_t value) noexcept:
-        """Position figures as if `lots` were added to `held`, equity changing by `value`; exactly reversible."""
+    cdef int shift(self, uint32_t account_id, uint32_t instrument, int64_t held, int64_t lots, int64_t value) except -1:
+        """Suppose that `lots` were added to `held`, equity changing by `value`; undone by the opposite call."""
+        if by_formula(self.accounts.at[account_id].model):
+            self.formulas.suppose(account_id, instrument, lots, value)
+        self._shift(account_id, instrument, held, lots, value)
+        return 0
+
+    cdef void _shift(self, uint32_t account_id, uint32_t instrument, int64_t held, int64_t lots, int64_t value) noexcept:
         cdef Instrument* row = &self.instruments.at[instrument]
         cdef ScenarioBook* book = self.book(account_id, row.chain)
         cdef int64_t grown = _abs(held + lots) - _abs(held)
@@ -319,7 +329,7 @@ cdef class Exposure:
         if fee:
             self.ledger.post(account_id, row.currency, -fee)
             self.ledger.post_system(SYS_FEES, row.currency, fee)
-        self.shift(account_id, instrument, held, lots, self.positions.value_minor(position) - before)
+        self._shift(account_id, instrument, held, lots, self.positions.value_minor(position) - before)
         if position.quantity_lots == 0:
             self.positions.drop_if_empty(account_id, instrument)
         return realised
@@ -390,9 +400,40 @@ cdef class Exposure:
 
         `scope` says which open orders count towards the initial margin.
         """
-        if self.accounts.at[account_id].model == MODEL_CROSS:
+        if by_formula(self.accounts.at[account_id].model):
+            return self._formula(account_id, currency, scope, out)
+        if is_cross(self.accounts.at[account_id].model):
             return self._cross(account_id, scope, out)
         return self._segregated(account_id, currency, scope, out)
+
+    cdef int64_t _order_costs(self, uint32_t account_id, int currency) except? -1:
+        """What an account's orders in a currency may cost in cash at most, at the current marks."""
+        cdef int k
+        cdef int64_t total = 0
+        cdef ScenarioBook* book
+        for k in range(self.rows.chain_count):
+            book = self.book(account_id, k) if self.rows.chain[k].currency == currency else NULL
+            if book != NULL and book.open_lots:
+                self.refresh_orders(account_id, k)
+                total += book.order_cost_minor
+        return total
+
+    cdef int _formula(self, uint32_t account_id, int currency, int scope, Margin* out) except -1:
+        """A formula account: one currency in its minor units, or all of them in 1e-4 USD (rounded against the account)."""
+        cdef bint with_orders = scope != NO_ORDERS
+        cdef Margin one
+        cdef int c
+        if not is_cross(self.accounts.at[account_id].model):
+            return self.formulas.margin(account_id, currency, with_orders,
+                                        self._order_costs(account_id, currency) if with_orders else 0, out)
+        out.equity = out.initial = out.maintenance = 0
+        for c in range(self.currencies):
+            self.formulas.margin(account_id, c, with_orders, self._order_costs(account_id, c) if with_orders else 0,
+                                 &one)
+            out.equity += self._haircut(c, self.usd_units(c, one.equity))
+            out.initial -= self.usd_units(c, -one.initial)
+            out.maintenance -= self.usd_units(c, -one.maintenance)
+        return 0
 
     cdef int _segregated(self, uint32_t account_id, int currency, int scope, Margin* out) except -1:
         cdef int k, S = self.rows.scenario_count
@@ -551,7 +592,7 @@ cdef class Exposure:
         cdef int64_t cost = self.instruments.trade_cost(row, order.price_units, lots, &self.failed)
         cdef int64_t marked = wide_mul(lots, row.mark_minor, &self.failed)
         cdef int64_t adverse = cost - marked if order.side == 0 else marked - cost
-        cdef bint usd = self.accounts.at[order.account_id].model == MODEL_CROSS
+        cdef bint usd = is_cross(self.accounts.at[order.account_id].model)
         cdef bint coin = self.currency_underlying[row.currency] >= 0
         cdef int64_t taken, value
         cdef int j
@@ -601,11 +642,13 @@ cdef class Exposure:
         Chains of one underlying offset each other in a cross account, so there all of them are looked at."""
         cdef int chain = self.instruments.at[order.instrument].chain
         cdef int currency = self.instruments.at[order.instrument].currency
-        cdef bint cross = self.accounts.at[order.account_id].model == MODEL_CROSS
+        cdef bint cross = is_cross(self.accounts.at[order.account_id].model)
         cdef ScenarioBook saved[MAX_UNDERLYING_CHAINS]
         cdef ScenarioBook* touched[MAX_UNDERLYING_CHAINS]
         cdef Margin alone, lane
         cdef int k, n = 0, ordered = 0
+        if by_formula(self.accounts.at[order.account_id].model):
+            return self._formula_lane(order)
         self.ensure_book(order.account_id, chain)
         self.margin(order.account_id, currency, NO_ORDERS, &alone)
         for k in range(self.rows.chain_count):
@@ -625,6 +668,41 @@ cdef class Exposure:
             return lane.initial - alone.initial <= ordered
         return lane.initial - alone.initial <= self.minor_per_unit[currency]
 
+    cdef bint _formula_lane(self, Order* order) except -1:
+        """The lane of a formula account: an order that only takes off a position, and with it, alone and together with
+        the instrument's other such orders, the requirement falls by no less than the fills may cost in cash."""
+        cdef Position* position = self.positions.find(order.account_id, order.instrument)
+        cdef int currency = self.instruments.at[order.instrument].currency
+        cdef int64_t held, lots = order.remaining_lots, cost = self.order_cost(order, order.remaining_lots)
+        cdef uint32_t slot = self.orders.account_head[order.account_id]
+        cdef Order* other
+        cdef Margin alone, with_order
+        held = 0 if position == NULL else position.quantity_lots
+        held = -held if order.side == 0 else held
+        self.margin(order.account_id, currency, NO_ORDERS, &alone)
+        if lots > held or not self._falls(order, lots, cost, alone.initial):
+            return False
+        while slot:
+            other = &self.orders.at[slot]
+            if (other.flags & FLAG_RISK_REDUCING and other.order_id != order.order_id
+                    and other.instrument == order.instrument and other.side == order.side):
+                lots += other.remaining_lots
+                cost += self.order_cost(other, other.remaining_lots)
+            slot = other.account_next
+        return lots <= held and self._falls(order, lots, cost, alone.initial)
+
+    cdef bint _falls(self, Order* order, int64_t lots, int64_t cost, int64_t before) except -1:
+        """Whether the requirement falls by at least `cost` minor units when `lots` are filled on the order's side."""
+        cdef int currency = self.instruments.at[order.instrument].currency
+        cdef int64_t signed = lots if order.side == 0 else -lots
+        cdef Margin after
+        self.formulas.suppose(order.account_id, order.instrument, signed, 0)
+        self.margin(order.account_id, currency, NO_ORDERS, &after)
+        self.formulas.suppose(order.account_id, order.instrument, -signed, 0)
+        if is_cross(self.accounts.at[order.account_id].model):
+            cost = -self.usd_units(currency, -cost)
+        return after.initial + cost <= before
+
     # ------------------------------------------------------------------ reads
 
     def margins(self, uint32_t account_id, int currency, bint with_orders=True):
@@ -633,8 +711,15 @@ cdef class Exposure:
         self.margin(account_id, currency, ALL_ORDERS if with_orders else NO_ORDERS, &m)
         return (m.equity, m.initial, m.maintenance)
 
+    def options_value(self, uint32_t account_id, int currency):
+        """What the account's options in a currency are worth at the marks, minor units."""
+        return self.formulas.options_value(account_id, currency)
+
+    def by_formula(self, uint32_t account_id):
+        return by_formula(self.accounts.at[account_id].model)
+
     def is_cross(self, uint32_t account_id):
-        return self.accounts.at[account_id].model == MODEL_CROSS
+        return is_cross(self.accounts.at[account_id].model)
 
     def usd_of(self, int currency, int64_t minor):
         return self.usd_units(currency, minor)

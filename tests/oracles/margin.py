@@ -14,6 +14,7 @@ from exchange.config import Config
 from tests.oracles.account import Account, holding_value
 from tests.oracles.book import BUY, Order
 from tests.oracles.contract import PPM, Contract, ceil_div
+from tests.oracles.formulas import Formulas, is_formula
 from tests.oracles.grid import Grid, usd_of_coin
 
 E10 = 10**10
@@ -76,6 +77,7 @@ class MarginModel:
         self.coin_of = [names.index(c.underlying) if c.underlying else None for c in config.currencies]
         self.unit = [1 if c.underlying else 10 ** (c.exponent - 4) for c in config.currencies]
         self.size = len(grids[0].columns)
+        self.formulas = Formulas(self)
 
     # ------------------------------------------------------------------ one account, one chain
 
@@ -177,6 +179,8 @@ class MarginModel:
     def margin(self, account: Account, currency: int, with_orders: bool) -> Margin:
         """Of the entity that a currency belongs to."""
         orders = account.orders.values() if with_orders else ()
+        if is_formula(account.model):
+            return Margin(*self.formulas.entity(account, currency, orders))
         rule = self.counted(account)
         if account.model == CROSS:
             return self._cross(account, orders, rule)
@@ -185,6 +189,8 @@ class MarginModel:
     def lane_allows(self, account: Account, order: Order, others: Iterable[Order]) -> bool:
         """Whether the order with the account's other risk-reducing orders can never raise the requirement."""
         currency = self.contracts[order.instrument].currency
+        if is_formula(account.model):
+            return self.formulas.lane_allows(account, order, others)
         alone = self.margin(account, currency, False)
         rule = self.lane(account)
         underlying, own = self.contracts[order.instrument].chain

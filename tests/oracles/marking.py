@@ -10,7 +10,6 @@ from exchange.events import EventKind
 from exchange.reasons import Reason
 from tests.oracles.contract import PPM, Contract
 from tests.oracles.grid import notional_e8
-from tests.oracles.margin import CROSS
 from tests.oracles.pretrade import Refused, require
 from tests.oracles.state import State
 
@@ -47,7 +46,7 @@ class Marking:
         self.state.emit(EventKind.MARKS_UPDATED, 0, repriced=repriced, revision=self.revision[u], **answer)
         for account in self.state.accounts.values():
             held = [self.state.contracts[slot].underlying for slot in account.holdings]
-            if account.model == CROSS or u in held:
+            if account.model.startswith("cross") or u in held:
                 self.state.check_level(account)
         return True
 

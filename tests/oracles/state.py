@@ -9,7 +9,7 @@ from tests.oracles.account import Account, Holding, accrued
 from tests.oracles.book import NaiveBook, Order
 from tests.oracles.contract import PPM, Contract, ceil_div
 from tests.oracles.grid import Grid
-from tests.oracles.margin import CROSS, Margin, MarginModel
+from tests.oracles.margin import Margin, MarginModel
 
 HEALTHY, WARNING, BREACHED = range(3)
 
@@ -114,7 +114,7 @@ class State:
     # ------------------------------------------------------------------ health
 
     def entities(self, account: Account) -> range:
-        return range(1 if account.model == CROSS else len(account.cash))
+        return range(1 if account.model.startswith("cross") else len(account.cash))
 
     def check_level(self, account: Account) -> None:
         """Predict LEVEL_CHANGED when the account's worst entity has another level than before."""

@@ -16,7 +16,6 @@ from exchange.events import BalanceCause, EventKind
 from exchange.reasons import Reason
 from tests.oracles.account import Account
 from tests.oracles.calendar import next_day_end
-from tests.oracles.margin import CROSS
 from tests.oracles.marking import Marking
 from tests.oracles.pretrade import Refused, require
 from tests.oracles.state import Predicted, State
@@ -210,7 +209,7 @@ class Venue:
     def withdrawable(self, account: Account, currency: int) -> int:
         """The most cash that may leave; in a cross account, where cash is also a hedge, to a millionth below."""
         cash = account.cash[currency]
-        if account.model != CROSS:
+        if not account.model.startswith("cross"):
             m = self.state.model.margin(account, currency, True)
             return max(0, min(m.equity - m.initial, cash))
         if cash <= 0 or not self.stands_without(account, currency, 0):

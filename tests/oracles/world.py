@@ -92,9 +92,9 @@ def configuration(**changes: object) -> Config:
 
 
 def accounts() -> list[CreateAccount]:
-    """Twelve, half of either model; the last four belong to two owners, one account of each model."""
+    """Twelve of every model; the last four belong to two owners."""
     owners = [0] * 8 + [9, 9, 11, 11]
-    models = ["segregated_pm", "cross_pm"] * 6
+    models = ["segregated_pm", "cross_pm", "segregated_pm", "cross_sm", "segregated_sm", "cross_pm"] * 2
     return [
         CreateAccount(name=f"account-{i + 1}", owner_id=owner, margin_model=model)
         for i, (owner, model) in enumerate(zip(owners, models, strict=True))

@@ -1,0 +1,152 @@
+"""Naive formula margin (the `_sm` models) in Python integers: every figure from positions and orders, nothing kept."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from tests.oracles.account import Account, Holding, accrued
+from tests.oracles.book import BUY, Order
+from tests.oracles.contract import E8, PPM, Contract, ceil_div
+
+if TYPE_CHECKING:
+    from tests.oracles.margin import MarginModel
+
+
+def is_formula(model: str) -> bool:
+    return model.endswith("_sm")
+
+
+class Formulas:
+    """Balances and requirements of formula accounts, by currency."""
+
+    def __init__(self, model: "MarginModel") -> None:
+        self.model = model
+
+    def parameters(self, c: Contract):
+        return self.model.config.underlyings[c.underlying].standard
+
+    def index_e8(self, c: Contract) -> int:
+        return self.model.index_e8[c.underlying]
+
+    # ------------------------------------------------------------------ one position
+
+    def future(self, c: Contract, lots: int, rate_ppm: int) -> int:
+        """Value at the mark times a rate that grows with the size in coins, at most the value."""
+        lots = abs(lots)
+        size_e8 = lots * c.spec.lot_size_e8
+        if c.spec.inverse:
+            size_e8 = ceil_div(size_e8 * E8, self.index_e8(c))
+        rate_e12 = rate_ppm * PPM + ceil_div(size_e8 * self.parameters(c).per_coin_ppm, 100)
+        return ceil_div(lots * abs(c.mark_minor) * min(rate_e12, 10**12), 10**12)
+
+    def short_option(self, c: Contract) -> tuple[int, int]:
+        """(initial, maintenance) of one short lot."""
+        p, index = self.parameters(c), self.index_e8(c)
+        coin = c.lot_scale_minor if c.spec.inverse else ceil_div(c.lot_scale_minor * index, E8)
+        call = c.spec.option_type == "call"
+        out_of_money = max(0, c.spec.strike_e8 - index if call else index - c.spec.strike_e8)
+        share = max(p.short_initial_ppm * 1000 - out_of_money * 10**9 // index, p.short_floor_ppm * 1000)
+        maintenance = ceil_div(coin * p.short_maintenance_ppm, PPM)
+        if not call:
+            maintenance = max(maintenance, ceil_div(c.mark_minor * p.put_mark_ppm, PPM))
+        maintenance += c.mark_minor
+        return max(ceil_div(coin * share, 10**9) + c.mark_minor, maintenance), maintenance
+
+    def most_to_lose(self, expiry: list[tuple[Contract, int]]) -> int | None:
+        """Largest loss by payoff at expiry, None where there is no bound."""
+        if sum(lots for c, lots in expiry if c.spec.option_type == "call") < 0:
+            return None
+
+        def payoff(price: int) -> int:
+            total = 0
+            for c, lots in expiry:
+                inside = price - c.spec.strike_e8 if c.spec.option_type == "call" else c.spec.strike_e8 - price
+                total += max(0, inside) * lots * c.lot_scale_minor // E8
+            return total
+
+        return max(0, *(-payoff(price) for price in (0, *(c.spec.strike_e8 for c, _ in expiry))))
+
+    def options(self, held: list[tuple[Contract, int]], which: int) -> int:
+        """All options, `which` 0 initial, 1 maintenance."""
+        groups: dict[tuple, list[tuple[Contract, int]]] = {}
+        for c, lots in held:
+            if c.is_option:
+                groups.setdefault((c.chain, c.spec.expiry_ns), []).append((c, lots))
+        total = 0
+        for group in groups.values():
+            alone = sum(-lots * self.short_option(c)[which] for c, lots in group if lots < 0)
+            if alone and not group[0][0].spec.inverse:
+                bound = self.most_to_lose(group)
+                alone = alone if bound is None else min(alone, bound)
+            total += alone
+        return total
+
+    # ------------------------------------------------------------------ an account
+
+    def order_cost(self, order: Order) -> int:
+        """What an order's fill may cost in cash: a premium, or what it loses against the mark; and the taker fee."""
+        c = self.model.contracts[order.instrument]
+        lots = order.remaining_lots
+        cost = c.trade_cost(order.price_units, lots)
+        fee = c.fee(cost, lots, c.spec.fees.taker_ppm, self.index_e8(c))
+        if c.is_option:
+            return max(0, (cost if order.side == BUY else 0) + fee)
+        against = cost - lots * c.mark_minor
+        return max(0, (against if order.side == BUY else -against) + fee)
+
+    def currency(self, account: Account, currency: int, orders: Iterable[Order]) -> tuple[int, int, int]:
+        """(balance, initial, maintenance) in minor units."""
+        contracts = self.model.contracts
+        slots = sorted({*account.holdings, *(o.instrument for o in orders)})
+        balance, initial, maintenance = account.cash[currency], 0, 0
+        alone, worst = [], []
+        for slot in slots:
+            c = contracts[slot]
+            if c.currency != currency:
+                continue
+            holding = account.holdings.get(slot, Holding())
+            mine = [o for o in orders if o.instrument == slot]
+            buys = sum(o.remaining_lots for o in mine if o.side == BUY)
+            sells = sum(o.remaining_lots for o in mine if o.side != BUY)
+            initial += sum(self.order_cost(o) for o in mine)
+            if c.is_option:
+                alone.append((c, holding.lots))
+                worst.append((c, holding.lots - sells))
+                continue
+            balance += holding.lots * c.mark_minor - holding.cost + accrued(c, holding)
+            p = self.parameters(c)
+            maintenance += self.future(c, holding.lots, p.future_maintenance_ppm)
+            ends = (holding.lots + buys, holding.lots - sells)
+            initial += max(self.future(c, lots, p.future_initial_ppm) for lots in ends)
+        return balance, initial + self.options(worst, 0), maintenance + self.options(alone, 1)
+
+    def entity(self, account: Account, currency: int, orders: Iterable[Order]) -> tuple[int, int, int]:
+        orders = list(orders)
+        if not account.model.startswith("cross"):
+            return self.currency(account, currency, orders)
+        equity = initial = maintenance = 0
+        for c in range(len(account.cash)):
+            balance, need, keep = self.currency(account, c, orders)
+            equity += self.model.collateral(c, self.model.usd(c, balance))
+            initial -= self.model.usd(c, -need)
+            maintenance -= self.model.usd(c, -keep)
+        return equity, initial, maintenance
+
+    def lane_allows(self, account: Account, order: Order, others: Iterable[Order]) -> bool:
+        """Only taking off a position, the requirement falling by what the fills may cost: alone, and with its like."""
+        c = self.model.contracts[order.instrument]
+        holding = account.holdings.get(order.instrument, Holding())
+        sign = 1 if order.side == BUY else -1
+        before = self.entity(account, c.currency, ())[1]
+        same = [o for o in others if o.instrument == order.instrument and o.side == order.side]
+        for filled in ([order], [order, *same]):
+            lots = sum(o.remaining_lots for o in filled)
+            if lots > -sign * holding.lots:
+                return False
+            left = Holding(holding.lots + sign * lots, holding.cost, holding.funding_entry)
+            trial = Account(**(vars(account) | {"holdings": {**account.holdings, order.instrument: left}}))
+            cost = sum(self.order_cost(o) for o in filled)
+            if account.model.startswith("cross"):
+                cost = -self.model.usd(c.currency, -cost)
+            if self.entity(trial, c.currency, ())[1] + cost > before:
+                return False
+        return True
