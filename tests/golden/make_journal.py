@@ -19,7 +19,7 @@ from tests.oracles.history import History, stamped
 FOLDER = Path(__file__).resolve().parent
 JOURNAL = FOLDER / "journal.bin"
 EXPECTED = FOLDER / "journal.txt"
-SEED = 20_260_103
+SEED = 20_260_101
 LENGTH = 760
 
 
