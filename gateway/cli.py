@@ -1,4 +1,4 @@
-"""The `margrave` command: serve, verify, journal, account, bench.
+"""The `margrave` command: serve, verify, journal, account, margin, bench.
 
 Each takes `--json` (one object on standard output, nothing else there). Exit status 0 on success, 1 on a
 failed check, 2 on bad usage.
@@ -6,7 +6,7 @@ failed check, 2 on bad usage.
 
 import typer
 
-from gateway import cli_account
+from gateway import cli_account, cli_margin
 from gateway.cli_bench import bench
 from gateway.cli_serve import serve
 from gateway.cli_verify import journal, verify
@@ -23,6 +23,7 @@ app.command()(verify)
 app.command()(journal)
 app.command()(bench)
 app.add_typer(cli_account.app, name="account")
+app.add_typer(cli_margin.app, name="margin")
 
 
 def main() -> None:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from margin_ext.models import isolated, matrix, span, standard
+from margin_ext.models.balance import balances
 from margin_ext.models.parameter_files import (
     Identity,
     ParameterError,
@@ -35,6 +36,7 @@ from margin_ext.models.portfolio import (
     Underlying,
     portfolio,
 )
+from margin_ext.models.portfolio_files import Case, load_case
 from margin_ext.models.result import MarginResult, Requirement, Scenario
 from margin_ext.models.sensitivities import PositionGreeks, UnderlyingGreeks, by_underlying, greeks
 from margin_ext.models.valuation import deltas, equities, marks, position_values, surface
@@ -66,6 +68,7 @@ __all__ = [
     "FUTURE",
     "OPTION",
     "PERPETUAL",
+    "Case",
     "CreditSet",
     "Currency",
     "Identity",
@@ -83,6 +86,7 @@ __all__ = [
     "StandardSet",
     "Underlying",
     "UnderlyingGreeks",
+    "balances",
     "by_underlying",
     "canonical_bytes",
     "deltas",
@@ -92,6 +96,7 @@ __all__ = [
     "identity",
     "isolated",
     "load",
+    "load_case",
     "loads",
     "margin",
     "marks",

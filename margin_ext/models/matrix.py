@@ -158,11 +158,15 @@ def _haircut(currency: Currency, usd: Floats) -> Floats:
     return usd * np.where(usd >= 0.0, 1.0 - currency.haircut_ppm / PPM, currency.debt_ppm / PPM)
 
 
-def collateral_value(p: Portfolio, window_seconds: float = 0.0) -> float:
-    """USD: what a USD requirement is met with, every currency's equity after haircuts."""
-    held = equities(p, window_seconds)
+def haircut_value(p: Portfolio, held: Floats) -> float:
+    """USD: amounts [C] of the portfolio's currencies at the index, after haircuts."""
     values = (_haircut(c, np.array(held[n] * _usd(p, c))) for n, c in enumerate(p.currencies))
     return float(sum(values))
+
+
+def collateral_value(p: Portfolio, window_seconds: float = 0.0) -> float:
+    """USD: what a USD requirement is met with, every currency's equity after haircuts."""
+    return haircut_value(p, equities(p, window_seconds))
 
 
 def offset_gains(pnl: Floats, offset: float, cap: float = 0.0) -> Floats:

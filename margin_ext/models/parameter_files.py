@@ -55,7 +55,7 @@ def from_dict(values: dict[str, Any]) -> ParameterSet:
     try:
         found = msgspec.convert(values, MODELS[model])
     except msgspec.ValidationError as error:
-        raise ParameterError(_path_first(str(error))) from None
+        raise ParameterError(path_first(str(error))) from None
     return checked(found)
 
 
@@ -80,7 +80,9 @@ def load(path: str | Path) -> ParameterSet:
     """A set from a TOML file; ParameterError names the file."""
     try:
         return loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, ParameterError) as error:
+    except OSError as error:
+        raise ParameterError(f"{path}: {error.strerror}") from None
+    except (UnicodeDecodeError, ParameterError) as error:
         raise ParameterError(f"{path}: {error}") from None
 
 
@@ -101,7 +103,7 @@ def schema(model: str) -> dict[str, Any]:
     return msgspec.json.schema(MODELS[model])
 
 
-def _path_first(message: str) -> str:
+def path_first(message: str) -> str:
     """msgspec's "reason - at `$.a.b`" as "a.b: reason"."""
     reason, _, path = message.partition(" - at `$")
     path = path.rstrip("`").lstrip(".")

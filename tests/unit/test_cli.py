@@ -24,7 +24,7 @@ from tests.serving import margrave
 def test_help_names_every_command() -> None:
     done = margrave("--help")
     assert done.returncode == 0
-    for name in ("serve", "verify", "journal", "account", "bench"):
+    for name in ("serve", "verify", "journal", "account", "margin", "bench"):
         assert f" {name} " in done.stdout
 
 
@@ -37,6 +37,7 @@ def test_help_names_every_command() -> None:
         ("serve", "--tls-key", "x.pem"),
         ("bench", "everything"),
         ("account", "create"),
+        ("margin", "explain"),
         ("account", "create", "x", "--data-dir", "/nonexistent"),
         ("journal", "/nonexistent"),
     ],
