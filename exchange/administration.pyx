@@ -130,27 +130,16 @@ cdef class Administration(Reads):
             return Reason.ACCOUNT_IN_LIQUIDATION, 0
         before = self.accounts.at[account_id].model
         self.accounts.at[account_id].model = vocabulary.MARGIN_MODELS.index(model)
-        self._rebuild(account_id)
+        self.rebuild_books(account_id)
         entities = 1 if is_cross(self.accounts.at[account_id].model) else len(self.currency_names)
         for entity in range(entities):
             equity, initial, _ = self.exposure.margins(account_id, entity)
             if equity < initial:
                 self.accounts.at[account_id].model = before
-                self._rebuild(account_id)
+                self.rebuild_books(account_id)
                 return Reason.NOT_ENOUGH_FUNDS, initial - equity
         self.monitor.check(account_id)
         return Reason.NONE, 0
-
-    cdef int _rebuild(self, uint32_t account_id) except -1:
-        cdef int k
-        cdef ScenarioBook* book
-        for k in range(self.rows.chain_count):
-            book = self.exposure.book(account_id, k)
-            if book != NULL:
-                self.exposure.rebuild(account_id, k)
-                book.orders_revision = 0
-                self.exposure.refresh_orders(account_id, k)
-        return 0
 
     def _transfer(self, kind, uint32_t account_id, payload):
         """DEPOSIT, WITHDRAW, ENDOW_FUND, SWEEP_DUST."""

@@ -20,6 +20,7 @@ from exchange.records cimport (
     TYPE_STOP_LIMIT, TYPE_TRAILING_STOP, CancelAll, CancelOrder, Checkpoint, CommandEvent, EditOrder, GrantFundLease,
     Header, MarksEvent, Payload, PlaceBid, PlaceOrder, SettleFundLease, OrderTerms, UpdateMarks,
 )
+from exchange.what_if import WhatIf
 
 LOGIC_VERSION = 1
 
@@ -39,6 +40,11 @@ class CheckpointMismatch(InvariantBroken):
 
 cdef class Engine(Administration):
     """The venue's state and its only transition function."""
+
+    @property
+    def what_if(self):
+        """Questions that suppose something: exchange.what_if.WhatIf."""
+        return WhatIf(self)
 
     # ------------------------------------------------------------------ apply
 

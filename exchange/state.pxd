@@ -47,4 +47,5 @@ cdef class State:
     cdef list currency_names
     cdef list underlying_names
     cdef int64_t next_day_end(self) noexcept
+    cdef int rebuild_books(self, uint32_t account_id) except -1
     cdef _order_export(self, uint32_t slot)

@@ -9,6 +9,7 @@ from exchange import config as vocabulary
 from exchange import invariants, views
 from exchange.liquidation.stages import Liquidation
 from exchange.market.order cimport Order, OrderDetail
+from exchange.risk.exposure cimport ScenarioBook
 from exchange.settlement import Settlement
 
 cdef int64_t DAY_NS = 86_400_000_000_000
@@ -51,6 +52,18 @@ cdef class State:
         self.desk = Desk(self.accounts, self.ledger_room, self.listing, self.positions_room, self.exposure,
                          self.marks, self.monitor, self.events, self.cancel_orders, config)
         self.liquidation = Liquidation(self.desk, config.liquidation)
+
+    cdef int rebuild_books(self, uint32_t account_id) except -1:
+        """An account's scenario books anew: its numeraire has changed."""
+        cdef int k
+        cdef ScenarioBook* book
+        for k in range(self.rows.chain_count):
+            book = self.exposure.book(account_id, k)
+            if book != NULL:
+                self.exposure.rebuild(account_id, k)
+                book.orders_revision = 0
+                self.exposure.refresh_orders(account_id, k)
+        return 0
 
     cdef int64_t next_day_end(self) noexcept:
         """The 08:00 UTC that follows the current time."""

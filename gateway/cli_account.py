@@ -87,7 +87,9 @@ def create(
     name: Annotated[str, typer.Argument(help="Name of the new account.")],
     data_dir: DataDir,
     deposit: Annotated[list[str] | None, typer.Option(help="CURRENCY=AMOUNT in coins; repeatable.")] = None,
-    margin_model: Annotated[Literal["segregated_pm", "cross_pm", "segregated_sm", "cross_sm"], typer.Option()] = "segregated_pm",
+    margin_model: Annotated[
+        Literal["segregated_pm", "cross_pm", "segregated_sm", "cross_sm"], typer.Option()
+    ] = "segregated_pm",
     key: Annotated[str, typer.Option(help="Client id of its key; random if left out.")] = "",
     secret: Annotated[str, typer.Option(help="Client secret; random if left out.")] = "",
     json: AsJson = False,

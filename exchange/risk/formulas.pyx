@@ -289,3 +289,15 @@ cdef class Formulas:
                     and self.instruments.at[list_.at[i].instrument].kind == KIND_OPTION):
                 total += self.positions.value_minor(&list_.at[i])
         return total
+
+    def of_position(self, uint32_t instrument, int64_t lots, int64_t buys, int64_t sells):
+        """(initial, maintenance) of a position with open lots by itself, without what orders cost in cash; minor units."""
+        cdef Instrument* row = &self.instruments.at[instrument]
+        cdef Standard* s = &self.standard[row.underlying]
+        cdef Rates* rates
+        if row.kind == KIND_OPTION:
+            rates = self._rates(instrument)
+            return max(0, sells - lots) * rates.initial, max(0, -lots) * rates.maintenance
+        return (max(self._future(row, lots + buys, s.future_initial_ppm),
+                    self._future(row, lots - sells, s.future_initial_ppm)),
+                self._future(row, lots, s.future_maintenance_ppm))

@@ -2,7 +2,7 @@
 
 from importlib import import_module
 
-_SUBJECTS = ("connection", "market", "trading", "cancelling", "orders", "account", "auctions", "history")
+_SUBJECTS = ("connection", "market", "trading", "cancelling", "orders", "account", "margin", "auctions", "history")
 _loaded = False
 
 

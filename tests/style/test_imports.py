@@ -21,6 +21,7 @@ ROOM_RANK = {
     "sequencer": 13,
     "engine": 12,
     "administration": 11,
+    "what_if": 11,
     "reads": 10,
     "state": 9,
     "settlement": 8,
