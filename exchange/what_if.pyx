@@ -1,7 +1,7 @@
 """What an account would need: supposed positions, a supposed order, another model, and the table behind a requirement.
 
-Nothing stays changed: lots are supposed and taken back (`Exposure.shift`), an order is counted as open and uncounted again, a
-model is switched and switched back, all between two commands.
+Nothing stays changed: lots are supposed and taken back (`Exposure.shift`), an order is counted as open and uncounted
+again, a model is switched and switched back, all between two commands.
 """
 
 import hashlib
@@ -39,7 +39,9 @@ cdef class WhatIf:
         self.state = state
 
     def _entities(self, uint32_t account_id):
-        return [0] if is_cross(self.state.accounts.at[account_id].model) else list(range(len(self.state.currency_names)))
+        if is_cross(self.state.accounts.at[account_id].model):
+            return [0]
+        return list(range(len(self.state.currency_names)))
 
     def margins(self, uint32_t account_id, bint with_orders=True):
         """[(equity, initial, maintenance)] per entity."""
@@ -61,10 +63,9 @@ cdef class WhatIf:
                 self.state.exposure.shift(account_id, slot, held + lots, -lots, 0)
 
     def legs(self, uint32_t account_id, dict lots_of, bint add):
-        """(slot, lots to suppose) so that the account has `lots_of` {slot: lots}, beside what it holds or instead of it.
+        """(slot, lots to suppose) so that the account has `lots_of` {slot: lots}, beside what it holds or instead.
 
         OverflowError where the lots leave the range in which scenario sums are exact."""
-        cdef Position* position
         held = dict([(p.instrument, p.quantity_lots) for p in self._positions(account_id)])
         legs = []
         for slot in sorted(set(lots_of) | (set() if add else set(held))):
@@ -110,8 +111,8 @@ cdef class WhatIf:
     # ------------------------------------------------------------------ a supposed order
 
     def order_margin(self, uint32_t account_id, uint32_t slot, int side, int64_t price_units, int64_t lots):
-        """What an order would add to the initial margin, minor units of the instrument's currency; -1 where the account's limits
-        do not let it in."""
+        """What an order would add to the initial margin, minor units of the instrument's currency; -1 where the account's
+        limits do not let it in."""
         cdef Order order
         cdef Margin before, after
         cdef int currency = self.state.listing.at[slot].currency
@@ -163,7 +164,7 @@ cdef class WhatIf:
     # ------------------------------------------------------------------ the table behind a requirement
 
     def explain(self, uint32_t account_id):
-        """Everything that the requirement is made of, as plain values: one dict per (entity, underlying), see docs/margin.md."""
+        """Everything that the requirement is made of, as plain values (docs/margin.md)."""
         if not self.state.accounts.exists(account_id):
             raise KeyError(account_id)
         model = self.state.accounts.model(account_id)

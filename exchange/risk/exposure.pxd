@@ -63,7 +63,8 @@ cdef class Exposure:
     cdef void _order_terms(self, ScenarioBook* book, Order* order, int64_t lots, int sign) noexcept
     cdef int order_added(self, Order* order) except -1
     cdef void order_reduced(self, Order* order, int64_t lots, bint ends) noexcept
-    cdef void _shift(self, uint32_t account_id, uint32_t instrument, int64_t held, int64_t lots, int64_t value) noexcept
+    cdef void _shift(self, uint32_t account_id, uint32_t instrument, int64_t held, int64_t lots,
+                     int64_t value) noexcept
     cdef int shift(self, uint32_t account_id, uint32_t instrument, int64_t held, int64_t lots, int64_t value) except -1
     cdef int _formula(self, uint32_t account_id, int currency, int scope, Margin* out) except -1
     cdef int64_t _order_costs(self, uint32_t account_id, int currency) except? -1

@@ -305,7 +305,8 @@ cdef class Exposure:
         self._shift(account_id, instrument, held, lots, value)
         return 0
 
-    cdef void _shift(self, uint32_t account_id, uint32_t instrument, int64_t held, int64_t lots, int64_t value) noexcept:
+    cdef void _shift(self, uint32_t account_id, uint32_t instrument, int64_t held, int64_t lots,
+                     int64_t value) noexcept:
         cdef Instrument* row = &self.instruments.at[instrument]
         cdef ScenarioBook* book = self.book(account_id, row.chain)
         cdef int64_t grown = _abs(held + lots) - _abs(held)
@@ -419,7 +420,7 @@ cdef class Exposure:
         return total
 
     cdef int _formula(self, uint32_t account_id, int currency, int scope, Margin* out) except -1:
-        """A formula account: one currency in its minor units, or all of them in 1e-4 USD (rounded against the account)."""
+        """A formula account: one currency in minor units, or all in 1e-4 USD (rounded against the account)."""
         cdef bint with_orders = scope != NO_ORDERS
         cdef Margin one
         cdef int c
@@ -676,7 +677,7 @@ cdef class Exposure:
         cdef int64_t held, lots = order.remaining_lots, cost = self.order_cost(order, order.remaining_lots)
         cdef uint32_t slot = self.orders.account_head[order.account_id]
         cdef Order* other
-        cdef Margin alone, with_order
+        cdef Margin alone
         held = 0 if position == NULL else position.quantity_lots
         held = -held if order.side == 0 else held
         self.margin(order.account_id, currency, NO_ORDERS, &alone)

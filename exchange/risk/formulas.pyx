@@ -1,10 +1,10 @@
 """The cross models (`segregated_sm`, `cross_sm`): a requirement by formula for each position, summed.
 
-Futures: value at the mark x (rate + per-coin rate x size in coins). Short options: a share of the coin (of the index where
-linear) that falls with the distance out of the money, plus the mark; long options cost their premium and nothing else. Linear
-options of one expiry never cost more than the most their payoffs can lose. Equity is the margin balance: cash, unrealised P&L of futures
-and accrued funding, no option value. Definitions and sources: docs/margin.md. Everything is recomputed from the positions when
-asked for, in integers, each figure rounded up.
+Futures: value at the mark x (rate + per-coin rate x size in coins). Short options: a share of the coin (of the index
+where linear) that falls with the distance out of the money, plus the mark; long options cost their premium and nothing
+else. Linear options of one expiry never cost more than the most their payoffs can lose. Equity is the margin balance:
+cash, unrealised P&L of futures and accrued funding, no option value. Definitions and sources: docs/margin.md.
+Everything is recomputed from the positions when asked for, in integers, each figure rounded up.
 """
 
 from libc.stdlib cimport calloc, free, realloc
@@ -134,12 +134,11 @@ cdef class Formulas:
     # ------------------------------------------------------------------ options of one expiry
 
     cdef int64_t _most_to_lose(self, Holding* held, uint32_t count) noexcept:
-        """The largest loss of the marked (done 2) linear options by payoff: at zero, at every strike; UNBOUNDED where calls
-        are net short."""
+        """The largest loss of the marked (done 2) linear options by payoff: at zero, at every strike; UNBOUNDED where
+        calls are net short."""
         cdef uint32_t i, j
         cdef int64_t at, worst = 0, payoff, part, calls = 0
         cdef Instrument* row
-        cdef Instrument* other
         for i in range(count):
             if held[i].done == 2 and self.instruments.at[held[i].instrument].option_type == OPTION_CALL:
                 calls += held[i].worst
@@ -164,7 +163,7 @@ cdef class Formulas:
         return worst
 
     cdef int64_t _options(self, Holding* held, uint32_t count, bint initial) noexcept:
-        """Requirement of all options among the holdings, those of one linear expiry capped at the most they can lose."""
+        """Requirement of all options among the holdings, those of a linear expiry capped at the most they can lose."""
         cdef uint32_t i, j
         cdef int64_t total = 0, group, cap
         cdef Instrument* row
@@ -255,7 +254,7 @@ cdef class Formulas:
 
     cdef int margin(self, uint32_t account_id, int currency, bint with_orders, int64_t order_cost_minor,
                     Margin* out) except -1:
-        """Margin balance and requirements in one currency, minor units; `order_cost_minor` is what orders may cost in cash."""
+        """Margin balance and requirements in one currency, minor units; `order_cost_minor`: what orders may cost."""
         cdef uint32_t i, count = self._gather(account_id, currency, with_orders, &out.equity)
         cdef Holding* holding
         cdef Instrument* row
