@@ -93,6 +93,7 @@ cdef class Administration(Reads):
         self.ledger_room.grow(account_id)
         self.positions_room.grow(account_id)
         self.exposure.grow(account_id)
+        self.protection.grow(account_id)
         event = <AccountCreated*>self.events.emit(EV_ACCOUNT_CREATED, 1, account_id)
         self.switches.joined(account_id)
         event.owner_id = self.accounts.at[account_id].owner_id

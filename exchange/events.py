@@ -65,6 +65,18 @@ class BalanceCause(IntEnum):
     FUND_COVER = 8
 
 
+class ProtectionCause(IntEnum):
+    """Why a PROTECTION_CHANGED or PROTECTION_TRIGGERED came."""
+
+    CONFIGURED = 1
+    REMOVED = 2
+    RESET = 3
+    QUANTITY = 4
+    """The sum of that name passed its limit."""
+    DELTA = 5
+    VEGA = 6
+
+
 class Level(IntEnum):
     """Margin level of an account, from calm to breach; `LEVEL_CHANGED` comes on transitions only."""
 

@@ -12,6 +12,7 @@ from exchange.market.order cimport Orders
 from exchange.risk.exposure cimport Exposure
 from exchange.risk.marks cimport Marks
 from exchange.risk.pretrade cimport Pretrade
+from exchange.risk.protection cimport Protection
 from exchange.risk.risk_rows cimport RiskRows
 from exchange.risk.switches cimport Switches
 from exchange.trading cimport Trading
@@ -32,6 +33,7 @@ cdef class State:
     cdef readonly Books books
     cdef readonly Positions positions_room
     cdef readonly RiskRows rows
+    cdef readonly Protection protection
     cdef readonly Exposure exposure
     cdef readonly Marks marks
     cdef readonly Monitor monitor

@@ -36,6 +36,7 @@ cdef class State:
         self.ledger_room = Ledger(len(config.currencies), limits.max_instruments, limits.max_balance_minor)
         self.positions_room = Positions(self.listing, self.ledger_room)
         self.rows = RiskRows(self.listing, config)
+        self.protection = Protection(self.listing, self.rows, self.events, config)
         self.exposure = Exposure(self.accounts, self.ledger_room, self.listing, self.orders_room,
                                  self.positions_room, self.rows, config)
         self.marks = Marks(self.listing, self.books, self.positions_room, self.rows, config)
@@ -44,7 +45,7 @@ cdef class State:
                                  self.switches, config)
         self.monitor = Monitor(self.accounts, self.exposure, self.events, config)
         self.trading = Trading(self.accounts, self.listing, self.orders_room, self.books, self.positions_room,
-                               self.exposure, self.pretrade, self.monitor, self.events)
+                               self.exposure, self.pretrade, self.protection, self.monitor, self.events)
         self.triggers = Triggers(self.listing, self.rows, self.pretrade, self.trading, self.events, config)
         self.settlement = Settlement(self.accounts, self.listing, self.orders_room, self.books, self.positions_room,
                                      self.exposure, self.marks, self.monitor, self.trading, self.triggers,
@@ -123,6 +124,7 @@ cdef class State:
              for slot in slots for side in range(2) for order_id in self.books.queue(slot, side)],
             self.monitor.export(),
             self.triggers.export(),
+            self.protection.export(),
             self.day_end_ns,
             self.switches.export(),
             self.liquidation.export(),

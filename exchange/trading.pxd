@@ -10,6 +10,7 @@ from exchange.market.order cimport Order, Orders
 from exchange.records cimport CancelAll, CancelOrder, EditOrder, OrderTerms, PlaceOrder
 from exchange.risk.exposure cimport Exposure
 from exchange.risk.pretrade cimport Pretrade
+from exchange.risk.protection cimport Group, Protection
 
 
 cdef class Trading:
@@ -20,6 +21,7 @@ cdef class Trading:
     cdef Positions positions
     cdef Exposure exposure
     cdef Pretrade pretrade
+    cdef Protection protection
     cdef Monitor monitor
     cdef EventBuffer events
     cdef public uint64_t next_order_id
@@ -27,6 +29,18 @@ cdef class Trading:
     cdef public uint64_t day_orders      # good-til-day orders placed since the day began
     cdef int failed
     cdef int place(self, const PlaceOrder* command, const OrderTerms* terms, const char* label) except -1
+    cdef int enter(self, const PlaceOrder* command, const OrderTerms* terms, const char* label, int special) except -1
+    cdef int _group_reason(self, const PlaceOrder* command, const OrderTerms* terms) noexcept
+    cdef bint _protect(self, uint32_t account_id, int number, uint32_t instrument, int64_t signed,
+                       uint32_t taker_slot) except -1
+    cdef int _trigger_group(self, uint32_t account_id, Group* group, int cause, uint32_t taker_slot) except -1
+    cdef bint in_group(self, uint32_t slot, Group* group) noexcept
+    cdef uint32_t count_group(self, uint32_t account_id, Group* group, uint32_t but) noexcept
+    cdef int cancel_group(self, uint32_t account_id, Group* group, int reason, uint32_t but) except -1
+    cdef bint _try_group(self, dict groups, set stopped, Order* order, int64_t signed) except -1
+    cdef int _restore_groups(self, dict groups, int underlying) except -1
+    cdef int change(self, uint32_t slot, int64_t wanted_units, int64_t remaining, int64_t sized_lots,
+                    int wanted_flags) except -1
     cdef void _write_terms(self, uint32_t slot, OrderTerms* terms) noexcept
     cdef int cancel(self, const CancelOrder* command) except -1
     cdef int cancel_all(self, const CancelAll* command, const char* label, uint32_t count) except -1

@@ -12,14 +12,15 @@ from exchange.market.instrument cimport NO_SLOT, STATE_AUCTION, STATE_CLOSE_ONLY
 from exchange.market.order cimport OrderDetail
 from exchange.records cimport (
     EV_COMMAND_DONE, EV_COMMAND_REJECTED, EV_ORDER_ACCEPTED, EV_ORDER_CANCELLED, EV_ORDER_EDITED, EV_ORDER_REJECTED,
-    EV_TRADE_EXECUTED, FLAG_POST_ONLY, FLAG_PRICE_ADJUSTED, FLAG_REDUCE_ONLY, FLAG_REJECT_POST_ONLY,
-    FLAG_ADVANCED, FLAG_ICEBERG, FLAG_LINKED, FLAG_PROTECTED, FLAG_RISK_REDUCING, FLAG_UNIQUE_LABEL, R_AUCTION_ONLY,
-    R_BAD_ORDER_TYPE, R_BAD_TERMS, R_BAD_TIME_IN_FORCE, R_BOOK_FULL, R_DUPLICATE_LABEL,
-    R_EDIT_BELOW_FILLED, R_FILL_OR_KILL_UNFILLABLE, R_IMMEDIATE_OR_CANCEL, R_KILL_SWITCH, R_LABEL_TOO_LONG,
-    R_MAINTENANCE_WOULD_BREACH, R_MARKET_REMAINDER, R_NONE, R_NOT_OWNER_OF_ORDER, R_NO_LIQUIDITY,
-    R_POST_ONLY_NOT_ALLOWED, R_POST_ONLY_WOULD_CROSS, R_QUANTITY_NOT_POSITIVE, R_REDUCE_ONLY_POSITION_GONE,
-    R_REDUCE_ONLY_WOULD_INCREASE, R_SELF_TRADE, R_UNKNOWN_ORDER, R_VALID_UNTIL_PASSED, TIF_FOK, TIF_GTC, TIF_GTD,
-    TRADE_UNCROSSED, TYPE_MARKET, TYPE_MARKET_LIMIT, CommandEvent, OrderAccepted, OrderCancelled, OrderEdited, OrderRejected,
+    EV_PROTECTION_TRIGGERED, EV_TRADE_EXECUTED, FLAG_ADVANCED, FLAG_ICEBERG, FLAG_LINKED, FLAG_POST_ONLY,
+    FLAG_PRICE_ADJUSTED, FLAG_PROTECTED, FLAG_QUOTE, FLAG_REDUCE_ONLY, FLAG_REJECT_POST_ONLY, FLAG_RISK_REDUCING,
+    FLAG_UNIQUE_LABEL, R_AUCTION_ONLY, R_BAD_ORDER_TYPE, R_BAD_TERMS, R_BAD_TIME_IN_FORCE, R_BOOK_FULL,
+    R_DUPLICATE_LABEL, R_EDIT_BELOW_FILLED, R_FILL_OR_KILL_UNFILLABLE, R_IMMEDIATE_OR_CANCEL, R_KILL_SWITCH,
+    R_LABEL_TOO_LONG, R_MAINTENANCE_WOULD_BREACH, R_MARKET_REMAINDER, R_NONE, R_NOT_OWNER_OF_ORDER, R_NO_LIQUIDITY,
+    R_POST_ONLY_NOT_ALLOWED, R_POST_ONLY_WOULD_CROSS, R_PROTECTION_TRIGGERED, R_QUANTITY_NOT_POSITIVE,
+    R_QUOTE_NOT_EDITABLE, R_QUOTES_FROZEN, R_REDUCE_ONLY_POSITION_GONE, R_REDUCE_ONLY_WOULD_INCREASE, R_SELF_TRADE,
+    R_UNKNOWN_GROUP, R_UNKNOWN_ORDER, R_VALID_UNTIL_PASSED, TIF_FOK, TIF_GTC, TIF_GTD, TRADE_UNCROSSED, TYPE_LIMIT,
+    TYPE_MARKET, TYPE_MARKET_LIMIT, CommandEvent, OrderAccepted, OrderCancelled, OrderEdited, OrderRejected,
     OrderTerms, TradeExecuted,
 )
 from exchange.risk.exposure cimport NO_ORDERS, Margin
@@ -29,17 +30,22 @@ cdef enum:
     ANY_CURRENCY = 0xFFFF
     ANY_BYTE = 0xFF
     SPECIAL = FLAG_PROTECTED | FLAG_ADVANCED | FLAG_ICEBERG | FLAG_LINKED
+    LASTING = SPECIAL | FLAG_QUOTE | FLAG_RISK_REDUCING     # flags that an edit leaves
 
 
 cdef inline int64_t _abs(int64_t x) noexcept:
     return -x if x < 0 else x
 
 
+cdef inline int64_t signed_of(Order* order, int64_t lots) noexcept:
+    return lots if order.side == 0 else -lots
+
+
 cdef class Trading:
     """Order commands over the core's rooms."""
 
     def __cinit__(self, Accounts accounts, Instruments instruments, Orders orders, Books books, Positions positions,
-                  Exposure exposure, Pretrade pretrade, Monitor monitor, EventBuffer events):
+                  Exposure exposure, Pretrade pretrade, Protection protection, Monitor monitor, EventBuffer events):
         self.accounts = accounts
         self.instruments = instruments
         self.orders = orders
@@ -47,6 +53,7 @@ cdef class Trading:
         self.positions = positions
         self.exposure = exposure
         self.pretrade = pretrade
+        self.protection = protection
         self.monitor = monitor
         self.events = events
         self.next_order_id = 1
@@ -99,7 +106,7 @@ cdef class Trading:
             return R_LABEL_TOO_LONG
         if command.valid_until_ns and self.events.time_ns > command.valid_until_ns:
             return R_VALID_UNTIL_PASSED
-        if terms != NULL and (terms.advanced or terms.protection_group or terms.display_lots):
+        if terms != NULL and (terms.advanced or terms.display_lots):
             return R_BAD_TERMS
         return R_NONE
 
@@ -110,6 +117,17 @@ cdef class Trading:
         if self.instruments.at[instrument].state == STATE_AUCTION and (immediate or flags & FLAG_POST_ONLY):
             return R_AUCTION_ONLY
         return R_NONE
+
+    cdef int _group_reason(self, const PlaceOrder* command, const OrderTerms* terms) noexcept:
+        """Whether an order of a known account and instrument may belong to the protection group that it names."""
+        cdef Group* group
+        if command.order_type != TYPE_LIMIT:
+            return R_BAD_TERMS
+        group = self.protection.find(command.header.account_id,
+                                     self.instruments.at[command.instrument].underlying, terms.protection_group)
+        if group == NULL:
+            return R_UNKNOWN_GROUP
+        return R_QUOTES_FROZEN if self.protection.frozen(group) else R_NONE
 
     cdef int64_t _market_price(self, Instrument* row, uint32_t instrument, int side, int order_type) noexcept:
         """The limit of an order without a price: its band, or the best opposite price within it (0: there is none)."""
@@ -123,6 +141,10 @@ cdef class Trading:
 
     cdef int place(self, const PlaceOrder* command, const OrderTerms* terms, const char* label) except -1:
         """A new order; `terms` is NULL where it has only the common ones."""
+        return self.enter(command, terms, label, 0)
+
+    cdef int enter(self, const PlaceOrder* command, const OrderTerms* terms, const char* label, int special) except -1:
+        """A new order with `special` flags that a record of PLACE_ORDER cannot carry."""
         cdef uint32_t account_id = command.header.account_id
         cdef uint32_t instrument = command.instrument
         cdef int64_t lots = command.quantity_lots
@@ -140,6 +162,9 @@ cdef class Trading:
         if reason == R_NONE:
             reason = self.pretrade.static_reason(account_id, instrument, side, price, lots, market,
                                                  self.events.time_ns)
+        if reason == R_NONE and terms != NULL and terms.protection_group:
+            special |= FLAG_PROTECTED
+            reason = self._group_reason(command, terms)
         if reason == R_NONE:
             reason = self._kind_reason(instrument, market or not rests, flags)
         if reason:
@@ -178,7 +203,9 @@ cdef class Trading:
         order.side = side
         order.order_type = command.order_type
         order.time_in_force = command.time_in_force
-        order.flags = flags
+        order.flags = flags | special
+        if special & FLAG_PROTECTED:
+            order.protection_group = terms.protection_group
         self.orders.detail[slot].key_id = command.key_id
         self.exposure.order_added(order)
         reason = self.pretrade.fund(order)
@@ -291,6 +318,8 @@ cdef class Trading:
         cdef Position* position
         applied = []
         moved = {}
+        groups = {}
+        stopped = set()
         while slot and wanted:
             maker = &self.orders.at[slot]
             if (maker.price_units > taker.price_units) if taker.side == 0 else (maker.price_units < taker.price_units):
@@ -301,6 +330,8 @@ cdef class Trading:
             if self._same_trader(maker, taker):
                 if self.accounts.at[taker.account_id].reject_taker:
                     break
+                continue
+            if maker.protection_group and (maker.account_id, maker.protection_group) in stopped:
                 continue
             position = self.positions.find(maker.account_id, maker.instrument)
             held = position.quantity_lots + moved.get(maker.account_id, 0)
@@ -320,9 +351,34 @@ cdef class Trading:
             applied.append((maker.account_id, held, signed, value))
             moved[maker.account_id] = moved.get(maker.account_id, 0) + signed
             wanted -= lots
+            if maker.protection_group:
+                self._try_group(groups, stopped, maker, -signed_of(taker, lots))
+            if taker.protection_group and self._try_group(groups, stopped, taker, signed_of(taker, lots)):
+                break
         for account_id, held, signed, value in reversed(applied):
             self.exposure.shift(account_id, taker.instrument, held + signed, -signed, -value)
+        self._restore_groups(groups, row.underlying)
         return wanted == 0
+
+    cdef bint _try_group(self, dict groups, set stopped, Order* order, int64_t signed) except -1:
+        """Count a fill of a dry run; `groups` keeps each group as it was, `stopped` holds those triggered."""
+        cdef Group* group = self.protection.find(
+            order.account_id, self.instruments.at[order.instrument].underlying, order.protection_group)
+        key = (order.account_id, order.protection_group)
+        if key not in groups:
+            groups[key] = (<char*>group)[:sizeof(Group)]
+        if self.protection.add_fill(group, order.instrument, signed) == 0:
+            return False
+        stopped.add(key)
+        return True
+
+    cdef int _restore_groups(self, dict groups, int underlying) except -1:
+        """Undo what a dry run counted."""
+        cdef Group* group
+        for (account_id, number), saved in groups.items():
+            group = self.protection.find(account_id, underlying, number)
+            memcpy(group, <const char*><bytes>saved, sizeof(Group))
+        return 0
 
     cdef bint _same_trader(self, Order* maker, Order* taker) noexcept:
         """Whether a trade would be a self-trade under the taker's setting."""
@@ -332,7 +388,7 @@ cdef class Trading:
 
     cdef int execute(self, uint32_t slot) except -1:
         """Match an order against the book until it is filled or no longer crosses; R_SELF_TRADE where the taker must
-        stop before its own order, else R_NONE."""
+        stop before its own order, R_PROTECTION_TRIGGERED where its group stops it, else R_NONE."""
         cdef Order* taker = &self.orders.at[slot]
         cdef Order* maker
         cdef Instrument* row = &self.instruments.at[taker.instrument]
@@ -362,7 +418,8 @@ cdef class Trading:
             if not self._filled_stands(maker, lots, maker.price_units):
                 self.withdraw(best, R_MAINTENANCE_WOULD_BREACH, True)
                 continue
-            self._fill(slot, best, lots, maker.price_units, row.taker_ppm, False)
+            if self._fill(slot, best, lots, maker.price_units, row.taker_ppm, False):
+                return R_PROTECTION_TRIGGERED
         return 0
 
     cdef bint _filled_stands(self, Order* order, int64_t lots, int64_t price) except -1:
@@ -401,7 +458,7 @@ cdef class Trading:
 
     cdef int _fill(self, uint32_t taker_slot, uint32_t maker_slot, int64_t lots, int64_t price, int64_t taker_ppm,
                    bint uncrossing) except -1:
-        """One trade: orders, positions, ledger, exposure, event, both re-margined.
+        """One trade: orders, positions, ledger, exposure, event, both re-margined, protection. 1 where a taker must stop.
 
         The maker rests and is removed when filled; so is the taker in an uncrossing. Else the caller has the taker."""
         cdef Order* taker = &self.orders.at[taker_slot]
@@ -416,6 +473,9 @@ cdef class Trading:
         cdef uint32_t taker_account = taker.account_id
         cdef bint taker_done = uncrossing and taker.remaining_lots == lots
         cdef bint maker_done = maker.remaining_lots == lots
+        cdef uint32_t instrument = taker.instrument
+        cdef int maker_group = maker.protection_group
+        cdef int taker_group = taker.protection_group
         cdef int64_t taker_realised, maker_realised
         cdef TradeExecuted* event
         self._take_off(maker_slot, lots, cost, True, maker_done)
@@ -456,6 +516,61 @@ cdef class Trading:
             self.orders.remove(taker_slot)
         self.monitor.check(maker_account)
         self.monitor.check(taker_account)
+        if maker_group:
+            self._protect(maker_account, maker_group, instrument, -taker_sign * lots, 0)
+        if taker_group:
+            return self._protect(taker_account, taker_group, instrument, taker_sign * lots,
+                                 0 if uncrossing else taker_slot) and not uncrossing
+        return 0
+
+    # ------------------------------------------------------------------ market-maker protection
+
+    cdef bint _protect(self, uint32_t account_id, int number, uint32_t instrument, int64_t signed,
+                       uint32_t taker_slot) except -1:
+        """Count a fill of an order of a group; whether that triggered the group. `taker_slot`: see _trigger_group."""
+        cdef Group* group = self.protection.find(account_id, self.instruments.at[instrument].underlying, number)
+        cdef int cause = self.protection.add_fill(group, instrument, signed)
+        if cause == 0:
+            return False
+        self._trigger_group(account_id, group, cause, taker_slot)
+        return True
+
+    cdef int _trigger_group(self, uint32_t account_id, Group* group, int cause, uint32_t taker_slot) except -1:
+        """Freeze a group and cancel its resting orders; a taker of the group is left to its caller, but counted."""
+        cdef uint32_t count = self.count_group(account_id, group, taker_slot)
+        if taker_slot and self.orders.at[taker_slot].remaining_lots:
+            count += 1
+        self.protection.trigger(group)
+        self.protection.emit(EV_PROTECTION_TRIGGERED, account_id, group, cause, count)
+        self.protection.clear(group)
+        self.cancel_group(account_id, group, R_PROTECTION_TRIGGERED, taker_slot)
+        return 0
+
+    cdef bint in_group(self, uint32_t slot, Group* group) noexcept:
+        """Whether an order of the group's account belongs to it."""
+        cdef Order* order = &self.orders.at[slot]
+        return (order.protection_group == group.number
+                and self.instruments.at[order.instrument].underlying == group.underlying)
+
+    cdef uint32_t count_group(self, uint32_t account_id, Group* group, uint32_t but) noexcept:
+        """How many of the account's orders belong to the group, `but` not counted."""
+        cdef uint32_t slot = self.orders.account_head[account_id]
+        cdef uint32_t count = 0
+        while slot:
+            if slot != but and self.in_group(slot, group):
+                count += 1
+            slot = self.orders.at[slot].account_next
+        return count
+
+    cdef int cancel_group(self, uint32_t account_id, Group* group, int reason, uint32_t but) except -1:
+        """Cancel the group's resting orders, ascending id, `but` the one in a slot."""
+        cdef uint32_t slot = self.orders.account_head[account_id]
+        cdef uint32_t following
+        while slot:
+            following = self.orders.at[slot].account_next
+            if slot != but and self.in_group(slot, group):
+                self.withdraw(slot, reason, True)
+            slot = following
         return 0
 
     # ------------------------------------------------------------------ end and change
@@ -546,12 +661,12 @@ cdef class Trading:
             if remaining < order.remaining_lots:
                 self.exposure.order_reduced(order, order.remaining_lots - remaining, False)
                 self.books.reduce(slot, order.remaining_lots - remaining)
-            order.flags = flags | (order.flags & FLAG_RISK_REDUCING)
+            order.flags = flags | (order.flags & LASTING)
             return R_NONE
         trial = order[0]
         trial.price_units = price
         trial.remaining_lots = remaining
-        trial.flags = flags
+        trial.flags = flags | (order.flags & (SPECIAL | FLAG_QUOTE))
         self.exposure.order_reduced(order, order.remaining_lots, True)
         reason = self.pretrade.limit_reason(order.account_id, order.instrument, order.side, remaining, False)
         if reason == R_NONE:
@@ -570,45 +685,58 @@ cdef class Trading:
         """New price and total quantity; priority stays when only the quantity shrinks. Refused edits change nothing."""
         cdef uint32_t slot = self.orders.find(command.order_id)
         cdef Order* order
-        cdef OrderDetail* detail
-        cdef OrderEdited* event
-        cdef int64_t remaining, filled, price = command.price_units
-        cdef int reason, flags, kept
+        cdef int64_t remaining
+        cdef int reason
         if slot == 0:
             return self._reject_edit(command, 0, R_UNKNOWN_ORDER)
         order = &self.orders.at[slot]
-        detail = &self.orders.detail[slot]
         if order.account_id != command.header.account_id:
             return self._reject_edit(command, 0, R_NOT_OWNER_OF_ORDER)
-        filled = detail.quantity_lots - order.remaining_lots
-        remaining = command.quantity_lots - filled
+        if order.flags & FLAG_QUOTE:
+            return self._reject_edit(command, slot, R_QUOTE_NOT_EDITABLE)
+        remaining = command.quantity_lots - (self.orders.detail[slot].quantity_lots - order.remaining_lots)
         if command.quantity_lots <= 0:
             return self._reject_edit(command, slot, R_QUANTITY_NOT_POSITIVE)
         if remaining <= 0:
             return self._reject_edit(command, slot, R_EDIT_BELOW_FILLED)
-        reason = self.pretrade.static_reason(order.account_id, order.instrument, order.side, price,
-                                             command.quantity_lots, False, self.events.time_ns)
+        reason = self.change(slot, command.price_units, remaining, command.quantity_lots, command.flags)
+        return self._reject_edit(command, slot, reason) if reason else 0
+
+    cdef int change(self, uint32_t slot, int64_t wanted_units, int64_t remaining, int64_t sized_lots,
+                    int wanted_flags) except -1:
+        """Give an order a new price, remainder and flags, and match it where it lost its place.
+
+        `sized_lots` is the quantity that the size limits are held against. R_NONE, or the reason to refuse: then
+        nothing has changed."""
+        cdef Order* order = &self.orders.at[slot]
+        cdef OrderDetail* detail = &self.orders.detail[slot]
+        cdef OrderEdited* event
+        cdef int64_t filled = detail.quantity_lots - order.remaining_lots
+        cdef int64_t price = wanted_units
+        cdef int flags = wanted_flags & (FLAG_POST_ONLY | FLAG_REJECT_POST_ONLY | FLAG_REDUCE_ONLY)
+        cdef int kept
+        cdef int reason = self.pretrade.static_reason(order.account_id, order.instrument, order.side, price, sized_lots,
+                                                      False, self.events.time_ns)
         if reason:
-            return self._reject_edit(command, slot, reason)
-        flags = command.flags & (FLAG_POST_ONLY | FLAG_REJECT_POST_ONLY | FLAG_REDUCE_ONLY)
+            return reason
         if flags & FLAG_POST_ONLY and self.instruments.at[order.instrument].state == STATE_AUCTION:
-            return self._reject_edit(command, slot, R_AUCTION_ONLY)
+            return R_AUCTION_ONLY
         if self.instruments.at[order.instrument].state == STATE_CLOSE_ONLY:
             flags |= FLAG_REDUCE_ONLY
         if flags & FLAG_REDUCE_ONLY:
             remaining = min(remaining, self.pretrade.reducible(order.account_id, order.instrument, order.side))
             if remaining == 0:
-                return self._reject_edit(command, slot, R_REDUCE_ONLY_WOULD_INCREASE)
+                return R_REDUCE_ONLY_WOULD_INCREASE
         if flags & FLAG_POST_ONLY:
             price = self._post_only_price(order.instrument, order.side, price)
-            if price != command.price_units:
+            if price != wanted_units:
                 if flags & FLAG_REJECT_POST_ONLY or price <= 0:
-                    return self._reject_edit(command, slot, R_POST_ONLY_WOULD_CROSS)
+                    return R_POST_ONLY_WOULD_CROSS
                 flags |= FLAG_PRICE_ADJUSTED
         kept = price == order.price_units and remaining <= order.remaining_lots
         reason = self._apply_edit(slot, price, remaining, flags, kept)
         if reason:
-            return self._reject_edit(command, slot, reason)
+            return reason
         detail.quantity_lots = filled + remaining
         detail.updated_ns = self.events.time_ns
         event = <OrderEdited*>self.events.emit(EV_ORDER_EDITED, 1, order.account_id)

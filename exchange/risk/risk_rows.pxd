@@ -41,6 +41,7 @@ ctypedef struct Chain:
     uint16_t currency
     uint8_t option_inverse
     double option_lot
+    uint64_t version         # bumps when rows of the chain change or leave
     int32_t pair_count
     int32_t pair_capacity
     uint32_t* pair_call      # instrument slot or NO_SLOT
@@ -72,6 +73,7 @@ cdef class RiskRows:
     cdef int32_t* scratch_int
     cdef double* scratch
     cdef int bucket_of(self, int underlying, int64_t expiry_ns) noexcept
+    cdef int64_t vega_e8(self, uint32_t slot, int64_t time_ns) noexcept
     cdef int reprice(self, int underlying, int64_t time_ns) except -1
     cdef void _vol_shocks(self, Grid* g, int64_t left_ns, double* multiplier) noexcept
     cdef void _mark_option(self, uint32_t slot, double notional) noexcept

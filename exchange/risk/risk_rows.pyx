@@ -217,6 +217,7 @@ cdef class RiskRows:
         """Drop an instrument whose slot is being freed."""
         cdef Instrument* row = &self.instruments.at[slot]
         cdef int at = row.underlying * MAX_EXPIRIES + row.expiry_bucket
+        self.chain[row.chain].version += 1
         self.bucket_use[at] -= 1
         if self.bucket_use[at] == 0 and row.expiry_bucket:
             self.bucket_expiry_ns[at] = 0
@@ -451,6 +452,7 @@ cdef class RiskRows:
         self._refresh_grid(underlying, time_ns)
         for c in range(self.chain_count):
             if self.chain[c].underlying == underlying:
+                self.chain[c].version += 1
                 priced += self._reprice_options(c, time_ns)
         for slot in range(self.instruments.high):
             row = &self.instruments.at[slot]
@@ -460,6 +462,22 @@ cdef class RiskRows:
                     priced += 1
         self.revision[underlying] += 1
         return priced
+
+    cdef int64_t vega_e8(self, uint32_t slot, int64_t time_ns) noexcept:
+        """Dollar vega of one lot per vol point, 1e-8 USD, at the last mark's vol and forward; 0 for futures."""
+        cdef Instrument* row = &self.instruments.at[slot]
+        cdef Greeks out
+        cdef double years
+        cdef int64_t forward
+        if row.kind != KIND_OPTION:
+            return 0
+        forward = self.forward_e8[row.underlying * MAX_EXPIRIES + row.expiry_bucket]
+        if forward == 0 or self.vol_e6[slot] == 0:
+            return 0
+        years = (row.expiry_ns - time_ns) / YEAR_NS if row.expiry_ns > time_ns else 0.0
+        black76(forward / 1e8, row.strike_e8 / 1e8, self.vol_e6[slot] / 1e6, years,
+                row.option_type == OPTION_CALL, &out)
+        return <int64_t>nearest(out.vega * row.lot_size * 1e6)
 
     # ------------------------------------------------------------------ reads
 
