@@ -30,6 +30,7 @@ cdef class Trading:
     cdef int failed
     cdef int place(self, const PlaceOrder* command, const OrderTerms* terms, const char* label) except -1
     cdef int enter(self, const PlaceOrder* command, const OrderTerms* terms, const char* label, int special) except -1
+    cdef int _entry_reason(self, const PlaceOrder* command, const OrderTerms* terms, bint market, int flags) except -1
     cdef int _group_reason(self, const PlaceOrder* command, const OrderTerms* terms) noexcept
     cdef bint _protect(self, uint32_t account_id, int number, uint32_t instrument, int64_t signed,
                        uint32_t taker_slot) except -1

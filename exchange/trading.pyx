@@ -129,6 +129,18 @@ cdef class Trading:
             return R_UNKNOWN_GROUP
         return R_QUOTES_FROZEN if self.protection.frozen(group) else R_NONE
 
+    cdef int _entry_reason(self, const PlaceOrder* command, const OrderTerms* terms, bint market, int flags) except -1:
+        """Why a new order is refused whatever the book and the margin, R_NONE where it is not."""
+        cdef bint rests = command.time_in_force == TIF_GTC or command.time_in_force == TIF_GTD
+        cdef int reason = self._form_reason(command, terms)
+        if reason == R_NONE:
+            reason = self.pretrade.static_reason(command.header.account_id, command.instrument, command.side,
+                                                 command.price_units, command.quantity_lots, market,
+                                                 self.events.time_ns)
+        if reason == R_NONE and terms != NULL and terms.protection_group:
+            reason = self._group_reason(command, terms)
+        return reason or self._kind_reason(command.instrument, market or not rests, flags)
+
     cdef int64_t _market_price(self, Instrument* row, uint32_t instrument, int side, int order_type) noexcept:
         """The limit of an order without a price: its band, or the best opposite price within it (0: there is none)."""
         cdef int64_t band = self.pretrade.highest(row) if side == 0 else self.pretrade.lowest(row)
@@ -152,21 +164,12 @@ cdef class Trading:
         cdef int side = command.side
         cdef int flags = command.flags & (FLAG_POST_ONLY | FLAG_REJECT_POST_ONLY | FLAG_REDUCE_ONLY | FLAG_UNIQUE_LABEL)
         cdef bint market = command.order_type == TYPE_MARKET or command.order_type == TYPE_MARKET_LIMIT
-        cdef bint rests = command.time_in_force == TIF_GTC or command.time_in_force == TIF_GTD
         cdef int reason
         cdef Instrument* row
         cdef uint32_t slot
         cdef Order* order
         cdef int64_t allowed
-        reason = self._form_reason(command, terms)
-        if reason == R_NONE:
-            reason = self.pretrade.static_reason(account_id, instrument, side, price, lots, market,
-                                                 self.events.time_ns)
-        if reason == R_NONE and terms != NULL and terms.protection_group:
-            special |= FLAG_PROTECTED
-            reason = self._group_reason(command, terms)
-        if reason == R_NONE:
-            reason = self._kind_reason(instrument, market or not rests, flags)
+        reason = self._entry_reason(command, terms, market, flags)
         if reason:
             return self._reject(command, reason, 0)
         row = &self.instruments.at[instrument]
@@ -204,8 +207,9 @@ cdef class Trading:
         order.order_type = command.order_type
         order.time_in_force = command.time_in_force
         order.flags = flags | special
-        if special & FLAG_PROTECTED:
+        if terms != NULL and terms.protection_group:
             order.protection_group = terms.protection_group
+            order.flags |= FLAG_PROTECTED
         self.orders.detail[slot].key_id = command.key_id
         self.exposure.order_added(order)
         reason = self.pretrade.fund(order)
@@ -458,7 +462,7 @@ cdef class Trading:
 
     cdef int _fill(self, uint32_t taker_slot, uint32_t maker_slot, int64_t lots, int64_t price, int64_t taker_ppm,
                    bint uncrossing) except -1:
-        """One trade: orders, positions, ledger, exposure, event, both re-margined, protection. 1 where a taker must stop.
+        """One trade: orders, positions, ledger, exposure, event, margin levels, protection; 1 where a taker must stop.
 
         The maker rests and is removed when filled; so is the taker in an uncrossing. Else the caller has the taker."""
         cdef Order* taker = &self.orders.at[taker_slot]
