@@ -169,9 +169,9 @@ class StandardSet(Parameters, kw_only=True, tag_field="model", tag="standard"):
     """Added to a short option's maintenance margin."""
     cap_spreads: bool = False
     """Dollar-settled options of one expiry need no more than they can lose there."""
-    unpaired_initial_ppm: Natural = 1_200_000
-    unpaired_maintenance_ppm: Natural = 1_100_000
-    """Of the forward, per net short call, in that loss."""
+    unpaired_initial_ppm: Natural = 0
+    unpaired_maintenance_ppm: Natural = 0
+    """Of the forward, per net short call, in that loss; 0: an expiry that is net short calls is not capped."""
     futures: tuple[FutureSchedule, ...]
 
     def faults(self) -> list[tuple[str, str]]:

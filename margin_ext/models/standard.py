@@ -5,6 +5,8 @@ that meets the requirement is cash, futures' unrealised P&L and funding, no opti
 the formula. Formulas and sources: docs/margin.md.
 """
 
+import math
+
 import numpy as np
 
 from margin_ext.models.parameter_files import checked, identity
@@ -35,10 +37,10 @@ def option_rates(p: Portfolio, s: StandardSet) -> tuple[Floats, Floats]:
 
 
 def future_rates(tiers: tuple[FutureTier, ...], coins: float) -> tuple[float, float]:
-    """Initial and maintenance rate of a position of so many coins: its tier's, plus slope x coins."""
+    """Initial and maintenance rate of a position of so many coins: its tier's, plus slope x coins, at most 1."""
     tier = [one for one in tiers if one.above_coins <= coins][-1]
     slope = tier.slope_ppb_per_coin / 1e9 * coins
-    return tier.initial_ppm / PPM + slope, tier.maintenance_ppm / PPM + slope
+    return min(1.0, tier.initial_ppm / PPM + slope), min(1.0, tier.maintenance_ppm / PPM + slope)
 
 
 def schedule_of(s: StandardSet, underlying: str, settlement: str) -> FutureSchedule:
@@ -51,16 +53,20 @@ def schedule_of(s: StandardSet, underlying: str, settlement: str) -> FutureSched
 
 
 def position_margins(p: Portfolio, s: StandardSet) -> tuple[Floats, Floats]:
-    """[N] initial and maintenance margin of each position alone, in its settlement currency. Long options: 0."""
+    """[N] initial and maintenance margin of each position alone, in its settlement currency. Long options: 0.
+
+    Futures: value at the mark x rate, the size that the rate follows in coins (inverse: at the index).
+    """
     short = np.maximum(-p.size, 0.0)
     option_initial, option_maintenance = option_rates(p, s)
     initial, maintenance = option_initial * short, option_maintenance * short
     for row in np.flatnonzero(~p.is_option).tolist():
         size, price = abs(float(p.size[row])), float(p.fixing[row])
-        coins = size / price if p.inverse[row] else size
+        inverse = bool(p.inverse[row])
+        coins = size / float(p.index[row]) if inverse else size
         settlement = p.currencies[int(p.settlement[row])].name
         schedule = schedule_of(s, p.underlyings[int(p.underlying[row])].name, settlement)
-        value = coins if p.inverse[row] else coins * price
+        value = size / price if inverse else size * price
         rates = future_rates(schedule.tiers, coins)
         initial[row], maintenance[row] = value * rates[0], value * rates[1]
     return initial, maintenance
@@ -69,16 +75,20 @@ def position_margins(p: Portfolio, s: StandardSet) -> tuple[Floats, Floats]:
 def spread_loss(p: Portfolio, s: StandardSet) -> tuple[float, float]:
     """(initial, maintenance) USD: the most that options of one expiry can lose there, beyond what they are worth.
 
-    The lowest payoff over 0 and the strikes, and for each net short call a share of the forward instead of what
-    has no bound. Source of the form: Derive v2-core, StandardManager.
+    The lowest payoff over 0 and the strikes. Where calls are net short the loss has no bound; a set may put a share of
+    the forward for each of them instead (source of that form: Derive v2-core, StandardManager).
     """
     at = np.concatenate([[0.0], np.unique(p.strike)])
     sign = np.where(p.is_call, 1.0, -1.0)
     payoff = np.maximum(sign[:, None] * (at[None, :] - p.strike[:, None]), 0.0)
     lowest = float((p.size[:, None] * payoff).sum(axis=0).min())
-    naked = max(0.0, -float(p.size[p.is_call].sum())) * float(p.forward.max())
+    naked = max(0.0, -float(p.size[p.is_call].sum()))
     rates = (s.unpaired_initial_ppm, s.unpaired_maintenance_ppm)
-    initial, maintenance = (max(0.0, -lowest) + rate / PPM * naked for rate in rates)
+    if naked == 0.0:
+        return max(0.0, -lowest), max(0.0, -lowest)
+    if 0 in rates:
+        return math.inf, math.inf
+    initial, maintenance = (max(0.0, -lowest) + rate / PPM * naked * float(p.forward.max()) for rate in rates)
     return initial, maintenance
 
 

@@ -232,7 +232,8 @@ def test_a_short_call_under_derives_standard_manager() -> None:
     """
     s = StandardSet(
         name="derive", option_initial_floor_ppm=130_000, put_maintenance_of_mark_ppm=75_000,
-        put_initial_over_maintenance_ppm=1_050_000, cap_spreads=True, futures=FLAT,
+        put_initial_over_maintenance_ppm=1_050_000, cap_spreads=True, unpaired_initial_ppm=1_200_000,
+        unpaired_maintenance_ppm=1_100_000, futures=FLAT,
     )  # fmt: skip
     forward, years = 1_500.8332793, 500_400 / 31_536_000
     vol = svi_vol(1_500.0, forward, 1.0, 1.5, -0.1, -0.05, 0.05, 1.0)

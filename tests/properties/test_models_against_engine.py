@@ -1,4 +1,4 @@
-"""The `matrix` model of margin_ext against the engine's integers: equal within the engine's documented rounding.
+"""The models of margin_ext against the engine's integers: equal within the engine's documented rounding.
 
 A row is off by at most half a unit per lot (a put's, the difference of two, by one), a requirement adds a unit per
 gross lot and is so never understated; factors, the rate of the delta shock and conversions are rounded up once.
@@ -8,11 +8,12 @@ import msgspec
 import numpy as np
 import pytest
 
-from exchange.config import MatrixParameters
+from exchange.config import Config, MatrixParameters
 from exchange.events import EventKind
-from margin_ext.models import matrix
+from margin_ext.models import margin, matrix
 from margin_ext.models.parameter_files import checked
 from margin_ext.models.parameters import MatrixSet
+from margin_ext.models.parameters_formula import FutureSchedule, FutureTier, StandardSet
 from margin_ext.models.portfolio import Currency, Portfolio, Underlying, portfolio
 from tests.oracles import world
 from tests.oracles.bench import Bench, only
@@ -25,6 +26,24 @@ def library_set(parameters: MatrixParameters, numeraire: str) -> MatrixSet:
     """The engine's parameters by their own names."""
     values = msgspec.structs.asdict(parameters) | {"numeraire": numeraire}
     return checked(msgspec.convert(values, MatrixSet))
+
+
+def standard_set(config: Config) -> StandardSet:
+    """The engine's formulas; all its underlyings share the option rates."""
+    rates = config.underlyings[0].standard
+    schedules = []
+    for underlying in config.underlyings:
+        own = underlying.standard
+        tier = FutureTier(
+            initial_ppm=own.future_initial_ppm, maintenance_ppm=own.future_maintenance_ppm,
+            slope_ppb_per_coin=own.per_coin_ppm * 1_000,
+        )  # fmt: skip
+        schedules.append(FutureSchedule(underlying=underlying.name, tiers=(tier,)))
+    return StandardSet(
+        name="engine", option_initial_ppm=rates.short_initial_ppm, option_initial_floor_ppm=rates.short_floor_ppm,
+        call_maintenance_ppm=rates.short_maintenance_ppm, put_maintenance_ppm=rates.short_maintenance_ppm,
+        put_maintenance_of_mark_ppm=rates.put_mark_ppm, cap_spreads=True, futures=tuple(schedules),
+    )  # fmt: skip
 
 
 def traded(rng: np.random.Generator, model: str) -> Bench:
@@ -141,3 +160,28 @@ def test_every_cell_agrees(numeraire: str, rng: np.random.Generator) -> None:
         # a put's row is its call's less the forward's, both rounded
         allowed = abs(held.quantity_lots) * unit * (1.0 if spec.option_type == "put" else 0.5) * (1 + 1e-9)
         assert np.abs(engine - one.pnl[0]).max() <= allowed + 1e-9 * unit
+
+
+@pytest.mark.parametrize("model", ["segregated_sm", "cross_sm"])
+@pytest.mark.parametrize("run", range(8))
+def test_formula_requirements_agree(model: str, run: int, rng: np.random.Generator) -> None:
+    """Each figure is rounded up per lot and per position, at a mark that is an integer of minor units."""
+    rng = np.random.default_rng([run, int(rng.integers(1 << 31))])
+    bench = traded(rng, model)
+    p = as_portfolio(bench)
+    totals = margin(p, standard_set(bench.engine.config)).totals
+    lots = float(np.abs(p.lots).sum())
+    if model == "cross_sm":
+        prices = {"BTC": PRICES[0], "ETH": PRICES[1], "USDC": 1.0}
+        for part, engine in zip(("initial", "maintenance"), bench.margins(1)[1:], strict=True):
+            ours = sum(getattr(total, part) * prices[name] for name, total in totals.items())
+            assert engine * USD_UNIT == pytest.approx(ours, rel=1e-9, abs=3e-6 * lots + 1e-3)
+        return
+    scale = {"BTC": 1e10, "USDC": 1e6, "ETH": 1e10}
+    for entity, name in enumerate(("BTC", "USDC", "ETH")):
+        _, initial, maintenance = bench.margins(1, entity)
+        if name not in totals:
+            assert (initial, maintenance) == (0, 0)
+            continue
+        for ours, engine in ((totals[name].initial, initial), (totals[name].maintenance, maintenance)):
+            assert engine / scale[name] == pytest.approx(ours, rel=1e-9, abs=(2 * lots + 10) / scale[name])

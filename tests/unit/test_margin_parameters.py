@@ -31,7 +31,7 @@ PUBLISHED = {
     ("matrix_btc", 1): "fb25ceb856fe244d7a9db2b76e04e80861b4e26faefefc1fbea542ad3de09ffc",
     ("matrix_eth", 1): "776b4ac208f33f4805104ad0d3c796c0de19064ca28a3f39bd0c3dd44cd4f653",
     ("span16", 1): "b1d524ca579707e8ae8eaaeaef412fd007190852cebe95dde4100ccb7253b098",
-    ("standard", 1): "da8dab37f8aab09275695a87462ab6eadf955afd18371b4bab48f94e92d383ae",
+    ("standard", 1): "a7fe2c46ebd3d91441861d21f46bc5844f1c5de4a3aaab4a26bd3917a7c0fc66",
 }
 
 

@@ -97,9 +97,12 @@ def test_positions_do_not_net() -> None:
     assert only(p).position_initial.tolist() == pytest.approx([2_000, 2_000])
 
 
+UNPAIRED = {"unpaired_initial_ppm": 1_200_000, "unpaired_maintenance_ppm": 1_100_000}
+
+
 def spread(strikes: Any, is_call: Any, lots: Any, settlement: str = "USDC", **more: Any) -> Requirement:
     mark = np.full(len(strikes), 3_000.0 if settlement == "USDC" else 0.03)
-    return only(option(settlement, strikes, is_call, lots, mark, **more), made(cap_spreads=True))
+    return only(option(settlement, strikes, is_call, lots, mark, **more), made(cap_spreads=True, **UNPAIRED))
 
 
 def test_spreads_need_no_more_than_they_can_lose() -> None:
@@ -116,6 +119,9 @@ def test_what_has_no_bound_is_not_capped() -> None:
     assert (naked.initial, naked.maintenance) == (pytest.approx(18_000), pytest.approx(10_500))
     ratio = spread([100_000, 101_000], True, [-2.0, 1.0])
     assert ratio.initial == pytest.approx(2 * 18_000)  # 1,000 + 1.2 forwards would be more
+    large = option("USDC", [100_000, 104_000], True, [-10.0, 9.0], 3_000.0)
+    assert only(large, made(cap_spreads=True, **UNPAIRED)).initial == pytest.approx(10 * 4_000 + 1.2 * S)
+    assert only(large, made(cap_spreads=True)).initial == pytest.approx(10 * 18_000)
 
 
 def test_caps_hold_per_expiry_and_in_dollars_only() -> None:
@@ -136,7 +142,7 @@ def test_caps_hold_per_expiry_and_in_dollars_only() -> None:
 def test_the_cap_is_the_worst_payoff_of_any_price(legs: list[tuple[int, bool, int]]) -> None:
     strike, is_call, lots = (np.array(column, dtype=float) for column in zip(*legs, strict=True))
     p = option("USDC", strike * 1_000, is_call.astype(bool), lots, 1_000.0)
-    loss, _ = standard.spread_loss(p, made())
+    loss, _ = standard.spread_loss(p, made(**UNPAIRED))
     prices = np.linspace(0, 200_000, 401)
     intrinsic = np.where(p.is_call[:, None], prices - p.strike[:, None], p.strike[:, None] - prices).clip(0)
     payoff = (p.size[:, None] * intrinsic).sum(axis=0)
