@@ -7,6 +7,7 @@ haircuts. Formulas and sources: docs/margin.md.
 
 from collections.abc import Mapping
 
+import msgspec
 import numpy as np
 
 from margin_ext.models import matrix_charges
@@ -67,9 +68,9 @@ def _larger(p: Portfolio, rows: Places, s: MatrixSet, place: int) -> Requirement
     soon = (p.days[rows] <= s.horizon_days) & (p.kind[rows] != 0)
     if not s.horizon_days or not soon.any():
         return whole
-    later = _requirement(p, rows[~soon], s, place, p if s.numeraire == "usd" else None)
+    later = _requirement(p, rows[~soon], s, place)
     chosen, book = (later, "beyond the horizon") if later.initial > whole.initial else (whole, "all")
-    return _replaced(
+    return msgspec.structs.replace(
         chosen, scope=whole.scope, unit=whole.unit, book=book, positions=whole.positions,
         initial=max(whole.initial, later.initial), maintenance=max(whole.maintenance, later.maintenance),
         figures=chosen.figures | {
@@ -79,12 +80,7 @@ def _larger(p: Portfolio, rows: Places, s: MatrixSet, place: int) -> Requirement
     )  # fmt: skip
 
 
-def _replaced(one: Requirement, **changes: object) -> Requirement:
-    values = {name: getattr(one, name) for name in one.__struct_fields__}
-    return Requirement(**(values | changes))
-
-
-def _requirement(p: Portfolio, rows: Places, s: MatrixSet, place: int, whole: Portfolio | None = None) -> Requirement:
+def _requirement(p: Portfolio, rows: Places, s: MatrixSet, place: int) -> Requirement:
     part = p.take(rows)
     table, delta = Table(s, part), deltas(part, s.settlement_window_seconds)
     index = p.underlyings[place].index_usd
@@ -92,7 +88,7 @@ def _requirement(p: Portfolio, rows: Places, s: MatrixSet, place: int, whole: Po
     unit_usd = index if in_coin else 1.0
     pnl = table.pnl.sum(axis=0)
     if s.numeraire == "usd":
-        pnl = collateral_pnl(whole or p, table, place)
+        pnl = collateral_pnl(p, table, place)
     ratio = np.array([one.dampener_ratio for one in table.scenarios])
     loss = -pnl - np.minimum(np.maximum(-pnl, 0.0), ratio * s.extended_dampener_usd / unit_usd)
     at = int(np.argmax(loss))
@@ -142,10 +138,8 @@ def collateral_pnl(p: Portfolio, table: Table, place: int) -> Floats:
     for number, currency in enumerate(p.currencies):
         pnl = table.pnl[table_part.settlement == number].sum(axis=0)
         price = _usd(p, currency)
-        moved = price
-        if currency.underlying == name:
-            moved = price * (1.0 + table.weight * (table.multiplier - 1.0))
-        net = held[number] * moved + pnl
+        moves = table.weight * (table.multiplier - 1.0) if currency.underlying == name else 0.0
+        net = held[number] * price * (1.0 + moves) + pnl
         total += _haircut(currency, net) - _haircut(currency, np.array(held[number] * price))
     return total
 

@@ -210,14 +210,30 @@ def _places(values: NDArray[Any], names: Sequence[str], field: str) -> Places:
     return np.array([place[str(value)] for value in values], dtype=np.int64)
 
 
+def _check_market(p: Portfolio) -> None:
+    for u in p.underlyings:
+        if not 0.0 < u.index_usd < np.inf:
+            raise PortfolioError(f"underlyings: index_usd of {u.name} must be finite and positive")
+        if not np.isfinite(u.rate):
+            raise PortfolioError(f"underlyings: rate of {u.name} must be finite")
+        for name in ("open_interest_coins", "depth_coins"):
+            if not 0.0 <= (getattr(u, name) or 0.0) < np.inf:
+                raise PortfolioError(f"underlyings: {name} of {u.name} must be finite and not negative")
+        if u.owner_delta_coins is not None and not np.isfinite(u.owner_delta_coins):
+            raise PortfolioError(f"underlyings: owner_delta_coins of {u.name} must be finite")
+    for c in p.currencies:
+        if not 0 <= c.haircut_ppm <= 1_000_000 <= c.debt_ppm:
+            raise PortfolioError(f"currencies: haircut_ppm of {c.name} must be 0 to a million, debt_ppm from there on")
+        if not (np.isfinite(c.cash) and 0.0 <= c.price_usd < np.inf):
+            raise PortfolioError(f"currencies: cash and price_usd of {c.name} must be finite, the price not negative")
+
+
 def _check(p: Portfolio) -> None:
     def wrong(field: str, bad: Flags, reason: str) -> None:
         if bad.any():
             raise PortfolioError(f"{field}[{int(np.argmax(bad))}]: {reason}")
 
-    for u in p.underlyings:
-        if not 0.0 < u.index_usd < np.inf:
-            raise PortfolioError(f"underlyings: index_usd of {u.name} must be finite and positive")
+    _check_market(p)
     coin_of = np.array([-1 if c.underlying is None else _place(p, c.underlying) for c in p.currencies], dtype=np.int64)
     foreign = (coin_of[p.settlement] >= 0) & (coin_of[p.settlement] != p.underlying)
     wrong("settlement", foreign, "another coin than the underlying: neither inverse nor linear")

@@ -86,6 +86,14 @@ def test_markets_that_do_not_fit_are_refused() -> None:
         portfolio({"BTC": 0.0}, kind="perpetual", lots=1)
     with pytest.raises(PortfolioError, match="STETH is of no known underlying"):
         portfolio(both[:1], [Currency(name="STETH", underlying="ETH")], kind="perpetual", lots=1)
+    for currency in (Currency(name="USDC", haircut_ppm=1_000_001), Currency(name="USDC", debt_ppm=999_999)):
+        with pytest.raises(PortfolioError, match="haircut_ppm of USDC"):
+            portfolio(both[:1], [currency], kind="perpetual", lots=1)
+    with pytest.raises(PortfolioError, match="cash and price_usd of USDC"):
+        portfolio(both[:1], [Currency(name="USDC", cash=math.nan)], kind="perpetual", lots=1)
+    for market in ({"rate": math.inf}, {"depth_coins": -1.0}, {"owner_delta_coins": math.nan}):
+        with pytest.raises(PortfolioError, match=f"underlyings: {next(iter(market))} of BTC"):
+            portfolio([Underlying(name="BTC", index_usd=INDEX, **market)], kind="perpetual", lots=1)
     with pytest.raises(PortfolioError, match="lots: missing"):
         portfolio(both[:1], kind="perpetual")
 
