@@ -9,6 +9,7 @@ from exchange.liquidation.monitor cimport Monitor
 from exchange.market.book cimport Books
 from exchange.market.instrument cimport Instruments
 from exchange.market.order cimport Orders
+from exchange.risk.bands cimport Bands
 from exchange.risk.exposure cimport Exposure
 from exchange.risk.marks cimport Marks
 from exchange.risk.pretrade cimport Pretrade
@@ -43,6 +44,7 @@ cdef class State:
     cdef readonly Desk desk
     cdef readonly object liquidation
     cdef readonly object settlement
+    cdef public int64_t band_accounts    # safe bands from this many accounts on; before genesis, and no part of state
     cdef EventBuffer events
     cdef Pretrade pretrade
     cdef readonly Switches switches

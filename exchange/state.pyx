@@ -9,6 +9,7 @@ from exchange import config as vocabulary
 from exchange import invariants, views
 from exchange.liquidation.stages import Liquidation
 from exchange.market.order cimport Order, OrderDetail
+from exchange.risk.bands import LEAST_ACCOUNTS
 from exchange.risk.exposure cimport ScenarioBook
 from exchange.settlement import Settlement
 
@@ -21,6 +22,7 @@ cdef class State:
 
     def __init__(self):
         self.events = EventBuffer()
+        self.band_accounts = LEAST_ACCOUNTS
 
     def build(self, config):
         """Make the rooms of a checked configuration."""
@@ -43,7 +45,9 @@ cdef class State:
         self.switches = Switches(self.accounts, len(config.underlyings))
         self.pretrade = Pretrade(self.accounts, self.listing, self.orders_room, self.positions_room, self.exposure,
                                  self.switches, config)
-        self.monitor = Monitor(self.accounts, self.exposure, self.events, config)
+        bands = Bands(self.accounts, self.ledger_room, self.listing, self.positions_room, self.rows, config,
+                      self.band_accounts)
+        self.monitor = Monitor(self.accounts, self.exposure, bands, self.events, config)
         self.trading = Trading(self.accounts, self.listing, self.orders_room, self.books, self.positions_room,
                                self.exposure, self.pretrade, self.protection, self.monitor, self.events)
         self.triggers = Triggers(self.listing, self.rows, self.pretrade, self.trading, self.events, config)
@@ -58,6 +62,7 @@ cdef class State:
         """An account's scenario books anew: its numeraire has changed."""
         cdef int k
         cdef ScenarioBook* book
+        self.ledger_room.touch(account_id)
         for k in range(self.rows.chain_count):
             book = self.exposure.book(account_id, k)
             if book != NULL:

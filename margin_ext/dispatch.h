@@ -49,6 +49,11 @@ typedef struct {
                               const double *, int);
     void (*accounts_worst_loss)(int64_t, const int64_t *, const uint16_t *, const int32_t *, const double *,
                                 const double *, int, double *);
+    void (*bound_chain)(const ChainInput *, const BandBox *, const BandTables *);
+    double (*bound_least)(const double *, const double *, double, const double *, int);
+    double (*widest_change)(int64_t, const double *, const double *);
+    int64_t (*bands_scan)(int64_t, int64_t, float, const float *, const float *, const float *, const uint16_t *,
+                          const float *, const uint32_t *, uint32_t, uint32_t *);
 } KernelTable;
 
 #if defined(__x86_64__)
@@ -175,6 +180,17 @@ static int32_t checked_future_row(const FutureInput *in, FutureOutput *out) {
     int32_t fault = future_fault(in);
     if (fault == KERNEL_OK) kernel_table->future_row(in, out);
     return fault;
+}
+
+static int32_t checked_bound_chain(const ChainInput *in, const BandBox *box, const BandTables *out) {
+    int32_t fault = chain_fault(in);
+    if (fault) return fault;
+    if (!(box->price_range > 0.0 && box->price_range < 0.5) || !(box->width_range > 0.0 && box->width_range < 1.0)
+        || !(box->basis_range > 0.0 && box->basis_range < 0.5) || box->base_column < 0
+        || box->base_column >= in->scenario_count || in->spot_multiplier[box->base_column] != 1.0)
+        return KERNEL_BAD_COUNT;
+    kernel_table->bound_chain(in, box, out);
+    return KERNEL_OK;
 }
 
 /* All NaN where an input is negative or not finite. */

@@ -15,6 +15,11 @@
 #define WIDTH_MIN 1e-100    /* stands for zero total vol; no product with it overflows */
 #define MILLS_Z_MAX 37.0    /* phi(37) < 1e-297 */
 
+#define HALF_ROOT_TWO_PI 1.2533141374 /* sqrt(2 pi) / 2, rounded up: N(z) <= phi(z) times this for z <= 0 */
+#define BAND_OUTWARD (1.0 + 1e-12)    /* edges of a box, moved outward by more than the logarithm's error */
+#define BAND_DELTA_ERROR 1e-12
+#define BAND_BLOCK 256 /* accounts looked at before the first branch */
+
 /* (e^r - 1 - r) / r^2 on |r| <= ln(2)/2, degree 9 */
 #define EXP_C0 0x1.0000000000001p-1
 #define EXP_C1 0x1.555555555554dp-3

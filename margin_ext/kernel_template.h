@@ -4,6 +4,7 @@
 #include "black76.h"
 #include "risk_rows.h"
 #include "portfolio.h"
+#include "safe_bands.h"
 
 #define KERNEL_STRING_(x) #x
 #define KERNEL_STRING(x) KERNEL_STRING_(x)
@@ -19,6 +20,10 @@ static const KernelTable NAME(table) = {
     NAME(worst_loss),
     NAME(worst_loss_with),
     NAME(accounts_worst_loss),
+    NAME(bound_chain),
+    NAME(bound_least),
+    NAME(widest_change),
+    NAME(bands_scan),
 };
 
 #undef KERNEL_STRING_

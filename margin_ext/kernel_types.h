@@ -75,6 +75,27 @@ typedef struct {
     double row_max;    /* largest |entry| over both rows */
 } FutureOutput;
 
+/* A box of market states around an anchor, and how margin weighs the values there (docs/margin.md, "Safe
+ * bands"): the index moves by at most price_range, every forward and perpetual by the index's move and a further
+ * basis_range, every total width (vol x sqrt(time), shocked or not) by width_range. Ranges are relative. */
+typedef struct {
+    double price_range;
+    double width_range;
+    double basis_range;
+    int32_t base_column;         /* the column without any shock */
+    const double *base_share[2]; /* [numeraire][S] weight of a value at the mark, any sign */
+    const double *shock_share[2]; /* [numeraire][S] weight of a value in the column, >= 0 */
+} BandBox;
+
+/* Tables that hold all over a box, indexed by destination row. Point 0 is the anchor, 1 and 2 the box's upper
+ * and lower end of the index; between them the bounds are linear. */
+typedef struct {
+    double *rows[2][3]; /* [numeraire][point]: row 2 i is the least value of a lot, 2 i + 1 the largest; 1e-4 USD */
+    double *delta_low;  /* [row] least delta, coins per lot */
+    double *delta_high; /* [row] */
+    double *gross;      /* [row] size of a lot, 1e-4 USD, for the slack of rounding */
+} BandTables;
+
 /* Black-76, undiscounted, at zero rate. Per unit of forward, vol (fraction) and year. */
 typedef struct {
     double price, delta, gamma, vega, theta, rho;

@@ -5,7 +5,7 @@ Rows hold scenario_count (a multiple of 8,
 kernel_types.h.
 """
 
-from libc.stdint cimport int32_t, int64_t, uint16_t
+from libc.stdint cimport int32_t, int64_t, uint16_t, uint32_t
 
 cdef extern from "margin_ext/kernel_types.h" nogil:
     int MARGRAVE_MAX_SCENARIOS
@@ -65,6 +65,20 @@ cdef extern from "margin_ext/kernel_types.h" nogil:
         double delta_coin
         double row_max
 
+    ctypedef struct BandBox:
+        double price_range
+        double width_range
+        double basis_range
+        int32_t base_column
+        const double* base_share[2]
+        const double* shock_share[2]
+
+    ctypedef struct BandTables:
+        double* rows[2][3]
+        double* delta_low
+        double* delta_high
+        double* gross
+
     ctypedef struct Greeks:
         double price
         double delta
@@ -106,6 +120,18 @@ cdef double worst_loss_with(const double* v, const double* o, const double* row,
 cdef void accounts_worst_loss(int64_t account_count, const int64_t* start, const uint16_t* row_index,
                               const int32_t* lots, const double* rows, const double* dampener,
                               int scenario_count, double* out_) noexcept nogil
+
+# Safe bands. Bounds of every option of a chain over a box; KERNEL_OK or the first fault found.
+cdef int32_t bound_chain(const ChainInput* in_, const BandBox* box, const BandTables* out_) noexcept nogil
+# min over columns of v + dampener + coin * factor
+cdef double bound_least(const double* v, const double* dampener, double coin, const double* factor,
+                        int scenario_count) noexcept nogil
+# max |width * inverse - 1|
+cdef double widest_change(int64_t n, const double* width, const double* inverse) noexcept nogil
+# accounts [first, count) outside their bands into out_ (room for all), ascending; how many
+cdef int64_t bands_scan(int64_t first, int64_t count, float price, const float* low, const float* high,
+                        const float* reach, const uint16_t* cell, const float* change, const uint32_t* stale,
+                        uint32_t bit, uint32_t* out_) noexcept nogil
 
 # Elementary functions without libm: the same bits on every machine.
 cdef double k_exp(double x) noexcept nogil

@@ -20,11 +20,16 @@ cdef extern from "margin_ext/dispatch.h" nogil:
                                   const double*, int) noexcept nogil
         void (*accounts_worst_loss)(int64_t, const int64_t*, const uint16_t*, const int32_t*, const double*,
                                     const double*, int, double*) noexcept nogil
+        double (*bound_least)(const double*, const double*, double, const double*, int) noexcept nogil
+        double (*widest_change)(int64_t, const double*, const double*) noexcept nogil
+        int64_t (*bands_scan)(int64_t, int64_t, float, const float*, const float*, const float*,
+                              const uint16_t*, const float*, const uint32_t*, uint32_t, uint32_t*) noexcept nogil
 
     const KernelTable* kernel_table
     int kernel_select(const char* wanted) noexcept
     int32_t checked_reprice_chain(const ChainInput* in_, const ChainOutput* out_) noexcept
     int32_t checked_future_row(const FutureInput* in_, FutureOutput* out_) noexcept
+    int32_t checked_bound_chain(const ChainInput* in_, const BandBox* box, const BandTables* out_) noexcept
     void scalar_black76(double forward, double strike, double vol, double years, int is_call,
                         Greeks* out_) noexcept
     double scalar_exp(double x) noexcept
@@ -87,6 +92,25 @@ cdef void accounts_worst_loss(int64_t account_count, const int64_t* start, const
                               int scenario_count, double* out_) noexcept nogil:
     kernel_table.accounts_worst_loss(account_count, start, row_index, lots, rows, dampener, scenario_count,
                                      out_)
+
+
+cdef int32_t bound_chain(const ChainInput* in_, const BandBox* box, const BandTables* out_) noexcept nogil:
+    return checked_bound_chain(in_, box, out_)
+
+
+cdef double bound_least(const double* v, const double* dampener, double coin, const double* factor,
+                        int scenario_count) noexcept nogil:
+    return kernel_table.bound_least(v, dampener, coin, factor, scenario_count)
+
+
+cdef double widest_change(int64_t n, const double* width, const double* inverse) noexcept nogil:
+    return kernel_table.widest_change(n, width, inverse)
+
+
+cdef int64_t bands_scan(int64_t first, int64_t count, float price, const float* low, const float* high,
+                        const float* reach, const uint16_t* cell, const float* change, const uint32_t* stale,
+                        uint32_t bit, uint32_t* out_) noexcept nogil:
+    return kernel_table.bands_scan(first, count, price, low, high, reach, cell, change, stale, bit, out_)
 
 
 cdef double k_exp(double x) noexcept nogil:

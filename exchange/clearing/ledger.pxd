@@ -13,6 +13,7 @@ cdef class Ledger:
     cdef readonly int currencies
     cdef int64_t* cash               # [account][currency]
     cdef uint32_t accounts
+    cdef uint32_t* touched           # [account] bit u: cash or positions changed since margin last certified a band
     cdef int64_t* system             # [SystemAccount][currency]
     cdef int64_t* clearing           # [instrument slot]: counter-leg of realised P&L, premium, delivery
     cdef int64_t* total              # per currency, zero between commands
@@ -20,6 +21,7 @@ cdef class Ledger:
     cdef int64_t limit_minor
     cdef int failed
     cdef int grow(self, uint32_t account_id) except -1
+    cdef void touch(self, uint32_t account_id) noexcept
     cdef int64_t balance(self, uint32_t account_id, int currency) noexcept
     cdef void post(self, uint32_t account_id, int currency, int64_t amount) noexcept
     cdef void post_system(self, int which, int currency, int64_t amount) noexcept

@@ -19,14 +19,17 @@ cdef class Ledger:
         self.limit_minor = limit_minor
         self.accounts = 256
         self.cash = <int64_t*>calloc(self.accounts * currencies, sizeof(int64_t))
+        self.touched = <uint32_t*>calloc(self.accounts, sizeof(uint32_t))
         self.system = <int64_t*>calloc(SYS_COUNT * currencies, sizeof(int64_t))
         self.clearing = <int64_t*>calloc(instruments, sizeof(int64_t))
         self.total = <int64_t*>calloc(currencies, sizeof(int64_t))
-        if self.cash == NULL or self.system == NULL or self.clearing == NULL or self.total == NULL:
+        if (self.cash == NULL or self.touched == NULL or self.system == NULL or self.clearing == NULL
+                or self.total == NULL):
             raise MemoryError()
 
     def __dealloc__(self):
         free(self.cash)
+        free(self.touched)
         free(self.system)
         free(self.clearing)
         free(self.total)
@@ -35,6 +38,7 @@ cdef class Ledger:
         """Room for an account's balances."""
         cdef uint32_t size = self.accounts
         cdef int64_t* grown
+        cdef uint32_t* flags
         while size <= account_id:
             size *= 2
         if size == self.accounts:
@@ -45,8 +49,19 @@ cdef class Ledger:
         memset(grown + <size_t>self.accounts * self.currencies, 0,
                <size_t>(size - self.accounts) * self.currencies * sizeof(int64_t))
         self.cash = grown
+        flags = <uint32_t*>realloc(self.touched, size * sizeof(uint32_t))
+        if flags == NULL:
+            raise MemoryError()
+        memset(flags + self.accounts, 0, (size - self.accounts) * sizeof(uint32_t))
+        self.touched = flags
         self.accounts = size
         return 0
+
+    cdef void touch(self, uint32_t account_id) noexcept:
+        """What an account's margin follows from has changed otherwise than by marks: its safe bands are void.
+
+        Not state: it decides only which accounts a mark looks at, never what is found there."""
+        self.touched[account_id] = 0xFFFFFFFF
 
     cdef int64_t balance(self, uint32_t account_id, int currency) noexcept:
         return self.cash[<size_t>account_id * self.currencies + currency]
@@ -56,6 +71,7 @@ cdef class Ledger:
         cdef int64_t* balance = &self.cash[<size_t>account_id * self.currencies + currency]
         balance[0] += amount
         self.total[currency] += amount
+        self.touch(account_id)
         if balance[0] > self.limit_minor or balance[0] < -self.limit_minor:
             self.failed = 1
 

@@ -124,6 +124,7 @@ cdef class Positions:
         cdef int64_t amount = self.accrued(position)
         cdef int currency
         position.funding_entry = self.funding_index[position.instrument]
+        self.ledger.touch(account_id)
         if amount:
             currency = self.instruments.at[position.instrument].currency
             self.ledger.post(account_id, currency, amount)
@@ -140,6 +141,7 @@ cdef class Positions:
         cdef int64_t held = position.quantity_lots
         cdef int64_t closing, released, closing_cost, realised = 0
         cdef int64_t cost_before = position.cost_minor
+        self.ledger.touch(account_id)
         if held == 0 or (held > 0) == (lots > 0):
             position.quantity_lots += lots
             position.cost_minor = wide_add(position.cost_minor, cost, &self.failed)

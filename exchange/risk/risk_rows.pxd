@@ -70,6 +70,7 @@ cdef class RiskRows:
     cdef int64_t* index_e8           # [underlying]
     cdef int64_t* coin_scale         # [underlying] minor units per coin
     cdef uint64_t* revision          # [underlying] bumps on every repricing
+    cdef uint64_t* shape             # [underlying] bumps on every listing, delisting and change of a row cap
     cdef int32_t* scratch_int
     cdef double* scratch
     cdef int bucket_of(self, int underlying, int64_t expiry_ns) noexcept
@@ -78,6 +79,7 @@ cdef class RiskRows:
     cdef void _vol_shocks(self, Grid* g, int64_t left_ns, double* multiplier) noexcept
     cdef void _mark_option(self, uint32_t slot, double notional) noexcept
     cdef int _gather_pairs(self, int chain, int64_t time_ns, ChainInput* source) except -1
+    cdef int chain_input(self, int chain, int64_t time_ns, ChainInput* source) except -1
     cdef int _reprice_options(self, int chain, int64_t time_ns) except -1
     cdef int _reprice_future(self, uint32_t slot) except -1
     cdef void _refresh_grid(self, int underlying, int64_t time_ns) noexcept

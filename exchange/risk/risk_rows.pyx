@@ -65,6 +65,7 @@ cdef class RiskRows:
         self.index_e8 = <int64_t*>calloc(self.underlying_count, sizeof(int64_t))
         self.coin_scale = <int64_t*>calloc(self.underlying_count, sizeof(int64_t))
         self.revision = <uint64_t*>calloc(self.underlying_count, sizeof(uint64_t))
+        self.shape = <uint64_t*>calloc(self.underlying_count, sizeof(uint64_t))
         self.scratch_int = <int32_t*>calloc(slots * 3, sizeof(int32_t))
         self.scratch = <double*>aligned((slots * 2 + MAX_EXPIRIES * (2 + MAX_SCENARIOS)) * sizeof(double))
         if (self.grid == NULL or self.rows_coin == NULL or self.rows_usd == NULL or self.mark == NULL
@@ -72,7 +73,7 @@ cdef class RiskRows:
                 or self.vol_e6 == NULL or self.forward_e8 == NULL or self.bucket_expiry_ns == NULL
                 or self.bucket_use == NULL or self.bucket_high == NULL or self.index_e8 == NULL
                 or self.coin_scale == NULL
-                or self.revision == NULL or self.scratch_int == NULL or self.scratch == NULL):
+                or self.revision == NULL or self.shape == NULL or self.scratch_int == NULL or self.scratch == NULL):
             raise MemoryError()
         memset(self.rows_coin, 0, rows)
         memset(self.rows_usd, 0, rows)
@@ -107,6 +108,7 @@ cdef class RiskRows:
         free(self.index_e8)
         free(self.coin_scale)
         free(self.revision)
+        free(self.shape)
         free(self.scratch_int)
         free(self.scratch)
 
@@ -204,6 +206,7 @@ cdef class RiskRows:
     def listed(self, uint32_t slot):
         """Clean rows for a newly listed instrument; `rebuild_pairs` of its chain must follow for options."""
         cdef Instrument* row = &self.instruments.at[slot]
+        self.shape[row.underlying] += 1
         self.vol_e6[slot] = 0
         self.row_cap[slot] = 0
         self.delta_e10[slot] = 0
@@ -218,6 +221,7 @@ cdef class RiskRows:
         cdef Instrument* row = &self.instruments.at[slot]
         cdef int at = row.underlying * MAX_EXPIRIES + row.expiry_bucket
         self.chain[row.chain].version += 1
+        self.shape[row.underlying] += 1
         self.bucket_use[at] -= 1
         if self.bucket_use[at] == 0 and row.expiry_bucket:
             self.bucket_expiry_ns[at] = 0
@@ -292,7 +296,9 @@ cdef class RiskRows:
                 cap *= 2.0
         while cap < self.row_max[slot]:
             cap *= 2.0
-        self.row_cap[slot] = <int64_t>cap
+        if self.row_cap[slot] != <int64_t>cap:
+            self.row_cap[slot] = <int64_t>cap
+            self.shape[self.instruments.at[slot].underlying] += 1
 
     cdef void _vol_shocks(self, Grid* g, int64_t left_ns, double* multiplier) noexcept:
         """Vol multipliers of every column for options with `left_ns` to expiry (days floored at one)."""
@@ -369,17 +375,11 @@ cdef class RiskRows:
         source.put_row = put_row
         return n
 
-    cdef int _reprice_options(self, int chain, int64_t time_ns) except -1:
-        """Rows and marks of a chain's options; returns how many were priced."""
+    cdef int chain_input(self, int chain, int64_t time_ns, ChainInput* source) except -1:
+        """A chain's options as the pricer takes them, at the current marks; returns how many pairs. The arrays are
+        scratch room of this object: they hold until the next call."""
         cdef Chain* c = &self.chain[chain]
         cdef Grid* g = &self.grid[c.underlying]
-        cdef ChainInput source
-        cdef ChainOutput target
-        cdef int32_t i, priced = 0
-        cdef int fault
-        cdef double notional
-        if self._gather_pairs(chain, time_ns, &source) == 0:
-            return 0
         source.scenario_count = self.scenario_count
         source.inverse = c.option_inverse
         source.spot_multiplier = g.spot_multiplier
@@ -388,6 +388,18 @@ cdef class RiskRows:
         source.coin_factor = g.coin_factor
         source.index_price = self.index_e8[c.underlying] / 1e8
         source.lot_coin = c.option_lot
+        return self._gather_pairs(chain, time_ns, source)
+
+    cdef int _reprice_options(self, int chain, int64_t time_ns) except -1:
+        """Rows and marks of a chain's options; returns how many were priced."""
+        cdef Chain* c = &self.chain[chain]
+        cdef ChainInput source
+        cdef ChainOutput target
+        cdef int32_t i, priced = 0
+        cdef int fault
+        cdef double notional
+        if self.chain_input(chain, time_ns, &source) == 0:
+            return 0
         target.rows_coin = self.rows_coin
         target.rows_usd = self.rows_usd
         target.mark = self.mark

@@ -1,0 +1,516 @@
+"""Safe bands of accounts: which accounts a mark can have moved across a margin level.
+
+Each account carries, per underlying, a box of market states around an anchor in which its level provably stays
+HEALTHY. After a mark only the accounts whose box was left, or whose cash or positions changed, are looked at. Bands
+are not state: they emit nothing, are not exported, and decide only who is looked at. Proof: docs/margin.md.
+
+Certified are healthy accounts of both portfolio models. Always looked at are: accounts at WARNING or BREACHED; cross
+accounts with a haircut or surcharge on a currency they have; accounts with a coin chain of another coin's underlying;
+those whose excess is within the bounds' error; and what is not priced yet.
+"""
+
+from libc.math cimport INFINITY
+from libc.stdlib cimport calloc, free, realloc
+
+from exchange.clearing.account cimport LEVEL_HEALTHY, MODEL_CROSS, MODEL_SEGREGATED
+from exchange.clearing.position cimport Position, PositionList
+from exchange.market.instrument cimport KIND_OPTION, KIND_PERPETUAL, STATE_FREE, Instrument
+from exchange.risk.risk_rows cimport MAX_EXPIRIES, Grid
+from margin_ext.kernels cimport ChainInput
+from margin_ext.safe_bands cimport (
+    BAND_BUCKETS, BAND_CHAINS, BAND_CLASSES, BAND_GROUPS, BAND_LEVELS, BAND_REFERENCES, BAND_UNKNOWN,
+)
+
+LEAST_ACCOUNTS = 2_000           # below, looking at everybody costs less than the tables
+cdef int64_t REFRESH_BUDGET = 4_096      # accounts certified anew after one mark
+cdef double NEAR_YEARS = 2.0 / 365.0     # widths of options this near change within minutes
+cdef double MOVE_OF_ANCHOR = 0.004       # a new anchor where the index is further than this from the newest
+cdef double[BAND_GROUPS] CHANGE_OF_ANCHOR = [0.004, 0.004, 0.012]
+cdef double ENOUGH = 0.5                 # of a level's price range: no narrower level is tried
+cdef double SMALLEST = 1e-5              # bands narrower than this share of the price are not worth having
+cdef double TWO_64 = 18446744073709551616.0
+
+
+cdef class Bands:
+    """Bands over all underlyings. `least_accounts` 0 uses them always; a huge number never."""
+
+    def __cinit__(self, Accounts accounts, Ledger ledger, Instruments instruments, Positions positions, RiskRows rows,
+                  config, least_accounts):
+        cdef int c
+        self.accounts = accounts
+        self.ledger = ledger
+        self.instruments = instruments
+        self.positions = positions
+        self.rows = rows
+        self.least_accounts = least_accounts
+        self.warning = max(config.liquidation.warning_ppm, 1_000_000) / 1e6
+        self.currencies = len(config.currencies)
+        self.index = [None] * rows.underlying_count
+        self.perpetuals = [[] for _ in range(rows.underlying_count)]
+        self.chains = [[] for _ in range(rows.underlying_count)]
+        self.currency_underlying = <int*>calloc(self.currencies, sizeof(int))
+        self.coin_scale = <double*>calloc(self.currencies, sizeof(double))
+        self.minor_per_unit = <int64_t*>calloc(self.currencies, sizeof(int64_t))
+        self.plain = <bint*>calloc(self.currencies, sizeof(bint))
+        self.shape = <uint64_t*>calloc(rows.underlying_count, sizeof(uint64_t))
+        if (self.currency_underlying == NULL or self.coin_scale == NULL or self.minor_per_unit == NULL
+                or self.plain == NULL or self.shape == NULL):
+            raise MemoryError()
+        names = [underlying.name for underlying in config.underlyings]
+        for c, currency in enumerate(config.currencies):
+            self.currency_underlying[c] = names.index(currency.underlying) if currency.underlying in names else -1
+            self.coin_scale[c] = float(10 ** currency.exponent)
+            self.minor_per_unit[c] = 10 ** max(0, currency.exponent - 4)
+            self.plain[c] = currency.haircut_ppm == 0 and currency.debt_ppm == 1_000_000
+
+    def __dealloc__(self):
+        free(self.currency_underlying)
+        free(self.coin_scale)
+        free(self.minor_per_unit)
+        free(self.plain)
+        free(self.shape)
+        free(self.row)
+        free(self.lots)
+        free(self.bucket)
+        free(self.found)
+
+    cdef bint active(self, int underlying) except -1:
+        """Whether the population is large enough."""
+        return (self.accounts.high > self.least_accounts and self.rows.underlying_count <= MAX_BAND_UNDERLYINGS
+                and self.currencies <= MAX_BAND_CURRENCIES)
+
+    # ------------------------------------------------------------------ the market
+
+    cdef int _take_shape(self, int underlying) except -1:
+        """The underlying's perpetuals and chains; every band on an older listing is void."""
+        cdef BandIndex index = self.index[underlying]
+        cdef uint32_t slot
+        cdef int k
+        if index is None:
+            index = BandIndex(self.instruments.capacity, self.rows.scenario_count)
+            _fill_grid(&index.grid, &self.rows.grid[underlying], self.rows.scenario_count, self.warning)
+            self.index[underlying] = index
+        elif self.shape[underlying] == self.rows.shape[underlying]:
+            return 0
+        self.shape[underlying] = self.rows.shape[underlying]
+        index.drop_anchors()
+        self.chains[underlying] = [k for k in range(self.rows.chain_count)
+                                   if self.rows.chain[k].underlying == underlying][:BAND_CHAINS]
+        self.perpetuals[underlying] = [
+            slot for slot in range(self.instruments.high)
+            if self.instruments.at[slot].state != STATE_FREE and self.instruments.at[slot].underlying == underlying
+            and self.instruments.at[slot].kind == KIND_PERPETUAL
+        ][:BAND_REFERENCES - BAND_BUCKETS]
+        for k in range(BAND_CHAINS):
+            index.pairs[k] = 0
+            index.near[k] = 0
+        return 0
+
+    cdef int observe(self, int underlying, int64_t time_ns) except -1:
+        """Take in the marks of an underlying, just repriced, and how far they are from every anchor."""
+        cdef BandIndex index
+        cdef ChainInput source
+        cdef int b, r, n, near
+        cdef uint32_t slot
+        cdef Instrument* row
+        self._take_shape(underlying)
+        index = self.index[underlying]
+        index.grow(self.accounts.high)
+        index.index = self.rows.index_e8[underlying] / 1e8
+        for b in range(MAX_EXPIRIES):
+            index.reference[b] = self.rows.forward_e8[underlying * MAX_EXPIRIES + b] / 1e8
+        for r in range(BAND_BUCKETS, BAND_REFERENCES):
+            index.reference[r] = 0.0
+        for r, slot in enumerate(self.perpetuals[underlying], BAND_BUCKETS):
+            row = &self.instruments.at[slot]
+            if row.mark_price_e8 > 0 and row.mark_minor != 0:
+                index.reference[r] = row.mark_price_e8 / 1e8
+                index.funding[r] = <double>self.positions.funding_index[slot] / TWO_64
+                index.worth[r] = abs(<double>row.mark_minor)
+        for k, chain in enumerate(self.chains[underlying]):
+            n = self.rows.chain_input(chain, time_ns, &source)
+            near = 0
+            while near < n and source.years[source.expiry_of_pair[near]] < NEAR_YEARS:
+                near += 1
+            index.take_widths(k, &source, near)
+        index.measure()
+        self.marks += 1
+        return 0
+
+    cdef int64_t scan(self, int underlying) except -1:
+        """How many accounts have left their band; they stand in `found`, ascending."""
+        cdef BandIndex index = self.index[underlying]
+        cdef int64_t count
+        if self.found_room < self.accounts.high:
+            free(self.found)
+            self.found_room = index.accounts
+            self.found = <uint32_t*>calloc(self.found_room, sizeof(uint32_t))
+            if self.found == NULL:
+                self.found_room = 0
+                raise MemoryError()
+        count = index.scan(self.accounts.high, self.ledger.touched, <uint32_t>1 << underlying, self.found)
+        self.visited += count
+        return count
+
+    cdef int _open_anchor(self, int underlying, int64_t time_ns) except -1:
+        cdef BandIndex index = self.index[underlying]
+        cdef Grid* g = &self.rows.grid[underlying]
+        cdef ChainInput source
+        cdef uint32_t slot
+        cdef Instrument* row
+        cdef int b
+        index.open_anchor()
+        for b in range(MAX_EXPIRIES):
+            index.move[b] = g.move_q32[b] / 4294967296.0 + 1e-9
+        for k, chain in enumerate(self.chains[underlying]):
+            if self.rows.chain_input(chain, time_ns, &source):
+                index.bound_options(k, &source)
+        for slot in range(self.instruments.high):
+            row = &self.instruments.at[slot]
+            if (row.state == STATE_FREE or row.underlying != underlying or row.kind == KIND_OPTION
+                    or row.mark_price_e8 <= 0):
+                continue
+            if row.kind == KIND_PERPETUAL and slot not in self.perpetuals[underlying]:
+                continue
+            index.bound_future(slot, row.inverse, row.lot_size, row.mark_price_e8 / 1e8,
+                               0 if row.kind == KIND_PERPETUAL else 1)
+        return 0
+
+    cdef int refresh(self, int underlying, int64_t found, int64_t time_ns) except -1:
+        """After the accounts found have been looked at: certify them anew, within a budget. Those left over have no
+        band in any underlying, since their requirement may share one budget over several."""
+        cdef BandIndex index = self.index[underlying]
+        cdef BandIndex other
+        cdef int64_t i, budget = REFRESH_BUDGET
+        cdef uint32_t a
+        cdef int g, v
+        cdef bint stale
+        cdef uint32_t bit = <uint32_t>1 << underlying
+        if found == 0:
+            return 0
+        stale = index.newest < 0
+        if not stale:
+            stale = abs(index.index / index.anchor[index.newest].index - 1.0) > MOVE_OF_ANCHOR
+            for g in range(BAND_GROUPS):
+                stale = stale or index.change[index.newest * BAND_GROUPS + g] > CHANGE_OF_ANCHOR[g]
+        if stale:
+            self._open_anchor(underlying, time_ns)
+        for i in range(found):
+            # start where the account numbers say: the same ones must not always come last
+            a = self.found[(i + self.marks * 997) % found]
+            if budget > 0 and (self.ledger.touched[a] & bit or index.tried[a] != index.serial):
+                budget -= 1
+                self.certify(a)
+                continue
+            for v in range(self.rows.underlying_count):
+                other = self.index[v]
+                if other is not None and a < other.accounts:
+                    other.void_account(a)
+        return 0
+
+    # ------------------------------------------------------------------ certification
+
+    cdef bint certify(self, uint32_t account_id) except -1:
+        """Give a healthy account bands in all underlyings, around their newest anchors; False where it gets none."""
+        cdef double low[MAX_BAND_UNDERLYINGS]
+        cdef double high[MAX_BAND_UNDERLYINGS]
+        cdef double best_low[MAX_BAND_UNDERLYINGS]
+        cdef double best_high[MAX_BAND_UNDERLYINGS]
+        cdef int group[MAX_BAND_UNDERLYINGS]
+        cdef int u, i, level, best = -1
+        cdef double reach, widest = SMALLEST, shrink
+        cdef bint sound = self.accounts.at[account_id].level == LEVEL_HEALTHY and self._collect(account_id)
+        cdef BandIndex index
+        shrink = 0.7 + 0.3 * ((account_id * <uint32_t>2654435761) >> 16) / 65536.0
+        for u in range(self.rows.underlying_count):
+            group[u] = -1
+        for i in range(self.leg_count):
+            group[self.leg_underlying[i]] = max(group[self.leg_underlying[i]], self.leg_group[i])
+        for level in range(BAND_LEVELS if sound else 0):
+            reach = self._level(level, low, high)
+            if reach > widest:
+                widest = reach
+                best = level
+                for u in range(self.rows.underlying_count):
+                    best_low[u] = low[u]
+                    best_high[u] = high[u]
+            if self.leg_count == 0 or widest >= ENOUGH * (<BandIndex>self.index[self.leg_underlying[0]]).price_range(
+                    level):
+                break
+        sound = sound and (best >= 0 or self.leg_count == 0)
+        for u in range(self.rows.underlying_count):
+            index = self.index[u]
+            if index is None:
+                continue
+            index.grow(account_id + 1)
+            if not sound:
+                index.void_account(account_id)
+                index.tried[account_id] = index.serial
+            elif group[u] < 0:
+                index.set_idle(account_id)
+            elif not index.set_band(account_id, best, group[u],
+                                    index.anchor[index.newest].index * (1.0 - best_low[u] * shrink),
+                                    index.anchor[index.newest].index * (1.0 + best_high[u] * shrink), shrink):
+                sound = False
+        if not sound:
+            for u in range(self.rows.underlying_count):
+                index = self.index[u]
+                if index is not None:
+                    index.void_account(account_id)
+                    index.tried[account_id] = index.serial
+        self.ledger.touched[account_id] = 0
+        self.certified += sound
+        return sound
+
+    cdef double _level(self, int level, double* low, double* high) except? -1.0:
+        """How far every underlying's index may fall and rise from its anchor, as shares of it, in boxes of a level;
+        returns the smallest of all, 0 where there is no band."""
+        cdef double least[MAX_LEGS][3]
+        cdef double drop[MAX_LEGS]
+        cdef double slack, drops, spare, spent, share, smallest = INFINITY, b
+        cdef int u, r, i, p
+        cdef BandIndex index
+        cdef Requirement* need
+        for u in range(self.rows.underlying_count):
+            low[u] = INFINITY
+            high[u] = INFINITY
+        for r in range(self.requirement_count):
+            need = &self.requirement[r]
+            slack = need.cash
+            drops = 0.0
+            for i in range(need.first, need.last):
+                index = self.index[self.leg_underlying[i]]
+                index.leg_bounds(level, &self.leg[i], least[i])
+                slack += least[i][0]
+                drop[i] = max(least[i][0] - min(least[i][1], least[i][2]), 1.0)
+                drops += drop[i]
+            if slack <= 0.0:
+                return 0.0
+            for i in range(need.first, need.last):
+                # the underlyings share the slack by what each may lose
+                u = self.leg_underlying[i]
+                index = self.index[u]
+                b = index.price_range(level)
+                spare = slack * (drop[i] / drops)
+                for p in range(1, 3):
+                    spent = least[i][0] - least[i][p]
+                    share = b if spent <= spare else b * (spare / spent)
+                    if p == 1:
+                        high[u] = min(high[u], share)
+                    else:
+                        low[u] = min(low[u], share)
+                    smallest = min(smallest, share)
+        return smallest
+
+    cdef bint _collect(self, uint32_t account_id) except -1:
+        """The account's requirements and their legs; False where something in them cannot be certified."""
+        cdef PositionList* held = &self.positions.of[account_id]
+        cdef int k, c
+        cdef uint32_t i
+        cdef bint first, seen
+        cdef Requirement* need
+        self.leg_count = 0
+        self.requirement_count = 0
+        if self.room < held.count * 2 + 1:
+            self.room = held.count * 4 + 64
+            self.row = <int32_t*>_grown(self.row, self.room * sizeof(int32_t))
+            self.lots = <double*>_grown(self.lots, self.room * sizeof(double))
+            self.bucket = <uint16_t*>_grown(self.bucket, self.room * sizeof(uint16_t))
+        if self.accounts.at[account_id].model == MODEL_CROSS:
+            return self._collect_cross(account_id)
+        if self.accounts.at[account_id].model != MODEL_SEGREGATED:
+            return False
+        for c in range(self.currencies):
+            first = True
+            for k in range(self.rows.chain_count):
+                if self.rows.chain[k].currency != c:
+                    continue
+                seen = False
+                for i in range(held.count):
+                    seen = seen or (held.at[i].chain == k and held.at[i].quantity_lots != 0)
+                if not seen:
+                    continue
+                if first:
+                    need = &self.requirement[self.requirement_count]
+                    need.first = need.last = self.leg_count
+                    need.cash = 0.0
+                    if self.currency_underlying[c] < 0:
+                        need.cash = <double>self._offset(account_id, c) / <double>self.minor_per_unit[c] - 1.0
+                    self.requirement_count += 1
+                    first = False
+                if not self._collect_leg(account_id, self.rows.chain[k].underlying, c, False):
+                    return False
+                need.last = self.leg_count
+            if first and self.ledger.balance(account_id, c) < 0:
+                return False
+        return True
+
+    cdef bint _collect_cross(self, uint32_t account_id) except -1:
+        """One requirement over everything; haircuts and surcharges are not linear, so there must be none."""
+        cdef PositionList* held = &self.positions.of[account_id]
+        cdef Requirement* need = &self.requirement[0]
+        cdef int c, u
+        cdef uint32_t i
+        cdef bint seen
+        cdef int64_t offset
+        need.first = need.last = 0
+        need.cash = 0.0
+        self.requirement_count = 1
+        for c in range(self.currencies):
+            offset = self._offset(account_id, c)
+            seen = offset != 0
+            for i in range(held.count):
+                seen = seen or (held.at[i].quantity_lots != 0
+                                and self.instruments.at[held.at[i].instrument].currency == c)
+            if seen and not self.plain[c]:
+                return False
+            if self.currency_underlying[c] < 0:
+                need.cash += <double>offset / <double>self.minor_per_unit[c] - 2.0
+        for u in range(self.rows.underlying_count):
+            seen = False
+            for i in range(held.count):
+                seen = seen or (held.at[i].quantity_lots != 0
+                                and self.instruments.at[held.at[i].instrument].underlying == u)
+            for c in range(self.currencies):
+                seen = seen or (self.currency_underlying[c] == u and self._offset(account_id, c) != 0)
+            if seen and not self._collect_leg(account_id, u, -1, True):
+                return False
+        need.last = self.leg_count
+        return True
+
+    cdef bint _collect_leg(self, uint32_t account_id, int underlying, int currency, bint cross) except -1:
+        """Add a leg: positions of an underlying settled in a currency (cross: in any)."""
+        cdef BandIndex index = self.index[underlying]
+        cdef PositionList* held = &self.positions.of[account_id]
+        cdef BandLeg* leg = &self.leg[self.leg_count]
+        cdef Instrument* row
+        cdef Position* p
+        cdef uint32_t i
+        cdef int c, n = 0, start = 0, group = 0
+        cdef double price, scale
+        if index is None or index.newest < 0 or self.leg_count == MAX_LEGS:
+            return False
+        if self.leg_count:
+            start = <int>(self.leg[self.leg_count - 1].row - self.row) + self.leg[self.leg_count - 1].count
+        price = index.anchor[index.newest].index
+        leg.row = self.row + start
+        leg.lots = self.lots + start
+        leg.bucket = self.bucket + start
+        leg.numeraire = cross
+        leg.coin_offset = 0.0
+        leg.gross_lots = 0.0
+        leg.unit_usd = 1.0
+        leg.relative_error = 0.0
+        for i in range(held.count):
+            p = &held.at[i]
+            row = &self.instruments.at[p.instrument]
+            if p.quantity_lots == 0 or row.underlying != underlying or (not cross and row.currency != currency):
+                continue
+            if (index.group[p.instrument] == BAND_UNKNOWN
+                    or self.currency_underlying[row.currency] not in (-1, underlying)
+                    or row.inverse != (self.currency_underlying[row.currency] >= 0)):
+                return False
+            group = max(group, <int>index.group[p.instrument])
+            leg.row[n] = <int32_t>(2 * p.instrument + (p.quantity_lots < 0))
+            leg.lots[n] = <double>p.quantity_lots
+            leg.bucket[n] = p.expiry_bucket
+            leg.gross_lots += abs(leg.lots[n])
+            n += 1
+        leg.count = n
+        for c in range(self.currencies):
+            if self.currency_underlying[c] != underlying or (not cross and c != currency):
+                continue
+            scale = price * 1e4 / self.coin_scale[c]
+            leg.coin_offset += <double>self._offset(account_id, c) * scale
+            if cross:
+                # the engine's coin prices are multiples of 2**-40 of a row unit
+                leg.relative_error += 4.0 / (scale * 1099511627776.0)
+            else:
+                leg.unit_usd = scale * 1.1
+        leg.unit_usd = max(leg.unit_usd, 1.0) if cross else leg.unit_usd
+        self.leg_underlying[self.leg_count] = underlying
+        self.leg_group[self.leg_count] = group
+        self.leg_count += 1
+        return True
+
+    cdef int64_t _offset(self, uint32_t account_id, int currency) noexcept:
+        """Equity in a currency less its positions at the mark: cash, accrued funding, minus the cost of futures."""
+        cdef PositionList* held = &self.positions.of[account_id]
+        cdef Instrument* row
+        cdef int64_t total = self.ledger.balance(account_id, currency)
+        cdef uint32_t i
+        for i in range(held.count):
+            row = &self.instruments.at[held.at[i].instrument]
+            if row.currency == currency and row.kind != KIND_OPTION and held.at[i].quantity_lots:
+                total -= held.at[i].cost_minor
+                if row.kind == KIND_PERPETUAL:
+                    total += self.positions.accrued(&held.at[i])
+        return total
+
+    def band(self, uint32_t account_id, int underlying):
+        """(lowest index, highest index, change allowed since the anchor); None where the account has no band."""
+        cdef BandIndex index = self.index[underlying]
+        if index is None or account_id >= index.accounts or index.low[account_id] > index.high[account_id] or (
+                index.low[account_id] == INFINITY):
+            return None
+        return (index.low[account_id], index.high[account_id], index.reach[account_id])
+
+    def statistics(self):
+        """(marks, accounts looked at, accounts certified) so far."""
+        return (self.marks, self.visited, self.certified)
+
+
+cdef int _fill_grid(BandGrid* to, Grid* g, int scenario_count, double warning) except -1:
+    """The columns' weights in an account's excess: equity less `warning` times the maintenance margin."""
+    cdef double factor = warning * g.maintenance_factor_ppm / 1e6
+    cdef double weighted, coin, own, s
+    cdef int j, k
+    to.scenario_count = scenario_count
+    to.factor = factor
+    to.lot_slack = 2.0 + warning + 2.0 * factor
+    to.threshold_usd = g.delta_threshold_usd * 1e4
+    to.move_per_coin = g.delta_move_per_coin_e9 / 1e9
+    to.move_max = g.delta_move_max_e9 / 1e9
+    to.base_column = -1
+    to.class_count = 0
+    for j in range(scenario_count):
+        s = g.spot_multiplier[j]
+        own = s
+        if g.move_clamp[j] > 0.0:
+            own = max(min(s, 1.0 + g.move_clamp[j]), 1.0 - g.move_clamp[j])
+        weighted = factor * g.weight[j]
+        coin = weighted * g.coin_factor[j]
+        to.dampener[j] = factor * g.dampener_usd[j]
+        to.coin_factor[0][j] = 1.0
+        to.coin_factor[1][j] = 1.0 + weighted * (s - 1.0)
+        to.base_share[1][0][j] = 1.0 - coin
+        to.shock_share[1][0][j] = coin / s
+        to.future_share[1][0][j] = -1.0 + coin * (1.0 - 1.0 / own)
+        to.base_share[1][1][j] = 1.0 - weighted
+        to.shock_share[1][1][j] = weighted
+        to.future_share[1][1][j] = -1.0 - weighted * (s - 1.0) + weighted * s * (1.0 - 1.0 / own)
+        for k in range(2):
+            to.base_share[0][k][j] = 1.0 - weighted
+            to.shock_share[0][k][j] = weighted
+            to.future_share[0][k][j] = 1.0 + weighted * (own - 1.0)
+        if to.base_column < 0 and s == 1.0 and g.vol_kind[j] == 0 and g.weight[j] > 0.0:
+            to.base_column = j
+        for k in range(to.class_count):
+            if (g.vol_kind[to.class_column[k]] == g.vol_kind[j]
+                    and g.vol_floor[to.class_column[k]] == g.vol_floor[j]):
+                break
+        else:
+            if to.class_count == BAND_CLASSES:
+                raise ValueError("more vol shocks than safe bands are made for")
+            to.class_column[to.class_count] = j
+            to.class_count += 1
+    if to.base_column < 0:
+        raise ValueError("the grid has no column without a shock")
+    return 0
+
+
+cdef void* _grown(void* old, size_t size) except NULL:
+    cdef void* grown = realloc(old, size)
+    if grown == NULL:
+        raise MemoryError()
+    return grown

@@ -1,0 +1,100 @@
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+
+from margin_ext.kernels cimport BandBox, BandTables, ChainInput
+
+cdef enum:
+    BAND_LEVELS = 3
+    BAND_ANCHORS = 32
+    BAND_GROUPS = 3          # what an account depends on: perpetuals; also forwards and far options; also near options
+    BAND_IDLE = BAND_ANCHORS * BAND_GROUPS   # the cell of accounts that the underlying cannot touch
+    BAND_CHAINS = 8
+    BAND_BUCKETS = 32        # forwards by expiry bucket
+    BAND_REFERENCES = 48     # and after them the marks of perpetuals
+    BAND_CLASSES = 4         # different shocks of vol
+    BAND_COLUMNS = 64
+    BAND_UNKNOWN = 255
+
+ctypedef struct BandAnchor:
+    int live
+    uint32_t accounts
+    double index
+    double reference[BAND_REFERENCES]
+    double funding[BAND_REFERENCES]
+    double worth[BAND_REFERENCES]        # of a perpetual's lot, to measure its funding by
+    int pairs[BAND_CHAINS]
+    int near[BAND_CHAINS]                # pairs of near expiries, which come first
+    double* inverse_width[BAND_CHAINS]   # [class][pair]
+    int capacity[BAND_CHAINS]
+
+ctypedef struct BandGrid:                # the columns as margin weighs them
+    int scenario_count
+    int base_column
+    int class_count
+    int class_column[BAND_CLASSES]
+    double base_share[2][2][BAND_COLUMNS]    # [inverse][numeraire]; numeraire 0 the coin or segregated, 1 cross
+    double shock_share[2][2][BAND_COLUMNS]
+    double future_share[2][2][BAND_COLUMNS]
+    double coin_factor[2][BAND_COLUMNS]      # [numeraire] what a coin in cash is worth in the column
+    double dampener[BAND_COLUMNS]            # 1e-4 USD
+    double factor                            # of the charges
+    double lot_slack                         # units per lot: the lot charge, and rounding of marks, rows and deltas
+    double threshold_usd                     # delta shock, 1e-4 USD
+    double move_per_coin
+    double move_max
+
+ctypedef struct BandLeg:                 # an account's holdings in one underlying that one requirement covers
+    int numeraire
+    int count
+    int32_t* row                         # 2 x slot, + 1 where short
+    double* lots
+    uint16_t* bucket
+    double coin_offset                   # cash and accruals less costs in the coin, 1e-4 USD at the anchor's index
+    double gross_lots
+    double unit_usd                      # what one unit of rounding is worth, 1e-4 USD
+    double relative_error
+
+
+cdef class BandIndex:
+    cdef BandGrid grid
+    cdef uint32_t slots
+    # the market now
+    cdef double index
+    cdef double reference[BAND_REFERENCES]
+    cdef double funding[BAND_REFERENCES]
+    cdef double worth[BAND_REFERENCES]
+    cdef int pairs[BAND_CHAINS]
+    cdef int near[BAND_CHAINS]
+    cdef double* width[BAND_CHAINS]
+    cdef int capacity[BAND_CHAINS]
+    # anchors; tables belong to the newest
+    cdef BandAnchor anchor[BAND_ANCHORS]
+    cdef int newest
+    cdef readonly uint32_t serial
+    cdef float change[BAND_IDLE + 1]
+    cdef BandTables tables[BAND_LEVELS]
+    cdef double move[BAND_BUCKETS]
+    cdef uint8_t* group              # [slot], BAND_UNKNOWN where the newest anchor knows nothing of it
+    cdef double* memory
+    # accounts
+    cdef readonly uint32_t accounts
+    cdef float* low
+    cdef float* high
+    cdef float* reach
+    cdef uint16_t* cell
+    cdef uint32_t* tried             # serial of the anchor at which certification last failed
+    cdef int grow(self, uint32_t count) except -1
+    cdef int take_widths(self, int chain, const ChainInput* source, int64_t near_pairs) except -1
+    cdef void measure(self) noexcept
+    cdef void _measure_anchor(self, int a) noexcept
+    cdef void drop_anchors(self) noexcept
+    cdef int open_anchor(self) except -1
+    cdef int bound_options(self, int chain, const ChainInput* source) except -1
+    cdef void bound_future(self, uint32_t slot, bint inverse, double lot, double price, int group) noexcept
+    cdef double leg_bounds(self, int level, const BandLeg* leg, double* least) noexcept
+    cdef double _charges(self, int level, const BandLeg* leg) noexcept
+    cdef void void_account(self, uint32_t account) noexcept
+    cdef void set_idle(self, uint32_t account) noexcept
+    cdef bint set_band(self, uint32_t account, int level, int group, double low, double high, double shrink) noexcept
+    cdef void _move(self, uint32_t account, uint16_t cell) noexcept
+    cdef int64_t scan(self, uint32_t count, const uint32_t* stale, uint32_t bit, uint32_t* out_) noexcept
+    cdef double price_range(self, int level) noexcept

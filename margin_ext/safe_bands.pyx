@@ -1,0 +1,381 @@
+"""Safe bands of one underlying: boxes of market states in which an account provably keeps its margin level.
+
+An anchor is the market at one moment; tables at the newest anchor bound every instrument's share of an account's
+excess over boxes of three sizes. An account's band is an interval of the index, and how much else may change since its
+anchor. Finding the accounts whose band was left is one pass over five arrays. Proof: docs/margin.md, "Safe bands".
+
+All of it is plain arithmetic on doubles in one order, the same bits on every machine.
+"""
+
+from libc.math cimport INFINITY, fabs
+from libc.stdlib cimport calloc, free, realloc
+from libc.string cimport memcpy, memset
+
+from margin_ext.kernels cimport (
+    KERNEL_OK, MARGRAVE_MAX_SCENARIOS, bands_scan, bound_chain, bound_least, k_sqrt, rows_sum, widest_change,
+)
+
+cdef extern from *:
+    """
+    #include <stdlib.h>
+    static double *bands_aligned(size_t doubles) {
+        void *p = NULL;
+        if (posix_memalign(&p, 64, doubles * sizeof(double))) return NULL;
+        return p;
+    }
+    """
+    double* aligned "bands_aligned"(size_t doubles) noexcept nogil
+
+# A box's ranges, widest first. One ratio for all, so that one number tells how far the market is from an anchor.
+cdef double[BAND_LEVELS] PRICE_RANGE = [0.045, 0.012, 0.003]
+cdef double[BAND_LEVELS] WIDTH_RANGE = [0.06, 0.018, 0.006]
+cdef double BASIS_TO_WIDTH = 30.0
+cdef double FUNDING_SHARE = 2.0       # funding is known to the anchor within its share of the basis, now and later
+cdef double RELATIVE_SLACK = 4e-9     # of gross size: far above what doubles, the pricer and rounded rates lose
+cdef double UNIT_SLACK = 64.0         # units per requirement: conversions and ceilings
+cdef double WIDTH_MIN = 1e-100        # stands for zero total width, as in the pricer
+cdef double INWARD = 1e-6             # relative, above the 6e-8 of a float32
+
+
+cdef class BandIndex:
+    """Bands of the accounts 1 .. accounts - 1 in one underlying with room for `slots` instruments."""
+
+    def __cinit__(self, uint32_t slots, int scenario_count):
+        cdef size_t row = <size_t>slots * 2 * scenario_count
+        cdef int level, numeraire, point
+        cdef double* at
+        if not 0 < scenario_count <= MARGRAVE_MAX_SCENARIOS or scenario_count % 8:
+            raise ValueError("scenario_count must be a multiple of 8 up to 64")
+        memset(&self.grid, 0, sizeof(BandGrid))
+        self.grid.scenario_count = scenario_count
+        self.slots = slots
+        self.newest = -1
+        self.memory = aligned(BAND_LEVELS * (6 * row + 3 * <size_t>slots))
+        self.group = <uint8_t*>calloc(slots, 1)
+        if self.memory == NULL or self.group == NULL:
+            raise MemoryError()
+        at = self.memory
+        for level in range(BAND_LEVELS):
+            for numeraire in range(2):
+                for point in range(3):
+                    self.tables[level].rows[numeraire][point] = at
+                    at += row
+        for level in range(BAND_LEVELS):
+            self.tables[level].delta_low = at
+            self.tables[level].delta_high = at + slots
+            self.tables[level].gross = at + 2 * slots
+            at += 3 * <size_t>slots
+        memset(self.group, BAND_UNKNOWN, slots)
+        for level in range(BAND_IDLE):
+            self.change[level] = <float>INFINITY
+        self.change[BAND_IDLE] = 0.0
+        self.grow(256)
+
+    def __dealloc__(self):
+        cdef int a, c
+        for c in range(BAND_CHAINS):
+            free(self.width[c])
+            for a in range(BAND_ANCHORS):
+                free(self.anchor[a].inverse_width[c])
+        free(self.memory)
+        free(self.group)
+        free(self.low)
+        free(self.high)
+        free(self.reach)
+        free(self.cell)
+        free(self.tried)
+
+    cdef int grow(self, uint32_t count) except -1:
+        """Room for accounts below `count`; new ones have no band yet."""
+        cdef uint32_t size = self.accounts if self.accounts else 256
+        cdef uint32_t a
+        if count <= self.accounts:
+            return 0
+        while size < count:
+            size *= 2
+        self.low = <float*>_grown(self.low, size * sizeof(float))
+        self.high = <float*>_grown(self.high, size * sizeof(float))
+        self.reach = <float*>_grown(self.reach, size * sizeof(float))
+        self.cell = <uint16_t*>_grown(self.cell, size * sizeof(uint16_t))
+        self.tried = <uint32_t*>_grown(self.tried, size * sizeof(uint32_t))
+        for a in range(self.accounts, size):
+            self.cell[a] = BAND_IDLE
+            self.tried[a] = 0
+            self.low[a] = <float>INFINITY
+            self.high[a] = <float>INFINITY
+            self.reach[a] = 0.0
+        self.accounts = size
+        return 0
+
+    # ------------------------------------------------------------------ the market
+
+    cdef int take_widths(self, int chain, const ChainInput* source, int64_t near_pairs) except -1:
+        """The chain's total widths now, by class of vol shock; its `near_pairs` first pairs expire soon."""
+        cdef int S = self.grid.scenario_count, n = source.pair_count, k, column
+        cdef int32_t i, e, known
+        cdef double floor, vol, root = 0.0
+        cdef double* to
+        if n * self.grid.class_count > self.capacity[chain]:
+            self.capacity[chain] = 2 * n * self.grid.class_count
+            self.width[chain] = <double*>_grown(self.width[chain], self.capacity[chain] * sizeof(double))
+        self.pairs[chain] = n
+        self.near[chain] = near_pairs
+        for k in range(self.grid.class_count):
+            column = self.grid.class_column[k]
+            to = self.width[chain] + k * n
+            floor = source.vol_floor[column]
+            known = -1
+            for i in range(n):
+                e = source.expiry_of_pair[i]
+                if e != known:
+                    root = k_sqrt(source.years[e])
+                    known = e
+                vol = source.vol[i] * source.vol_multiplier[e * S + column]
+                to[i] = max(max(vol, floor) * root, WIDTH_MIN)
+        return 0
+
+    cdef void measure(self) noexcept:
+        """How far the market is from every anchor, as a change of widths."""
+        cdef int a
+        for a in range(BAND_ANCHORS):
+            if self.anchor[a].live:
+                self._measure_anchor(a)
+
+    cdef void _measure_anchor(self, int a) noexcept:
+        cdef BandAnchor* anchor = &self.anchor[a]
+        cdef double moved = self.index / anchor.index
+        cdef double basis = 0.0, perpetual = 0.0, change, near = 0.0, far = 0.0
+        cdef int r, c, k, n
+        for r in range(BAND_REFERENCES):
+            if anchor.reference[r] <= 0.0:
+                continue
+            change = fabs(self.reference[r] / (anchor.reference[r] * moved) - 1.0)
+            if r < BAND_BUCKETS:
+                basis = max(basis, change)
+            else:
+                change += fabs(self.funding[r] - anchor.funding[r]) / anchor.worth[r]
+                perpetual = max(perpetual, change)
+        for c in range(BAND_CHAINS):
+            n = anchor.pairs[c]
+            if n != self.pairs[c]:
+                near = far = INFINITY
+                continue
+            for k in range(self.grid.class_count):
+                near = max(near, widest_change(anchor.near[c], self.width[c] + k * n, anchor.inverse_width[c] + k * n))
+                far = max(far, widest_change(n - anchor.near[c], self.width[c] + k * n + anchor.near[c],
+                                             anchor.inverse_width[c] + k * n + anchor.near[c]))
+        perpetual *= BASIS_TO_WIDTH
+        far = max(perpetual, max(basis * BASIS_TO_WIDTH, far))
+        near = max(near, far)
+        self.change[a * BAND_GROUPS] = <float>(perpetual * (1.0 + INWARD))
+        self.change[a * BAND_GROUPS + 1] = <float>(far * (1.0 + INWARD))
+        self.change[a * BAND_GROUPS + 2] = <float>(near * (1.0 + INWARD))
+
+    # ------------------------------------------------------------------ anchors
+
+    cdef void drop_anchors(self) noexcept:
+        """Forget every anchor and so every band that stands on one."""
+        cdef int a
+        for a in range(BAND_ANCHORS):
+            self.anchor[a].live = 0
+        for a in range(BAND_IDLE):
+            self.change[a] = <float>INFINITY
+        self.newest = -1
+        memset(self.group, BAND_UNKNOWN, self.slots)
+
+    cdef int open_anchor(self) except -1:
+        """Make the market now the newest anchor, in place of the one that the fewest accounts stand on. The tables
+        are empty until bound_options and bound_future have filled them."""
+        cdef int a, c, i, best = -1, n
+        cdef uint32_t account
+        cdef BandAnchor* anchor
+        for a in range(BAND_ANCHORS):
+            if best < 0 or self.anchor[a].accounts < self.anchor[best].accounts:
+                best = a
+        anchor = &self.anchor[best]
+        if anchor.accounts:
+            for account in range(self.accounts):
+                if self.cell[account] // BAND_GROUPS == best:
+                    self.void_account(account)
+        anchor.live = 1
+        anchor.index = self.index
+        memcpy(anchor.reference, self.reference, sizeof(self.reference))
+        memcpy(anchor.funding, self.funding, sizeof(self.funding))
+        memcpy(anchor.worth, self.worth, sizeof(self.worth))
+        for c in range(BAND_CHAINS):
+            n = self.pairs[c] * self.grid.class_count
+            if n > anchor.capacity[c]:
+                anchor.capacity[c] = self.capacity[c]
+                anchor.inverse_width[c] = <double*>_grown(anchor.inverse_width[c],
+                                                          anchor.capacity[c] * sizeof(double))
+            anchor.pairs[c] = self.pairs[c]
+            anchor.near[c] = self.near[c]
+            for i in range(n):
+                anchor.inverse_width[c][i] = 1.0 / self.width[c][i]
+        self.newest = best
+        self.serial += 1
+        self._measure_anchor(best)
+        memset(self.group, BAND_UNKNOWN, self.slots)
+        return 0
+
+    cdef int bound_options(self, int chain, const ChainInput* source) except -1:
+        """Tables of a chain's options at the newest anchor."""
+        cdef BandBox box
+        cdef int level, numeraire, inverse = source.inverse
+        cdef int32_t i
+        cdef uint8_t group
+        for level in range(BAND_LEVELS):
+            box.price_range = PRICE_RANGE[level]
+            box.width_range = WIDTH_RANGE[level]
+            box.basis_range = WIDTH_RANGE[level] / BASIS_TO_WIDTH
+            box.base_column = self.grid.base_column
+            for numeraire in range(2):
+                box.base_share[numeraire] = self.grid.base_share[inverse][numeraire]
+                box.shock_share[numeraire] = self.grid.shock_share[inverse][numeraire]
+            if bound_chain(source, &box, &self.tables[level]) != KERNEL_OK:
+                return 0
+        for i in range(source.pair_count):
+            group = 2 if i < self.near[chain] else 1
+            if source.call_row[i] >= 0:
+                self.group[source.call_row[i]] = group
+            if source.put_row[i] >= 0:
+                self.group[source.put_row[i]] = group
+        return 0
+
+    cdef void bound_future(self, uint32_t slot, bint inverse, double lot, double price, int group) noexcept:
+        """Tables of a future (group 1) or perpetual (0) at its mark: its value is linear in the index there, and
+        what the basis and funding take away is at most a share of its size."""
+        cdef int level, numeraire, point, j, S = self.grid.scenario_count
+        cdef double size = lot * 1e4 * (self.index / price if inverse else price)
+        cdef double reach, value, loss, b, basis
+        cdef double* row
+        for level in range(BAND_LEVELS):
+            b = PRICE_RANGE[level]
+            basis = WIDTH_RANGE[level] / BASIS_TO_WIDTH
+            for numeraire in range(2):
+                for point in range(3):
+                    reach = 1.0 if inverse or point == 0 else 1.0 + b if point == 1 else 1.0 - b
+                    row = self.tables[level].rows[numeraire][point] + <size_t>(2 * slot) * S
+                    for j in range(S):
+                        value = size * self.grid.future_share[inverse][numeraire][j]
+                        loss = fabs(value) + FUNDING_SHARE * size * fabs(self.grid.coin_factor[numeraire][j])
+                        loss *= basis * (1.0 + b) / ((1.0 - basis) * (1.0 - basis))
+                        row[j] = value * reach - loss
+                        row[S + j] = value * reach + loss
+            if inverse:
+                self.tables[level].delta_low[slot] = lot / (price * (1.0 + b) * (1.0 + basis))
+                self.tables[level].delta_high[slot] = lot / (price * (1.0 - b) * (1.0 - basis))
+            else:
+                self.tables[level].delta_low[slot] = lot
+                self.tables[level].delta_high[slot] = lot
+            self.tables[level].gross[slot] = size
+        self.group[slot] = group
+
+    # ------------------------------------------------------------------ certification
+
+    cdef double price_range(self, int level) noexcept:
+        return PRICE_RANGE[level]
+
+    cdef double leg_bounds(self, int level, const BandLeg* leg, double* least) noexcept:
+        """What the leg adds to the account's excess, at least, at the index of the anchor and at the box's upper and
+        lower end (1e-4 USD); linear bounds in between. Returns the smallest of the three."""
+        cdef double v[BAND_COLUMNS]
+        cdef int point
+        cdef double reach, taken = self._charges(level, leg), worst = INFINITY
+        for point in range(3):
+            reach = 1.0 if point == 0 else 1.0 + PRICE_RANGE[level] if point == 1 else 1.0 - PRICE_RANGE[level]
+            rows_sum(v, self.tables[level].rows[leg.numeraire][point], leg.row, leg.lots, leg.count,
+                     self.grid.scenario_count)
+            least[point] = bound_least(v, self.grid.dampener, leg.coin_offset * reach,
+                                       self.grid.coin_factor[leg.numeraire], self.grid.scenario_count) - taken
+            worst = min(worst, least[point])
+        return worst
+
+    cdef double _charges(self, int level, const BandLeg* leg) noexcept:
+        """Roll, delta shock, lots and slack at their largest in the box, 1e-4 USD."""
+        cdef double low[BAND_BUCKETS]
+        cdef double high[BAND_BUCKETS]
+        cdef const BandTables* t = &self.tables[level]
+        cdef double top = self.anchor[self.newest].index * (1.0 + PRICE_RANGE[level]) * 1e4
+        cdef double net_low = 0.0, net_high = 0.0, roll = 0.0, gross = fabs(leg.coin_offset), net, excess, move, lots
+        cdef int i, b
+        cdef int32_t slot
+        memset(low, 0, sizeof(low))
+        memset(high, 0, sizeof(high))
+        for i in range(leg.count):
+            slot = leg.row[i] >> 1
+            lots = leg.lots[i]
+            gross += fabs(lots) * t.gross[slot]
+            if lots > 0.0:
+                low[leg.bucket[i]] += lots * t.delta_low[slot]
+                high[leg.bucket[i]] += lots * t.delta_high[slot]
+            else:
+                low[leg.bucket[i]] += lots * t.delta_high[slot]
+                high[leg.bucket[i]] += lots * t.delta_low[slot]
+        for b in range(BAND_BUCKETS):
+            roll += max(high[b], -low[b]) * self.move[b]
+            net_low += low[b]
+            net_high += high[b]
+        roll *= top
+        net = max(net_high, -net_low) * top
+        excess = net - self.grid.threshold_usd
+        if excess > 0.0:
+            move = excess / top * self.grid.move_per_coin
+            roll += net * min(move, self.grid.move_max)
+        return (self.grid.factor * roll * (1.0 + RELATIVE_SLACK)
+                + (leg.gross_lots * self.grid.lot_slack + UNIT_SLACK * (1.0 + self.grid.factor)) * leg.unit_usd
+                + gross * (RELATIVE_SLACK + leg.relative_error))
+
+    # ------------------------------------------------------------------ bands
+
+    cdef void _move(self, uint32_t account, uint16_t cell) noexcept:
+        if self.cell[account] != BAND_IDLE:
+            self.anchor[self.cell[account] // BAND_GROUPS].accounts -= 1
+        if cell != BAND_IDLE:
+            self.anchor[cell // BAND_GROUPS].accounts += 1
+        self.cell[account] = cell
+
+    cdef void void_account(self, uint32_t account) noexcept:
+        """No band: the account is found by every scan."""
+        self._move(account, BAND_IDLE)
+        self.low[account] = <float>INFINITY
+        self.high[account] = <float>INFINITY
+        self.reach[account] = 0.0
+
+    cdef void set_idle(self, uint32_t account) noexcept:
+        """The underlying cannot touch the account."""
+        self._move(account, BAND_IDLE)
+        self.low[account] = -<float>INFINITY
+        self.high[account] = <float>INFINITY
+        self.reach[account] = <float>INFINITY
+        self.tried[account] = 0
+
+    cdef bint set_band(self, uint32_t account, int level, int group, double low, double high, double shrink) noexcept:
+        """A band around the newest anchor: index prices, and `shrink` (at most 1) of the level's other ranges.
+
+        False, and nothing changed, where the market now lies outside or at the edge."""
+        cdef uint16_t cell = self.newest * BAND_GROUPS + group
+        cdef float bottom = <float>(low * (1.0 + INWARD))
+        cdef float top = <float>(high * (1.0 - INWARD))
+        cdef float reach = <float>(WIDTH_RANGE[level] * shrink * (1.0 - 2.0 * INWARD))
+        cdef float price = <float>self.index
+        if not (bottom < price < top and self.change[cell] < reach):
+            return False
+        self._move(account, cell)
+        self.low[account] = bottom
+        self.high[account] = top
+        self.reach[account] = reach
+        self.tried[account] = 0
+        return True
+
+    cdef int64_t scan(self, uint32_t count, const uint32_t* stale, uint32_t bit, uint32_t* out_) noexcept:
+        """Accounts 1 .. count - 1 whose band was left or that are stale, ascending; room for `count` in out_."""
+        return bands_scan(1, count, <float>self.index, self.low, self.high, self.reach, self.cell, self.change, stale,
+                          bit, out_)
+
+
+cdef void* _grown(void* old, size_t size) except NULL:
+    cdef void* grown = realloc(old, size)
+    if grown == NULL:
+        raise MemoryError()
+    return grown

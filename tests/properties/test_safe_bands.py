@@ -1,0 +1,227 @@
+"""Safe bands find every margin level crossing: the same records through an engine that looks at everybody.
+
+Two engines get the same records, one with bands from the first account on, one without. Their events must be equal
+byte for byte after every mark: no crossing missed, none invented.
+"""
+
+import hashlib
+import os
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from exchange import commands, config, events
+from exchange.commands import CommandKind
+from exchange.engine import Engine
+from exchange.events import EventKind
+from margin_ext import instruction_set
+from tests.oracles.crowd import EXPIRY_HOURS, Crowd
+from tests.oracles.history import History
+from tests.oracles.world import HOUR_NS, START_NS
+
+ROOT = Path(__file__).resolve().parents[2]
+HEALTHY = 0
+WIDTH_TO_BASIS = 30.0
+DUMP = """
+import hashlib, sys
+from exchange.engine import Engine
+from margin_ext import instruction_set
+engine = Engine()
+engine.band_accounts = 0
+with open(sys.argv[1], "rb") as journal:
+    engine.apply_many(journal.read())
+bands = [engine.monitor.bands.band(account, u) for account in engine.account_ids() for u in range(2)]
+assert sum(band is not None for band in bands) > len(bands) // 4
+print(instruction_set(), hashlib.sha256(repr(bands).encode()).hexdigest(), engine.monitor.bands.statistics())
+"""
+
+
+def banded(records: list[bytes]) -> Engine:
+    """An engine that uses bands for any population, brought to the end of the records."""
+    engine = Engine()
+    engine.band_accounts = 0
+    engine.apply_many(b"".join(records))
+    return engine
+
+
+def named(stream: bytes) -> list[tuple]:
+    return [(kind.name, *fields.tolist()) for kind, fields, _ in events.records(stream)]
+
+
+class Pair:
+    """A crowd's engine, which looks at everybody, and one with bands beside it."""
+
+    def __init__(self, crowd: Crowd) -> None:
+        self.crowd = crowd
+        self.bands = banded(crowd.records)
+        self.applied = len(crowd.records)
+        self.bands.take_events()
+        self.kinds: Counter = Counter()
+        self.visited: list[int] = []
+
+    def same(self, expected: bytes) -> None:
+        """Give the new records to the engine with bands; fails where its events are not the expected ones."""
+        found = b""
+        before = self.bands.monitor.bands.statistics()[1]
+        for record in self.crowd.records[self.applied :]:
+            self.bands.take_events()
+            self.bands.apply(record)
+            found = self.bands.take_events()
+        self.applied = len(self.crowd.records)
+        self.visited.append(self.bands.monitor.bands.statistics()[1] - before)
+        for kind, fields, _ in events.records(found):
+            self.kinds[kind.name] += 1
+            if kind == EventKind.LEVEL_CHANGED:
+                self.kinds[f"level {fields['level']}"] += 1
+        if bytes(found) != bytes(expected):
+            ours, theirs = named(found), named(expected)
+            missed, spurious = [e for e in theirs if e not in ours], [e for e in ours if e not in theirs]
+            pytest.fail(f"command {self.bands.seq}: missed {missed[:3]}, spurious {spurious[:3]}")
+
+    def finish(self) -> None:
+        assert self.bands.event_chain() == self.crowd.engine.event_chain()
+        assert self.bands.state_digest() == self.crowd.engine.state_digest()
+        assert self.bands.audit() == []
+
+
+def disturb(crowd: Crowd, calm: float) -> None:
+    """Something that happens between marks: a trade, cash in or out, another margin model, a perpetual's premium."""
+    rng = crowd.rng
+    account = crowd.members[int(rng.integers(len(crowd.members)))]
+    what = int(rng.integers(5))
+    if what == 0:
+        slots = crowd.engine.instruments()
+        crowd.trade(account, 1, slots[int(rng.integers(len(slots)))], int(rng.integers(1, 20)) * (1 - 2 * int(rng.integers(2))))
+    elif what < 3:
+        crowd.cash(account, ("BTC", "USDC", "ETH")[int(rng.integers(3))], int(rng.integers(1, 10**8)) * (3 - 2 * what))
+    elif what == 3:
+        crowd.quote(float(rng.uniform(-4.0, 4.0)) * calm)
+    else:
+        model = ("segregated_pm", "cross_pm")[int(rng.integers(2))]
+        payload = config.ChangeMarginModel(margin_model=model)
+        crowd.send(commands.cold(CommandKind.CHANGE_MARGIN_MODEL, payload, account))
+
+
+def run(seed: int, accounts: int, marks: int, calm: float) -> Pair:
+    """Calm spells, crashes and rebounds, disturbances in between, and at the end the last hours of an expiry."""
+    crowd = Crowd(seed, accounts)
+    pair = Pair(crowd)
+    last_day = START_NS + EXPIRY_HOURS[0] * HOUR_NS
+    for number in range(marks):
+        jump = {150: -0.05, 152: -0.06, 170: 0.08}.get(number % 200, 0.0)
+        if number == marks * 3 // 4:
+            # from here on the widths of the options that expire change fast, then they settle
+            crowd.time_ns = last_day - (marks - number) * 4 * 10**9
+        for _ in range(int(crowd.rng.integers(3))):
+            disturb(crowd, calm)
+        pair.same(crowd.move(calm, ("BTC", "BTC", "BTC", "ETH")[number % 4], jump))
+        if number % 10 == 9:
+            pair.same(crowd.send(commands.record(CommandKind.TICK)))
+    pair.finish()
+    share = np.array(pair.visited) / accounts
+    print(
+        f"seed {seed}: {accounts} accounts, {marks} marks, visited {share.mean():.2%} (median {np.median(share):.2%}), "
+        + ", ".join(f"{name} {count}" for name, count in sorted(pair.kinds.items()))
+    )
+    assert pair.kinds["level 0"] and pair.kinds["level 1"] and pair.kinds["level 2"]
+    return pair
+
+
+def test_every_crossing_is_found(seed: int) -> None:
+    pair = run(seed, 1_000, 1_000, 0.0006)
+    assert pair.crowd.time_ns > START_NS + EXPIRY_HOURS[0] * HOUR_NS
+    assert pair.kinds["INSTRUMENT_SETTLED"] == 21
+
+
+def test_every_crossing_is_found_in_a_large_population(seed: int) -> None:
+    pair = run(seed, 20_000, 60, 0.0002)
+    # certified at first within the budget of each mark, then few are looked at
+    assert np.median(pair.visited[30:45]) < 0.1 * 20_000
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("number", range(4))
+def test_every_crossing_is_found_at_length(number: int, seed: int) -> None:
+    run(seed + number, (2_000, 5_000, 10_000, 20_000)[number], 3_000, (0.002, 0.0006, 0.0003, 0.0001)[number])
+
+
+def test_histories_with_every_command_are_the_same(seed: int) -> None:
+    history, plain, bands = History(seed, ticks=True), Engine(), Engine()
+    plain.band_accounts, bands.band_accounts = 1 << 62, 0
+    for _ in range(25_000):
+        record = history.next()
+        plain.apply(record)
+        bands.apply(record)
+        happened = plain.take_events()
+        assert bytes(bands.take_events()) == bytes(happened), named(happened)
+        history.saw(events.records(happened))
+    assert bands.state_digest() == plain.state_digest()
+    assert bands.monitor.bands.statistics()[2] > 100
+
+
+def corner(rng: np.random.Generator, crowd: Crowd, start: dict) -> float:
+    """Put the market at the edge of a box around `start`; returns how far it is from there, as a change of widths."""
+    reach = float(rng.choice([0.0, 0.003, 0.01, 0.03, 0.05]))
+    crowd.index["BTC"] = start["index"] * (1.0 + float(rng.uniform(-0.046, 0.046)))
+    signs = rng.choice([-1.0, 1.0], len(crowd.options)) if rng.integers(2) else float(rng.choice([-1.0, 1.0]))
+    vols = start["vols"] * (1.0 + reach * signs)
+    crowd.skew = vols / crowd.level - 1.0
+    for expiry, basis in start["basis"].items():
+        change = reach / WIDTH_TO_BASIS * float(rng.choice([-1.0, 1.0]))
+        crowd.basis[expiry] = (1.0 + basis) * (1.0 + change) - 1.0
+    return reach
+
+
+def test_no_corner_of_a_box_holds_a_crossing(seed: int) -> None:
+    """From one anchor into the corners of its boxes: who is still inside its band is healthy, by brute force."""
+    crowd = Crowd(seed, 1_500)
+    rng = crowd.rng
+    for coin in ("ETH", "BTC", "ETH", "BTC"):
+        crowd.move(1e-6, coin)
+    watched = banded(crowd.records)
+    bands = {a: band for a in crowd.members if (band := watched.monitor.bands.band(a, 0)) is not None}
+    start = {
+        "index": crowd.index["BTC"],
+        "vols": crowd.level * (1.0 + crowd.skew),
+        "basis": dict(crowd.basis),
+    }
+    levels = {a: crowd.engine.account(a).level for a in crowd.engine.account_ids()}
+    inside = 0
+    for _ in range(300):
+        reach = corner(rng, crowd, start)
+        for kind, fields, _ in events.records(crowd.marks("BTC")):
+            if kind == EventKind.LEVEL_CHANGED:
+                levels[int(fields["account_id"])] = int(fields["level"])
+        price = crowd.index["BTC"]
+        for account, (low, high, most) in bands.items():
+            if low <= price <= high and reach * 1.001 + 1e-5 <= most:
+                inside += 1
+                assert levels[account] == HEALTHY, (account, low, high, most, price, reach)
+    print(f"{len(bands)} of {len(crowd.members)} certified, {inside} states inside a band, all healthy")
+    assert len(bands) > 1_000
+    assert inside > 50_000
+    assert sum(level != HEALTHY for level in levels.values()) > 20
+
+
+@pytest.mark.parametrize("wanted", ["avx512", "avx2", "base"])
+def test_bands_are_the_same_bits_on_every_instruction_set(wanted: str, tmp_path: Path) -> None:
+    crowd = Crowd(3, 300)
+    for number in range(12):
+        crowd.move(0.001, ("ETH", "BTC")[number % 2])
+    journal = tmp_path / "journal"
+    journal.write_bytes(b"".join(crowd.records))
+    engine = banded(crowd.records)
+    bands = [engine.monitor.bands.band(account, u) for account in engine.account_ids() for u in range(2)]
+    expected = hashlib.sha256(repr(bands).encode()).hexdigest()
+    environment = {**os.environ, "MARGRAVE_ISA": wanted, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-c", DUMP, str(journal)], env=environment, capture_output=True, text=True, check=False
+    )
+    if "no such kernels on this machine" in done.stderr:
+        pytest.skip(f"{wanted} kernels need another machine than this one ({instruction_set()})")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split()[:2] == [wanted, expected]
