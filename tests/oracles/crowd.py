@@ -2,6 +2,7 @@
 
 The records of a crowd can be given to any number of engines, which must then behave alike."""
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -36,19 +37,19 @@ def instruments() -> tuple[config.Instrument, ...]:
                 price_unit_e8=10**8, lot_size_e8=10 * 10**8, fees=FREE,
             )
         )  # fmt: skip
-        for strike in (round(SPOT["BTC"] * share) for share in STRIKES):
-            for side in ("call", "put"):
-                for linear in (False, True):
-                    found.append(
-                        config.Instrument(
-                            name=f"BTC{'_USDC' if linear else ''}-{hours}-{strike}-{side[0].upper()}", kind="option",
-                            underlying="BTC", settlement="USDC" if linear else "BTC", inverse=not linear,
-                            expiry_ns=expiry, strike_e8=strike * 10**8, option_type=side, fees=FREE,
-                            price_unit_e8=10**8 if linear else 10**4, lot_size_e8=10**6 if linear else 10**7,
-                            max_price_units=262_143,
-                        )
-                    )  # fmt: skip
+        strikes = (round(SPOT["BTC"] * share) for share in STRIKES)
+        every = itertools.product(strikes, ("call", "put"), (False, True))
+        found += [option(hours, strike, side, linear) for strike, side, linear in every]
     return tuple(found)
+
+
+def option(hours: int, strike: int, side: str, linear: bool) -> config.Instrument:
+    return config.Instrument(
+        name=f"BTC{'_USDC' if linear else ''}-{hours}-{strike}-{side[0].upper()}", kind="option",
+        underlying="BTC", settlement="USDC" if linear else "BTC", inverse=not linear,
+        expiry_ns=START_NS + hours * HOUR_NS, strike_e8=strike * 10**8, option_type=side, fees=FREE,
+        price_unit_e8=10**8 if linear else 10**4, lot_size_e8=10**6 if linear else 10**7, max_price_units=262_143,
+    )  # fmt: skip
 
 
 def configuration(accounts: int, **changes: Any) -> config.Config:

@@ -95,7 +95,8 @@ def disturb(crowd: Crowd, calm: float) -> None:
     what = int(rng.integers(5))
     if what == 0:
         slots = crowd.engine.instruments()
-        crowd.trade(account, 1, slots[int(rng.integers(len(slots)))], int(rng.integers(1, 20)) * (1 - 2 * int(rng.integers(2))))
+        lots = int(rng.choice([-1, 1])) * int(rng.integers(1, 20))
+        crowd.trade(account, 1, slots[int(rng.integers(len(slots)))], lots)
     elif what < 3:
         crowd.cash(account, ("BTC", "USDC", "ETH")[int(rng.integers(3))], int(rng.integers(1, 10**8)) * (3 - 2 * what))
     elif what == 3:
