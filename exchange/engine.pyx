@@ -128,11 +128,7 @@ cdef class Engine(Administration):
                 return self.triggers.withdraw((<const CancelOrder*>data).order_id, (<const CancelOrder*>data).reason)
             return self.trading.cancel(<const CancelOrder*>data)
         if kind == CMD_EDIT_ORDER:
-            if self.triggers.by_id and self.triggers.owner_of((<const EditOrder*>data).order_id) == header.account_id:
-                return self.triggers.edit(<const EditOrder*>data)
-            self.trading.edit(<const EditOrder*>data)
-            self.triggers.on_trades()
-            return 0
+            return self._edit(<const EditOrder*>data, tail)
         if kind == CMD_CANCEL_ALL:
             if (<const CancelAll*>data).label_bytes > tail:
                 return self._reject(header, R_BAD_PAYLOAD, 0)
@@ -158,7 +154,9 @@ cdef class Engine(Administration):
         if kind == CMD_CHECKPOINT:
             return self._checkpoint(<const Checkpoint*>data)
         if kind >= CMD_FIRST_COLD:
-            return self._cold(data)
+            self._cold(data)
+            self.triggers.on_trades()
+            return 0
         raise self._break(f"unknown command kind {kind}")
 
     cdef int _reject(self, const Header* header, int reason, int64_t detail) except -1:
@@ -191,6 +189,19 @@ cdef class Engine(Administration):
         self.trading.place(command, terms, label)
         if self.triggers.by_id:
             self.triggers.on_trades()
+        return 0
+
+    cdef int _edit(self, const EditOrder* command, Py_ssize_t tail) except -1:
+        """An order in the book or one that waits; a slot of terms may follow."""
+        cdef const OrderTerms* terms = NULL
+        if command.terms_slots:
+            if command.terms_slots > 1 or tail < <Py_ssize_t>sizeof(OrderTerms):
+                return self._reject(&command.header, R_BAD_PAYLOAD, 0)
+            terms = <const OrderTerms*>(<const char*>command + SLOT_BYTES)
+        if self.triggers.by_id and self.triggers.owner_of(command.order_id) == command.header.account_id:
+            return self.triggers.edit(command, terms)
+        self.trading.edit(command, terms)
+        self.triggers.on_trades()
         return 0
 
     cdef int _cancel_all(self, const CancelAll* command, const char* label) except -1:

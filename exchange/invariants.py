@@ -75,6 +75,9 @@ def _orders(engine: Any) -> list[str]:
         open_lots: dict[tuple[int, int], int] = {}
         for order in engine.open_orders(account_id):
             live.add(order.order_id)
+            hidden = order.remaining_lots - order.shown_lots
+            if order.shown_lots <= 0 or hidden < 0 or (hidden > 0 and order.display_lots <= 0):
+                found.append(f"order {order.order_id} shows {order.shown_lots} of {order.remaining_lots} lots")
             key = (order.instrument, order.side)
             open_lots[key] = open_lots.get(key, 0) + order.remaining_lots
         for position in engine.positions(account_id):

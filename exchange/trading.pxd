@@ -45,7 +45,7 @@ cdef class Trading:
     cdef void _write_terms(self, uint32_t slot, OrderTerms* terms) noexcept
     cdef int cancel(self, const CancelOrder* command) except -1
     cdef int cancel_all(self, const CancelAll* command, const char* label, uint32_t count) except -1
-    cdef int edit(self, const EditOrder* command) except -1
+    cdef int edit(self, const EditOrder* command, const OrderTerms* terms) except -1
     cdef int _reject(self, const PlaceOrder* command, int reason, uint64_t order_id) except -1
     cdef int _reject_edit(self, const EditOrder* command, uint32_t slot, int reason) except -1
     cdef int withdraw(self, uint32_t slot, int reason, bint resting) except -1
@@ -54,7 +54,15 @@ cdef class Trading:
     cdef bint _maker_stands(self, Order* maker, int64_t held, int64_t lots, int64_t cost, int64_t fee) except -1
     cdef bint _fillable(self, Order* taker) except -1
     cdef int64_t _market_price(self, Instrument* row, uint32_t instrument, int side, int order_type) noexcept
-    cdef int _form_reason(self, const PlaceOrder* command, const OrderTerms* terms) noexcept
+    cdef int _form_reason(self, const PlaceOrder* command) noexcept
+    cdef int _terms_reason(self, const PlaceOrder* command, const OrderTerms* terms) except -1
+    cdef int _display_reason(self, uint32_t instrument, int64_t display, int64_t quantity) noexcept
+    cdef int _edit_terms_reason(self, const EditOrder* command, const OrderTerms* terms, uint32_t slot) except -1
+    cdef void _show_tranche(self, uint32_t slot) noexcept
+    cdef int _replenish(self, uint32_t slot) except -1
+    cdef uint32_t _next_maker(self, uint32_t* slot, object again, int64_t* shown, int64_t* hidden) except? 0
+    cdef int _after(self, uint32_t slot, int64_t lots) noexcept
+    cdef int _conclude(self, uint32_t slot, int after) except -1
     cdef int _kind_reason(self, uint32_t instrument, bint immediate, int flags) noexcept
     cdef int _accept(self, uint32_t slot, const char* label, int label_bytes) except -1
     cdef int _apply_edit(self, uint32_t slot, int64_t price, int64_t remaining, int flags, bint kept) except -1
@@ -65,6 +73,6 @@ cdef class Trading:
                    bint uncrossing) except -1
     cdef int64_t _maker_lots(self, Order* maker, int64_t wanted) noexcept
     cdef bint _filled_stands(self, Order* order, int64_t lots, int64_t price) except -1
-    cdef void _take_off(self, uint32_t slot, int64_t lots, int64_t cost, bint rests, bint done) noexcept
+    cdef void _take_off(self, uint32_t slot, int64_t lots, int64_t cost, bint rests, int after) noexcept
     cdef void _note_price(self, Instrument* row, int64_t price) noexcept
     cdef bint _crosses(self, Order* order) noexcept

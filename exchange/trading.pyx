@@ -4,6 +4,8 @@ Between two fills stand the self-trade rule (cancel maker, by owner), reduce-onl
 maker; maker and taker are re-margined on each fill.
 """
 
+from collections import deque
+
 from libc.string cimport memcmp, memcpy
 
 from exchange.clearing.fees cimport trade_fee
@@ -12,21 +14,24 @@ from exchange.market.instrument cimport NO_SLOT, STATE_AUCTION, STATE_CLOSE_ONLY
 from exchange.market.order cimport OrderDetail
 from exchange.records cimport (
     EV_COMMAND_DONE, EV_COMMAND_REJECTED, EV_ORDER_ACCEPTED, EV_ORDER_CANCELLED, EV_ORDER_EDITED, EV_ORDER_REJECTED,
-    EV_PROTECTION_TRIGGERED, EV_TRADE_EXECUTED, FLAG_ADVANCED, FLAG_ICEBERG, FLAG_LINKED, FLAG_POST_ONLY,
-    FLAG_PRICE_ADJUSTED, FLAG_PROTECTED, FLAG_QUOTE, FLAG_REDUCE_ONLY, FLAG_REJECT_POST_ONLY, FLAG_RISK_REDUCING,
-    FLAG_UNIQUE_LABEL, R_AUCTION_ONLY, R_BAD_ORDER_TYPE, R_BAD_TERMS, R_BAD_TIME_IN_FORCE, R_BOOK_FULL,
-    R_DUPLICATE_LABEL, R_EDIT_BELOW_FILLED, R_FILL_OR_KILL_UNFILLABLE, R_IMMEDIATE_OR_CANCEL, R_KILL_SWITCH,
-    R_LABEL_TOO_LONG, R_MAINTENANCE_WOULD_BREACH, R_MARKET_REMAINDER, R_NONE, R_NOT_OWNER_OF_ORDER, R_NO_LIQUIDITY,
-    R_POST_ONLY_NOT_ALLOWED, R_POST_ONLY_WOULD_CROSS, R_PROTECTION_TRIGGERED, R_QUANTITY_NOT_POSITIVE,
-    R_QUOTE_NOT_EDITABLE, R_QUOTES_FROZEN, R_REDUCE_ONLY_POSITION_GONE, R_REDUCE_ONLY_WOULD_INCREASE, R_SELF_TRADE,
-    R_UNKNOWN_GROUP, R_UNKNOWN_ORDER, R_VALID_UNTIL_PASSED, TIF_FOK, TIF_GTC, TIF_GTD, TRADE_UNCROSSED, TYPE_LIMIT,
-    TYPE_MARKET, TYPE_MARKET_LIMIT, CommandEvent, OrderAccepted, OrderCancelled, OrderEdited, OrderRejected,
-    OrderTerms, TradeExecuted,
+    EV_ORDER_REPLENISHED, EV_PROTECTION_TRIGGERED, EV_TRADE_EXECUTED, FLAG_ADVANCED, FLAG_ICEBERG, FLAG_LINKED,
+    FLAG_POST_ONLY, FLAG_PRICE_ADJUSTED, FLAG_PROTECTED, FLAG_QUOTE, FLAG_REDUCE_ONLY, FLAG_REJECT_POST_ONLY,
+    FLAG_RISK_REDUCING, FLAG_UNIQUE_LABEL, R_AUCTION_ONLY, R_BAD_ORDER_TYPE, R_BAD_TERMS, R_BAD_TIME_IN_FORCE,
+    R_BOOK_FULL, R_DUPLICATE_LABEL, R_EDIT_BELOW_FILLED, R_FILL_OR_KILL_UNFILLABLE, R_IMMEDIATE_OR_CANCEL,
+    R_KILL_SWITCH, R_LABEL_TOO_LONG, R_MAINTENANCE_WOULD_BREACH, R_MARKET_REMAINDER, R_NONE, R_NOT_OWNER_OF_ORDER,
+    R_NO_LIQUIDITY, R_POST_ONLY_NOT_ALLOWED, R_POST_ONLY_WOULD_CROSS, R_PROTECTION_TRIGGERED,
+    R_QUANTITY_NOT_POSITIVE, R_QUOTES_FROZEN, R_QUOTE_NOT_EDITABLE, R_REDUCE_ONLY_POSITION_GONE,
+    R_REDUCE_ONLY_WOULD_INCREASE, R_SELF_TRADE, R_UNKNOWN_GROUP, R_UNKNOWN_ORDER, R_VALID_UNTIL_PASSED, TIF_FOK,
+    TIF_GTC, TIF_GTD, TRADE_UNCROSSED, TYPE_LIMIT, TYPE_MARKET, TYPE_MARKET_LIMIT, CommandEvent, OrderAccepted,
+    OrderCancelled, OrderEdited, OrderRejected, OrderReplenished, OrderTerms, TradeExecuted,
 )
 from exchange.risk.exposure cimport NO_ORDERS, Margin
 
 cdef enum:
     LABEL_MAX = 64
+    REDUCED = 0          # what a fill makes of a resting order
+    FILLED = 1
+    REPLENISHED = 2
     ANY_CURRENCY = 0xFFFF
     ANY_BYTE = 0xFF
     SPECIAL = FLAG_PROTECTED | FLAG_ADVANCED | FLAG_ICEBERG | FLAG_LINKED
@@ -96,7 +101,7 @@ cdef class Trading:
         best += self.instruments.tick_at(row, best)
         return best if best <= row.max_price_units else 0
 
-    cdef int _form_reason(self, const PlaceOrder* command, const OrderTerms* terms) noexcept:
+    cdef int _form_reason(self, const PlaceOrder* command) noexcept:
         """What is wrong with the command by itself."""
         if command.order_type > TYPE_MARKET_LIMIT or command.side > 1:
             return R_BAD_ORDER_TYPE
@@ -106,9 +111,25 @@ cdef class Trading:
             return R_LABEL_TOO_LONG
         if command.valid_until_ns and self.events.time_ns > command.valid_until_ns:
             return R_VALID_UNTIL_PASSED
-        if terms != NULL and (terms.advanced or terms.display_lots):
-            return R_BAD_TERMS
         return R_NONE
+
+    cdef int _terms_reason(self, const PlaceOrder* command, const OrderTerms* terms) except -1:
+        """What is wrong with an order's special terms; its account and instrument exist."""
+        if terms.advanced:
+            return R_BAD_TERMS
+        if terms.display_lots:
+            if (command.order_type != TYPE_LIMIT
+                    or command.flags & (FLAG_POST_ONLY | FLAG_REJECT_POST_ONLY) == FLAG_POST_ONLY
+                    or (command.time_in_force != TIF_GTC and command.time_in_force != TIF_GTD)
+                    or self._display_reason(command.instrument, terms.display_lots, command.quantity_lots)):
+                return R_BAD_TERMS
+        return self._group_reason(command, terms) if terms.protection_group else R_NONE
+
+    cdef int _display_reason(self, uint32_t instrument, int64_t display, int64_t quantity) noexcept:
+        """Whether an iceberg of a positive quantity may show so much of it."""
+        if display < self.instruments.at[instrument].min_quantity_lots or display >= quantity:
+            return R_BAD_TERMS
+        return R_BAD_TERMS if (quantity - 1) // 100 >= display else R_NONE
 
     cdef int _kind_reason(self, uint32_t instrument, bint immediate, int flags) noexcept:
         """Whether this kind of order may be post-only, and may come while the instrument is in an auction."""
@@ -132,14 +153,14 @@ cdef class Trading:
     cdef int _entry_reason(self, const PlaceOrder* command, const OrderTerms* terms, bint market, int flags) except -1:
         """Why a new order is refused whatever the book and the margin, R_NONE where it is not."""
         cdef bint rests = command.time_in_force == TIF_GTC or command.time_in_force == TIF_GTD
-        cdef int reason = self._form_reason(command, terms)
+        cdef int reason = self._form_reason(command)
         if reason == R_NONE:
             reason = self.pretrade.static_reason(command.header.account_id, command.instrument, command.side,
                                                  command.price_units, command.quantity_lots, market,
                                                  self.events.time_ns)
-        if reason == R_NONE and terms != NULL and terms.protection_group:
-            reason = self._group_reason(command, terms)
-        return reason or self._kind_reason(command.instrument, market or not rests, flags)
+        if reason == R_NONE:
+            reason = self._kind_reason(command.instrument, market or not rests, flags)
+        return self._terms_reason(command, terms) if reason == R_NONE and terms != NULL else reason
 
     cdef int64_t _market_price(self, Instrument* row, uint32_t instrument, int side, int order_type) noexcept:
         """The limit of an order without a price: its band, or the best opposite price within it (0: there is none)."""
@@ -211,6 +232,9 @@ cdef class Trading:
             order.protection_group = terms.protection_group
             order.flags |= FLAG_PROTECTED
         self.orders.detail[slot].key_id = command.key_id
+        if terms != NULL and terms.display_lots:
+            self.orders.detail[slot].display_lots = terms.display_lots
+            order.flags |= FLAG_ICEBERG
         self.exposure.order_added(order)
         reason = self.pretrade.fund(order)
         if reason == R_NONE and command.time_in_force == TIF_FOK and not self._fillable(order):
@@ -275,10 +299,34 @@ cdef class Trading:
         if order.order_type != TYPE_MARKET and (order.time_in_force == TIF_GTC or order.time_in_force == TIF_GTD):
             if order.time_in_force == TIF_GTD:
                 self.day_orders += 1
+            if order.flags & FLAG_ICEBERG:
+                self._show_tranche(slot)
             return self.books.rest(slot)
         return self.withdraw(
             slot, R_MARKET_REMAINDER if order.order_type == TYPE_MARKET else R_IMMEDIATE_OR_CANCEL, False
         )
+
+    cdef void _show_tranche(self, uint32_t slot) noexcept:
+        """Divide what is left of an iceberg that is in no book anew into a shown tranche and the hidden rest."""
+        cdef Order* order = &self.orders.at[slot]
+        cdef OrderDetail* detail = &self.orders.detail[slot]
+        cdef int64_t whole = order.remaining_lots + detail.hidden_lots
+        order.remaining_lots = min(detail.display_lots, whole)
+        detail.hidden_lots = whole - order.remaining_lots
+
+    cdef int _replenish(self, uint32_t slot) except -1:
+        """Put an iceberg's next tranche last at its price."""
+        cdef Order* order = &self.orders.at[slot]
+        cdef OrderReplenished* event
+        self.books.rest(slot)
+        event = <OrderReplenished*>self.events.emit(EV_ORDER_REPLENISHED, 1, order.account_id)
+        event.order_id = order.order_id
+        event.instrument = order.instrument
+        event.side = order.side
+        event.price_units = order.price_units
+        event.shown_lots = order.remaining_lots
+        event.remaining_lots = self.orders.whole_lots(order)
+        return 0
 
     # ------------------------------------------------------------------ matching
 
@@ -316,19 +364,21 @@ cdef class Trading:
         cdef Instrument* row = &self.instruments.at[taker.instrument]
         cdef int64_t wanted = taker.remaining_lots
         cdef bint stops = self.pretrade.switches.count
-        cdef int64_t lots, cost, fee, held, signed, value, allowed
+        cdef int64_t lots, cost, fee, held, signed, value, allowed, shown = 0, hidden = 0
         cdef uint32_t slot = self.books.best_order(taker.instrument, taker.side ^ 1)
+        cdef uint32_t here
         cdef Order* maker
         cdef Position* position
         applied = []
         moved = {}
         groups = {}
         stopped = set()
-        while slot and wanted:
-            maker = &self.orders.at[slot]
+        again = deque()             # icebergs to come to again at this price, with their hidden lots
+        while wanted and (slot or again):
+            here = self._next_maker(&slot, again, &shown, &hidden)
+            maker = &self.orders.at[here]
             if (maker.price_units > taker.price_units) if taker.side == 0 else (maker.price_units < taker.price_units):
                 break
-            slot = self.books.next_order(slot)
             if stops and self.pretrade.switches.stopped(maker.account_id, row.underlying):
                 continue
             if self._same_trader(maker, taker):
@@ -339,7 +389,7 @@ cdef class Trading:
                 continue
             position = self.positions.find(maker.account_id, maker.instrument)
             held = position.quantity_lots + moved.get(maker.account_id, 0)
-            lots = min(maker.remaining_lots, wanted)
+            lots = min(shown, wanted)
             if maker.flags & FLAG_REDUCE_ONLY:
                 allowed = -held if maker.side == 0 else held
                 lots = min(lots, allowed)
@@ -355,6 +405,8 @@ cdef class Trading:
             applied.append((maker.account_id, held, signed, value))
             moved[maker.account_id] = moved.get(maker.account_id, 0) + signed
             wanted -= lots
+            if hidden and lots == shown:
+                again.append((here, hidden))
             if maker.protection_group:
                 self._try_group(groups, stopped, maker, -signed_of(taker, lots))
             if taker.protection_group and self._try_group(groups, stopped, taker, signed_of(taker, lots)):
@@ -363,6 +415,20 @@ cdef class Trading:
             self.exposure.shift(account_id, taker.instrument, held + signed, -signed, -value)
         self._restore_groups(groups, row.underlying)
         return wanted == 0
+
+    cdef uint32_t _next_maker(self, uint32_t* slot, object again, int64_t* shown, int64_t* hidden) except? 0:
+        """The next order that a dry run comes to: `slot` goes through the book as it is, and before it leaves a price
+        the icebergs in `again` come with their next tranches."""
+        cdef uint32_t here = slot[0]
+        if again and (here == 0 or self.orders.at[here].price_units != self.orders.at[again[0][0]].price_units):
+            here, left = again.popleft()
+            shown[0] = min(self.orders.detail[here].display_lots, <int64_t>left)
+            hidden[0] = left - shown[0]
+            return here
+        slot[0] = self.books.next_order(here)
+        shown[0] = self.orders.at[here].remaining_lots
+        hidden[0] = self.orders.detail[here].hidden_lots
+        return here
 
     cdef bint _try_group(self, dict groups, set stopped, Order* order, int64_t signed) except -1:
         """Count a fill of a dry run; `groups` keeps each group as it was, `stopped` holds those triggered."""
@@ -446,17 +512,34 @@ cdef class Trading:
                 row.tick_direction += 1
         row.last_price_units = price
 
-    cdef void _take_off(self, uint32_t slot, int64_t lots, int64_t cost, bint rests, bint done) noexcept:
-        """A fill's share of an order; one that rests and is done leaves its book."""
+    cdef int _after(self, uint32_t slot, int64_t lots) noexcept:
+        """What a fill makes of an order that rests."""
+        if self.orders.at[slot].remaining_lots != lots:
+            return REDUCED
+        return REPLENISHED if self.orders.detail[slot].hidden_lots else FILLED
+
+    cdef int _conclude(self, uint32_t slot, int after) except -1:
+        """Once its trade is told, an order that was filled goes and an iceberg shows its next tranche."""
+        if after == FILLED:
+            self.orders.remove(slot)
+        elif after == REPLENISHED:
+            self._replenish(slot)
+        return 0
+
+    cdef void _take_off(self, uint32_t slot, int64_t lots, int64_t cost, bint rests, int after) noexcept:
+        """A fill's share of an order; one that rests and shows nothing any more leaves its book."""
         cdef Order* order = &self.orders.at[slot]
         cdef OrderDetail* detail = &self.orders.detail[slot]
-        self.exposure.order_reduced(order, lots, done)
+        self.exposure.order_reduced(order, lots, after == FILLED)
         if not rests:
             order.remaining_lots -= lots
-        elif done:
-            self.books.unlink(slot)
-        else:
+        elif after == REDUCED:
             self.books.reduce(slot, lots)
+        else:
+            self.books.unlink(slot)
+            if after == REPLENISHED:
+                order.remaining_lots = 0
+                self._show_tranche(slot)
         detail.filled_cost_minor += cost
         detail.updated_ns = self.events.time_ns
 
@@ -475,15 +558,15 @@ cdef class Trading:
         cdef int taker_sign = 1 if taker.side == 0 else -1
         cdef uint32_t maker_account = maker.account_id
         cdef uint32_t taker_account = taker.account_id
-        cdef bint taker_done = uncrossing and taker.remaining_lots == lots
-        cdef bint maker_done = maker.remaining_lots == lots
+        cdef int taker_after = self._after(taker_slot, lots) if uncrossing else REDUCED
+        cdef int maker_after = self._after(maker_slot, lots)
         cdef uint32_t instrument = taker.instrument
         cdef int maker_group = maker.protection_group
         cdef int taker_group = taker.protection_group
         cdef int64_t taker_realised, maker_realised
         cdef TradeExecuted* event
-        self._take_off(maker_slot, lots, cost, True, maker_done)
-        self._take_off(taker_slot, lots, cost, uncrossing, taker_done)
+        self._take_off(maker_slot, lots, cost, True, maker_after)
+        self._take_off(taker_slot, lots, cost, uncrossing, taker_after)
         maker_realised = self.exposure.trade(maker_account, taker.instrument, -taker_sign * lots, -taker_sign * cost,
                                              maker_fee)
         taker_realised = self.exposure.trade(taker.account_id, taker.instrument, taker_sign * lots, taker_sign * cost,
@@ -514,10 +597,8 @@ cdef class Trading:
         if uncrossing:
             event.maker_flags |= TRADE_UNCROSSED
         self.next_trade_id += 1
-        if maker_done:
-            self.orders.remove(maker_slot)
-        if taker_done:
-            self.orders.remove(taker_slot)
+        self._conclude(maker_slot, maker_after)
+        self._conclude(taker_slot, taker_after)
         self.monitor.check(maker_account)
         self.monitor.check(taker_account)
         if maker_group:
@@ -583,7 +664,8 @@ cdef class Trading:
         """End a live order with its remainder unfilled."""
         cdef Order* order = &self.orders.at[slot]
         cdef OrderCancelled* event
-        self.exposure.order_reduced(order, order.remaining_lots, True)
+        cdef int64_t whole = self.orders.whole_lots(order)
+        self.exposure.order_reduced(order, whole, True)
         if resting:
             self.books.unlink(slot)
         event = <OrderCancelled*>self.events.emit(EV_ORDER_CANCELLED, 1, order.account_id)
@@ -593,7 +675,7 @@ cdef class Trading:
         event.side = order.side
         event.flags = order.flags
         event.price_units = order.price_units
-        event.remaining_lots = order.remaining_lots
+        event.remaining_lots = whole
         event.quantity_lots = self.orders.detail[slot].quantity_lots
         self.orders.remove(slot)
         return 0
@@ -658,20 +740,27 @@ cdef class Trading:
         An order that loses its place leaves the book, counted as open: the caller executes it.
         """
         cdef Order* order = &self.orders.at[slot]
+        cdef OrderDetail* detail = &self.orders.detail[slot]
         cdef Order trial
+        cdef int64_t whole = self.orders.whole_lots(order)
+        cdef int64_t hidden
         cdef int reason
         self.exposure.refresh_orders(order.account_id, self.instruments.at[order.instrument].chain)
         if kept:
-            if remaining < order.remaining_lots:
-                self.exposure.order_reduced(order, order.remaining_lots - remaining, False)
-                self.books.reduce(slot, order.remaining_lots - remaining)
+            if remaining < whole:
+                self.exposure.order_reduced(order, whole - remaining, False)
+                hidden = min(detail.hidden_lots, whole - remaining)
+                detail.hidden_lots -= hidden
+                if whole - remaining > hidden:
+                    self.books.reduce(slot, whole - remaining - hidden)
             order.flags = flags | (order.flags & LASTING)
             return R_NONE
         trial = order[0]
         trial.price_units = price
         trial.remaining_lots = remaining
-        trial.flags = flags | (order.flags & (SPECIAL | FLAG_QUOTE))
-        self.exposure.order_reduced(order, order.remaining_lots, True)
+        # nothing of the trial is hidden: it may trade whole
+        trial.flags = flags | (order.flags & (SPECIAL | FLAG_QUOTE) & ~FLAG_ICEBERG)
+        self.exposure.order_reduced(order, whole, True)
         reason = self.pretrade.limit_reason(order.account_id, order.instrument, order.side, remaining, False)
         if reason == R_NONE:
             self.exposure.order_added(&trial)
@@ -682,14 +771,31 @@ cdef class Trading:
         self.books.unlink(slot)
         order.price_units = price
         order.remaining_lots = remaining
-        order.flags = trial.flags
+        order.flags = trial.flags | (order.flags & FLAG_ICEBERG)
+        detail.hidden_lots = 0
         return R_NONE
 
-    cdef int edit(self, const EditOrder* command) except -1:
+    cdef int _edit_terms_reason(self, const EditOrder* command, const OrderTerms* terms, uint32_t slot) except -1:
+        """What is wrong with the special terms of an edited order, its new quantity being positive."""
+        cdef Order* order = &self.orders.at[slot]
+        cdef OrderDetail* detail = &self.orders.detail[slot]
+        cdef int64_t display = 0 if terms == NULL else terms.display_lots
+        if not order.flags & FLAG_ICEBERG:
+            return R_BAD_TERMS if display else R_NONE
+        if command.flags & (FLAG_POST_ONLY | FLAG_REJECT_POST_ONLY) == FLAG_POST_ONLY:
+            return R_BAD_TERMS
+        if display:
+            return self._display_reason(order.instrument, display, command.quantity_lots)
+        if command.quantity_lots > detail.quantity_lots:
+            return self._display_reason(order.instrument, detail.display_lots, command.quantity_lots)
+        return R_NONE
+
+    cdef int edit(self, const EditOrder* command, const OrderTerms* terms) except -1:
         """New price and total quantity; priority stays when only the quantity shrinks. Refused edits change nothing."""
         cdef uint32_t slot = self.orders.find(command.order_id)
         cdef Order* order
-        cdef int64_t remaining
+        cdef OrderDetail* detail = &self.orders.detail[slot]
+        cdef int64_t remaining, display
         cdef int reason
         if slot == 0:
             return self._reject_edit(command, 0, R_UNKNOWN_ORDER)
@@ -698,13 +804,23 @@ cdef class Trading:
             return self._reject_edit(command, 0, R_NOT_OWNER_OF_ORDER)
         if order.flags & FLAG_QUOTE:
             return self._reject_edit(command, slot, R_QUOTE_NOT_EDITABLE)
-        remaining = command.quantity_lots - (self.orders.detail[slot].quantity_lots - order.remaining_lots)
+        remaining = command.quantity_lots - (detail.quantity_lots - self.orders.whole_lots(order))
         if command.quantity_lots <= 0:
             return self._reject_edit(command, slot, R_QUANTITY_NOT_POSITIVE)
         if remaining <= 0:
             return self._reject_edit(command, slot, R_EDIT_BELOW_FILLED)
+        display = detail.display_lots
+        if order.flags & SPECIAL or terms != NULL:
+            reason = self._edit_terms_reason(command, terms, slot)
+            if reason:
+                return self._reject_edit(command, slot, reason)
+            if terms != NULL and terms.display_lots:
+                detail.display_lots = terms.display_lots
         reason = self.change(slot, command.price_units, remaining, command.quantity_lots, command.flags)
-        return self._reject_edit(command, slot, reason) if reason else 0
+        if reason == R_NONE:
+            return 0
+        detail.display_lots = display
+        return self._reject_edit(command, slot, reason)
 
     cdef int change(self, uint32_t slot, int64_t wanted_units, int64_t remaining, int64_t sized_lots,
                     int wanted_flags) except -1:
@@ -715,8 +831,10 @@ cdef class Trading:
         cdef Order* order = &self.orders.at[slot]
         cdef OrderDetail* detail = &self.orders.detail[slot]
         cdef OrderEdited* event
-        cdef int64_t filled = detail.quantity_lots - order.remaining_lots
+        cdef int64_t whole = self.orders.whole_lots(order)
+        cdef int64_t filled = detail.quantity_lots - whole
         cdef int64_t price = wanted_units
+        cdef int special = 1 if order.flags & SPECIAL else 0
         cdef int flags = wanted_flags & (FLAG_POST_ONLY | FLAG_REJECT_POST_ONLY | FLAG_REDUCE_ONLY)
         cdef int kept
         cdef int reason = self.pretrade.static_reason(order.account_id, order.instrument, order.side, price, sized_lots,
@@ -737,18 +855,21 @@ cdef class Trading:
                 if flags & FLAG_REJECT_POST_ONLY or price <= 0:
                     return R_POST_ONLY_WOULD_CROSS
                 flags |= FLAG_PRICE_ADJUSTED
-        kept = price == order.price_units and remaining <= order.remaining_lots
+        kept = price == order.price_units and remaining <= whole
         reason = self._apply_edit(slot, price, remaining, flags, kept)
         if reason:
             return reason
         detail.quantity_lots = filled + remaining
         detail.updated_ns = self.events.time_ns
-        event = <OrderEdited*>self.events.emit(EV_ORDER_EDITED, 1, order.account_id)
+        event = <OrderEdited*>self.events.emit(EV_ORDER_EDITED, 1 + special, order.account_id)
         event.order_id = order.order_id
         event.instrument = order.instrument
         event.side = order.side
         event.flags = order.flags
         event.kept_priority = kept
+        event.terms_slots = special
+        if special:
+            self._write_terms(slot, <OrderTerms*>(<char*>event + sizeof(OrderEdited)))
         event.price_units = price
         event.quantity_lots = detail.quantity_lots
         event.remaining_lots = remaining

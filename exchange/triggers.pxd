@@ -19,12 +19,14 @@ cdef class Triggers:
     cdef dict by_account
     cdef dict by_instrument
     cdef dict seen_trades                # instrument -> trade_seq when last looked at
-    cdef object fired
+    cdef object fired                    # queue of (order id, value seen)
+    cdef dict held                       # instruments that did not trade when something would have fired
     cdef int64_t _value(self, uint32_t instrument, int source) noexcept
+    cdef bint _trades(self, uint32_t instrument) noexcept
     cdef int _reason(self, const PlaceOrder* command, const OrderTerms* terms) except -1
     cdef int _refuse(self, uint32_t account_id, uint32_t instrument, int reason, int side, int flags,
                      int64_t price_units, int64_t lots, uint64_t order_id) except -1
     cdef int place(self, const PlaceOrder* command, const OrderTerms* terms, const char* label) except -1
-    cdef int edit(self, const EditOrder* command) except -1
+    cdef int edit(self, const EditOrder* command, const OrderTerms* terms) except -1
     cdef int withdraw(self, uint64_t order_id, int reason) except -1
     cdef int _fire(self, object trigger, int64_t value) except -1

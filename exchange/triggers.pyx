@@ -12,10 +12,10 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from exchange.event_buffer cimport EventBuffer
-from exchange.market.instrument cimport Instrument, Instruments
+from exchange.market.instrument cimport STATE_CLOSE_ONLY, STATE_OPEN, Instrument, Instruments
 from exchange.records cimport (
     EV_ORDER_CANCELLED, EV_ORDER_EDITED, EV_ORDER_REJECTED, EV_ORDER_TRIGGERED, EV_TRIGGER_PLACED, FLAG_POST_ONLY,
-    FLAG_REDUCE_ONLY, FLAG_REJECT_POST_ONLY, R_BAD_TRIGGER, R_LABEL_TOO_LONG, R_NONE, R_TRIGGER_LIMIT,
+    FLAG_REDUCE_ONLY, FLAG_REJECT_POST_ONLY, R_BAD_TERMS, R_BAD_TRIGGER, R_LABEL_TOO_LONG, R_NONE, R_TRIGGER_LIMIT,
     R_TRIGGER_PRICE_TOO_HIGH, R_TRIGGER_PRICE_TOO_LOW, R_VALID_UNTIL_PASSED, TIF_GTD, TYPE_LIMIT, TYPE_MARKET,
     TYPE_STOP_LIMIT, TYPE_STOP_MARKET, TYPE_TAKE_LIMIT, TYPE_TRAILING_STOP, EditOrder,
     OrderCancelled, OrderEdited, OrderRejected, OrderTriggered, PlaceOrder, TriggerPlaced, OrderTerms,
@@ -69,6 +69,7 @@ cdef class Triggers:
         self.by_instrument = {}
         self.seen_trades = {}
         self.fired = deque()
+        self.held = {}
 
     # ------------------------------------------------------------------ commands
 
@@ -87,6 +88,8 @@ cdef class Triggers:
         cdef int reason
         cdef int64_t value
         cdef bint rising
+        if terms.advanced or terms.protection_group or terms.display_lots:
+            return R_BAD_TERMS
         if command.side > 1 or terms.trigger_source > SOURCE_LAST or command.time_in_force > TIF_GTD:
             return R_BAD_TRIGGER
         if command.label_bytes > LABEL_MAX:
@@ -183,18 +186,23 @@ cdef class Triggers:
         memcpy(<char*>event + sizeof(TriggerPlaced), label, command.label_bytes)
         return 0
 
-    cdef int edit(self, const EditOrder* command) except -1:
-        """New limit price, quantity or trigger price of a waiting order of the account; refusals change nothing."""
+    cdef int edit(self, const EditOrder* command, const OrderTerms* terms) except -1:
+        """New limit price, quantity, trigger price or distance of a waiting order; refusals change nothing."""
         trigger = self.by_id[command.order_id]
         cdef OrderEdited* event
         cdef int reason = R_NONE
         cdef int64_t value, price = command.trigger_price_e8
+        cdef int64_t offset = 0 if terms == NULL else terms.trigger_offset_e8
         reason = self.pretrade.static_reason(trigger.account_id, trigger.instrument, trigger.side,
                                              command.price_units, command.quantity_lots, True, self.events.time_ns)
         if reason == R_NONE and trigger.order_type in _LIMITS:
             reason = self.pretrade.form_reason(trigger.instrument, command.price_units)
+        if reason == R_NONE and terms != NULL and (terms.advanced or terms.protection_group or terms.display_lots):
+            reason = R_BAD_TERMS
+        value = self._value(trigger.instrument, trigger.source)
+        if reason == R_NONE and offset and (trigger.order_type != TYPE_TRAILING_STOP or not 0 < offset < value):
+            reason = R_BAD_TRIGGER
         if reason == R_NONE and price:
-            value = self._value(trigger.instrument, trigger.source)
             if price < 0 or price > 10**17 or trigger.order_type == TYPE_TRAILING_STOP:
                 reason = R_BAD_TRIGGER
             elif trigger.rising and value >= price:
@@ -209,9 +217,12 @@ cdef class Triggers:
         trigger.quantity_lots = command.quantity_lots
         if price:
             trigger.price_e8 = price
-            if trigger.fired:            # it stood in the queue and waits again
-                trigger.fired = False
-                self.fired = deque(entry for entry in self.fired if entry[0] != trigger.order_id)
+        if offset:
+            trigger.offset_e8 = offset
+            self._trail(trigger, value, True)
+        if trigger.fired and (price or offset):      # it stood in the queue and waits again
+            trigger.fired = False
+            self.fired = deque(entry for entry in self.fired if entry[0] != trigger.order_id)
         trigger.flags = command.flags & (FLAG_POST_ONLY | FLAG_REJECT_POST_ONLY | FLAG_REDUCE_ONLY)
         trigger.updated_ns = self.events.time_ns
         event = <OrderEdited*>self.events.emit(EV_ORDER_EDITED, 1, trigger.account_id)
@@ -256,6 +267,7 @@ cdef class Triggers:
         for order_id in list(self.by_instrument.get(instrument, ())):
             self.withdraw(order_id, reason)
         self.seen_trades.pop(instrument, None)
+        self.held.pop(instrument, None)
 
     def end_of_day(self, int reason):
         """Cancel good-til-day orders, ascending id."""
@@ -284,7 +296,8 @@ cdef class Triggers:
                 trigger.price_e8 = wanted
 
     def _look(self, instrument, sources):
-        """What fires on an instrument, as (order id, value seen)."""
+        """What fires on an instrument, as (order id, value seen); while it does not trade, none does."""
+        cdef bint trades = self._trades(instrument)
         found = []
         for trigger in self.by_instrument[instrument].values():
             if trigger.fired or trigger.source not in sources:
@@ -293,9 +306,16 @@ cdef class Triggers:
             if trigger.order_type == TYPE_TRAILING_STOP:
                 self._trail(trigger, value)
             if (value >= trigger.price_e8) if trigger.rising else (value <= trigger.price_e8):
+                if not trades:
+                    self.held[instrument] = True
+                    continue
                 trigger.fired = True
                 found.append((trigger.order_id, value))
         return found
+
+    cdef bint _trades(self, uint32_t instrument) noexcept:
+        cdef int state = self.instruments.at[instrument].state
+        return state == STATE_OPEN or state == STATE_CLOSE_ONLY
 
     def _queue(self, found):
         """Queue what fired, ascending id whatever the instrument, and begin to place it."""
@@ -314,10 +334,15 @@ cdef class Triggers:
         self._queue(found)
 
     def on_trades(self):
-        """Something may have traded: look at the instruments whose last price is watched."""
+        """Something may have traded, or an instrument trades again: look at those whose last price is watched."""
         if not self.by_id:
             return
         found = []
+        for instrument in sorted(self.held):
+            if self._trades(instrument):
+                del self.held[instrument]
+                if instrument in self.by_instrument:
+                    found += self._look(instrument, (SOURCE_INDEX, SOURCE_MARK, SOURCE_LAST))
         for instrument in self.by_instrument:
             seq = self.instruments.at[<uint32_t>instrument].trade_seq
             if seq != self.seen_trades.get(instrument):
@@ -331,9 +356,14 @@ cdef class Triggers:
         while self.fired and left:
             order_id, value = self.fired.popleft()
             trigger = self.by_id.get(order_id)
-            if trigger is not None and trigger.fired:
-                self._fire(self._forget(order_id), value)
-                left -= 1
+            if trigger is None or not trigger.fired:
+                continue
+            if not self._trades(trigger.instrument):     # it was halted while this stood in the queue
+                trigger.fired = False
+                self.held[trigger.instrument] = True
+                continue
+            self._fire(self._forget(order_id), value)
+            left -= 1
 
     cdef int _fire(self, trigger, int64_t value) except -1:
         """Say that an order was triggered and place it."""
@@ -391,4 +421,5 @@ cdef class Triggers:
             [trigger.export() for trigger in self.by_id.values()],
             sorted(self.seen_trades.items()),
             list(self.fired),
+            sorted(self.held),
         ]

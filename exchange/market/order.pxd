@@ -3,6 +3,8 @@ from libc.string cimport memset
 
 cimport cython
 
+from exchange.records cimport FLAG_ICEBERG
+
 ctypedef struct Order:          # one cache line: what matching touches
     uint64_t order_id
     int64_t price_units
@@ -104,6 +106,12 @@ cdef class Orders:
                 self.index[hole] = entry
                 hole = probe
         self.index[hole] = 0
+
+    cdef inline int64_t whole_lots(self, Order* order) noexcept:
+        """What is left of an order of the pool, an iceberg's hidden lots included."""
+        if order.flags & FLAG_ICEBERG:
+            return order.remaining_lots + self.detail[order - self.at].hidden_lots
+        return order.remaining_lots
 
     cdef inline uint32_t claim(self, uint64_t order_id) except? 0:
         """A slot found by the id, its other fields unset and of no account; 0 when the limit is reached."""

@@ -250,7 +250,7 @@ cdef class Exposure:
         while slot:
             order = &self.orders.at[slot]
             if order.remaining_lots and self.instruments.at[order.instrument].chain == chain:
-                self._order_terms(book, order, order.remaining_lots, 1)
+                self._order_terms(book, order, self.orders.whole_lots(order), 1)
             slot = order.account_next
         return 0
 
@@ -259,7 +259,7 @@ cdef class Exposure:
         cdef int chain = self.instruments.at[order.instrument].chain
         cdef ScenarioBook* book = self.ensure_book(order.account_id, chain)
         cdef Position* position = self.positions.ensure(order.account_id, order.instrument)
-        cdef int64_t lots = order.remaining_lots
+        cdef int64_t lots = self.orders.whole_lots(order)
         cdef uint64_t revision = self.rows.revision[self.rows.chain[chain].underlying]
         if order.side == 0:
             position.open_buy_lots += lots
@@ -276,10 +276,11 @@ cdef class Exposure:
         return 0
 
     cdef void order_reduced(self, Order* order, int64_t lots, bint ends) noexcept:
-        """`lots` of an order are no longer open (call before its remaining_lots changes)."""
+        """`lots` of an order are no longer open (call before its remaining or hidden lots change)."""
         cdef int chain = self.instruments.at[order.instrument].chain
         cdef ScenarioBook* book = self.book(order.account_id, chain)
         cdef Position* position = self.positions.find(order.account_id, order.instrument)
+        cdef int64_t whole = self.orders.whole_lots(order)
         if order.side == 0:
             position.open_buy_lots -= lots
         else:
@@ -287,9 +288,9 @@ cdef class Exposure:
         book.open_lots -= lots
         book.gross_row -= wide_mul(lots, self.rows.row_cap[order.instrument], &self.failed)
         if book.orders_revision == self.rows.revision[self.rows.chain[chain].underlying]:
-            self._order_terms(book, order, order.remaining_lots, -1)
-            if order.remaining_lots > lots:
-                self._order_terms(book, order, order.remaining_lots - lots, 1)
+            self._order_terms(book, order, whole, -1)
+            if whole > lots:
+                self._order_terms(book, order, whole - lots, 1)
         if ends:
             position.open_orders -= 1
             book.open_orders -= 1
@@ -587,7 +588,7 @@ cdef class Exposure:
         cdef Instrument* row = &self.instruments.at[order.instrument]
         cdef Grid* g = &self.rows.grid[row.underlying]
         cdef double* risk = self.row_of(order.account_id, order.instrument)
-        cdef int64_t lots = order.remaining_lots
+        cdef int64_t lots = self.orders.whole_lots(order)
         cdef int64_t signed = lots if order.side == 0 else -lots
         cdef int64_t delta = signed * self.rows.delta_e10[order.instrument]
         cdef int64_t cost = self.instruments.trade_cost(row, order.price_units, lots, &self.failed)
