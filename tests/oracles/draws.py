@@ -96,12 +96,20 @@ class OrderDraws:
         label = b"" if r.random() < 0.6 else f"label-{r.randint(1, 12)}".encode() * r.randint(1, 3)
         if label and r.random() < 0.5:
             flags |= OrderFlag.UNIQUE_LABEL
+        lots, terms = self._lots(slot), b""
+        if r.random() < 0.08:
+            terms = commands.order_terms(display_lots=self._display(lots))
         return commands.record(
-            CommandKind.PLACE_ORDER, account_id, label, instrument=slot, side=r.randint(0, 1),
-            order_type=order_type, time_in_force=tif, flags=flags,
-            price_units=0 if market else self._price(slot), quantity_lots=self._lots(slot), key_id=account_id + 100,
+            CommandKind.PLACE_ORDER, account_id, terms + label, instrument=slot, side=r.randint(0, 1),
+            order_type=order_type, time_in_force=tif, flags=flags, terms_slots=1 if terms else 0,
+            price_units=0 if market else self._price(slot), quantity_lots=lots, key_id=account_id + 100,
             label_bytes=len(label), valid_until_ns=self.time_ns + 10**9 if r.random() < 0.1 else 0,
         )  # fmt: skip
+
+    def _display(self, lots: int) -> int:
+        """A tranche of an iceberg, now and then one that cannot be."""
+        r = self.random
+        return r.randint(-1, lots + 1) if r.random() < 0.1 else max(1, round(lots * r.choice((0.1, 0.3, 0.5, 0.8))))
 
     def _passive(self, account_id: int, slot: int) -> bytearray:
         """A small order away from the market: many of these fill the limits on open orders."""
@@ -153,9 +161,10 @@ class OrderDraws:
         flags = OrderFlag.POST_ONLY if r.random() < 0.2 else 0
         flags |= OrderFlag.REDUCE_ONLY if r.random() < 0.1 else 0
         flags |= OrderFlag.REJECT_POST_ONLY if r.random() < 0.1 else 0
+        terms = commands.order_terms(display_lots=self._display(quantity)) if r.random() < 0.05 else b""
         return commands.record(
-            CommandKind.EDIT_ORDER, self._owner(account_id), order_id=order_id, price_units=price,
-            quantity_lots=quantity, flags=flags,
+            CommandKind.EDIT_ORDER, self._owner(account_id), terms, order_id=order_id, price_units=price,
+            quantity_lots=quantity, flags=flags, terms_slots=1 if terms else 0,
         )  # fmt: skip
 
     def _cancel_all(self) -> bytearray:

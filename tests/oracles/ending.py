@@ -27,7 +27,7 @@ class Ending(Checks):
         self.forget(order)
         self.state.emit(
             EventKind.ORDER_CANCELLED, order.account_id, order_id=order.order_id, instrument=order.instrument,
-            reason=reason, side=order.side, flags=order.flags, price_units=order.price_units,
+            reason=reason, side=order.side, flags=order.flags & 0xFF, price_units=order.price_units,
             remaining_lots=order.remaining_lots, quantity_lots=order.quantity_lots,
         )  # fmt: skip
 

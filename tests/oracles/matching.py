@@ -134,8 +134,8 @@ class Matching(Ending):
             price_units=maker.price_units, quantity_lots=lots, taker_fee_minor=fees["taker"],
             maker_fee_minor=fees["maker"], taker_realised_minor=realised["taker"],
             maker_realised_minor=realised["maker"], mark_price_e8=c.mark_price_e8, index_price_e8=index,
-            trade_seq=c.trade_seq, side=taker.side, tick_direction=c.tick_direction, taker_flags=taker.flags,
-            maker_flags=maker.flags,
+            trade_seq=c.trade_seq, side=taker.side, tick_direction=c.tick_direction, taker_flags=taker.flags & 0xFF,
+            maker_flags=maker.flags & 0xFF,
         )  # fmt: skip
         s.next_trade_id += 1
         if maker.remaining_lots == 0:

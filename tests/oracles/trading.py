@@ -65,12 +65,12 @@ class Trading(Matching):
         require(command["label_bytes"] <= LABEL_MAX_BYTES, Reason.LABEL_TOO_LONG)
         expired = command["valid_until_ns"] and s.time_ns > command["valid_until_ns"]
         require(not expired, Reason.VALID_UNTIL_PASSED)
-        flags |= self.check_terms(command, terms)
         market = command["order_type"] in (OrderType.MARKET, OrderType.MARKET_LIMIT)
         self.check_static(account_id, slot, side, price, lots, market)
         account = s.accounts[account_id]
         resting = not market and tif in RESTING
         require(resting or not flags & OrderFlag.POST_ONLY, Reason.POST_ONLY_NOT_ALLOWED)
+        flags |= self.check_terms(command, terms)
         if market:
             price = self.priceless(slot, side, command["order_type"])
         lots, flags = self.reduce_only(account, slot, side, lots, flags)
@@ -152,7 +152,7 @@ class Trading(Matching):
         require(quantity > 0, Reason.QUANTITY_NOT_POSITIVE)
         require(quantity > filled, Reason.EDIT_BELOW_FILLED)
         self.check_static(order.account_id, order.instrument, order.side, price, quantity, False)
-        display = self.new_display(order, terms, quantity)
+        display = self.new_display(order, terms, quantity, command["flags"])
         flags = command["flags"] & EDIT_FLAGS
         account = self.state.accounts[order.account_id]
         remaining, flags = self.reduce_only(account, order.instrument, order.side, quantity - filled, flags)
@@ -160,11 +160,15 @@ class Trading(Matching):
         order.display_lots = display
         return self.reterm(order, price, remaining, flags)
 
-    def new_display(self, order: Order, terms: Mapping[str, Any], quantity: int) -> int:
+    def new_display(self, order: Order, terms: Mapping[str, Any], quantity: int, command_flags: int) -> int:
         """The tranche size after an edit."""
         display = terms["display_lots"]
-        if display == 0:
+        if order.flags & OrderFlag.ICEBERG:
+            unseen = command_flags & OrderFlag.POST_ONLY and not command_flags & OrderFlag.REJECT_POST_ONLY
+            require(not unseen, Reason.BAD_TERMS)
+        if display == 0 and not (order.flags & OrderFlag.ICEBERG and quantity > order.quantity_lots):
             return order.display_lots
+        display = display or order.display_lots
         c = self.state.contracts[order.instrument]
         fits = 0 < display < quantity <= 100 * display and display >= c.spec.min_quantity_lots
         require(order.flags & OrderFlag.ICEBERG and fits, Reason.BAD_TERMS)

@@ -51,6 +51,7 @@ class Venue:
         self.state.time_ns = header["time_ns"]
         if kind >= commands.FIRST_COLD:
             self.cold(kind, account_id, commands.payload(record))
+            self.waiting.saw_trades()
             return self.take()
         self.hot(kind, account_id, record)
         return self.take()
@@ -95,7 +96,7 @@ class Venue:
             else:
                 self.trading.cancel(command, account_id)
         elif waiting:
-            self.waiting.edit(command, waiting)
+            self.waiting.edit(command, terms, waiting)
         else:
             self.trading.edit(command, terms, account_id)
             self.waiting.saw_trades()

@@ -34,6 +34,8 @@ class Waiting:
         self.trading = trading
         self.state = trading.state
         self.queue: list[WaitingOrder] = []
+        self.held: set[int] = set()
+        """Instruments that did not trade when something would have fired."""
 
     def value(self, slot: int, source: int) -> int:
         """The price watched, -1 before there is one."""
@@ -78,6 +80,7 @@ class Waiting:
         """The price to wait for, or Refused."""
         s = self.state
         slot, side, source = command["instrument"], command["side"], terms["trigger_source"]
+        self.check_terms(terms)
         known = side <= 1 and source <= TriggerSource.LAST_PRICE and command["time_in_force"] <= max(TimeInForce)
         require(known, Reason.BAD_TRIGGER)
         require(command["label_bytes"] <= LABEL_MAX_BYTES, Reason.LABEL_TOO_LONG)
@@ -100,6 +103,10 @@ class Waiting:
         require(len(own) < s.config.limits.max_triggers_per_account, Reason.TRIGGER_LIMIT)
         return price_e8
 
+    def check_terms(self, terms: Mapping[str, Any]) -> None:
+        special = terms["advanced"] or terms["protection_group"] or terms["display_lots"]
+        require(not special, Reason.BAD_TERMS)
+
     def check_price(self, price_e8: int, value: int, waits_for_rise: bool) -> None:
         """A price that would fire at once is refused."""
         require(0 < price_e8 <= HIGHEST_E8, Reason.BAD_TRIGGER)
@@ -113,16 +120,20 @@ class Waiting:
         order = self.state.waiting.get(order_id)
         return order if order and order.account_id == account_id else None
 
-    def edit(self, command: Mapping[str, Any], order: WaitingOrder) -> None:
+    def edit(self, command: Mapping[str, Any], terms: Mapping[str, Any], order: WaitingOrder) -> None:
         price_units, price_e8 = command["price_units"], command["trigger_price_e8"]
+        offset = terms["trigger_offset_e8"]
+        value = self.value(order.instrument, order.source)
         try:
             quantity = command["quantity_lots"]
             self.trading.check_static(order.account_id, order.instrument, order.side, 0, quantity, True)
             if order.order_type in LIMITS:
                 self.trading.check_form(order.instrument, price_units)
+            self.check_terms(terms)
+            trails = order.order_type == OrderType.TRAILING_STOP
+            require(not offset or (trails and 0 < offset < value), Reason.BAD_TRIGGER)
             if price_e8:
-                require(order.order_type != OrderType.TRAILING_STOP, Reason.BAD_TRIGGER)
-                value = self.value(order.instrument, order.source)
+                require(not trails, Reason.BAD_TRIGGER)
                 self.check_price(price_e8, value, rising(order.order_type, order.side))
         except Refused as refused:
             self.state.emit(
@@ -132,6 +143,9 @@ class Waiting:
             return
         if order.order_type in LIMITS:
             order.price_units = price_units
+        if offset:
+            order.offset_e8 = offset
+            price_e8 = value + offset if order.side == BUY else value - offset
         if price_e8:
             order.price_e8, order.fired = price_e8, False
             self.queue = [w for w in self.queue if w is not order]
@@ -177,10 +191,28 @@ class Waiting:
         self.saw_trades()
 
     def saw_trades(self) -> None:
-        self.look(list(self.state.contracts), (TriggerSource.LAST_PRICE,))
+        """New last prices; instruments that trade again are looked at for every price."""
+        opened = [slot for slot in self.held if self.trades(slot)] if self.state.waiting else []
+        self.held.difference_update(opened)
+        found = self.found(opened, tuple(TriggerSource)) + self.found(
+            list(self.state.contracts), (TriggerSource.LAST_PRICE,)
+        )
+        self.put(found)
+
+    def trades(self, slot: int) -> bool:
+        return self.state.contracts[slot].state in ("open", "close_only")
 
     def look(self, slots: list[int], sources: tuple[TriggerSource, ...]) -> None:
+        self.put(self.found(slots, sources))
+
+    def put(self, found: list[WaitingOrder]) -> None:
         """Queue what fires, ascending id, and place some of the queue if anything did."""
+        self.queue += sorted(found, key=lambda order: order.order_id)
+        if found:
+            self.drain()
+
+    def found(self, slots: list[int], sources: tuple[TriggerSource, ...]) -> list[WaitingOrder]:
+        """What fires; where the instrument does not trade, nothing does."""
         found = []
         for order in self.state.waiting.values():
             if order.fired or order.instrument not in slots or order.source not in sources:
@@ -190,17 +222,26 @@ class Waiting:
             if order.order_type == OrderType.TRAILING_STOP:
                 follow = value + order.offset_e8 if up else value - order.offset_e8
                 order.price_e8 = min(order.price_e8, follow) if up else max(order.price_e8, follow)
-            if value >= order.price_e8 if up else value <= order.price_e8:
+            if not (value >= order.price_e8 if up else value <= order.price_e8):
+                continue
+            if not self.trades(order.instrument):
+                self.held.add(order.instrument)
+            else:
                 order.fired, order.seen_e8 = True, value
                 found.append(order)
-        self.queue += found
-        if found:
-            self.drain()
+        return found
 
     def drain(self) -> None:
-        """Place what stands first in the queue."""
-        for order in self.queue[:AT_ONCE]:
-            self.fire(order)
+        """Place what stands first in the queue; what is halted by now waits again."""
+        left = AT_ONCE
+        while self.queue and left:
+            order = self.queue.pop(0)
+            if self.trades(order.instrument):
+                self.fire(order)
+                left -= 1
+            else:
+                order.fired = False
+                self.held.add(order.instrument)
 
     def fire(self, order: WaitingOrder) -> None:
         """Announce the id that the ordinary order will have, and place it; the id is gone even where it is refused."""
