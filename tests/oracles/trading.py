@@ -151,8 +151,8 @@ class Trading(Matching):
         filled = order.quantity_lots - order.remaining_lots
         require(quantity > 0, Reason.QUANTITY_NOT_POSITIVE)
         require(quantity > filled, Reason.EDIT_BELOW_FILLED)
-        self.check_static(order.account_id, order.instrument, order.side, price, quantity, False)
         display = self.new_display(order, terms, quantity, command["flags"])
+        self.check_static(order.account_id, order.instrument, order.side, price, quantity, False)
         flags = command["flags"] & EDIT_FLAGS
         account = self.state.accounts[order.account_id]
         remaining, flags = self.reduce_only(account, order.instrument, order.side, quantity - filled, flags)
