@@ -5,7 +5,7 @@ import msgspec
 from libc.stdint cimport int64_t, uint32_t
 
 from exchange import config as vocabulary
-from exchange import config_checks, listing
+from exchange import config_checks, listing, payloads
 from exchange.clearing.account cimport is_cross
 from exchange.clearing.ledger cimport SYS_FUND, SYS_FUNDING, SYS_OUTSIDE, SYS_ROUNDING
 from exchange.clearing.position cimport Position
@@ -45,6 +45,10 @@ cdef class Administration(Reads):
             return self._create_account(decode(body, type=vocabulary.CreateAccount))
         if kind == CommandKind.SET_INSTRUMENT_STATE:
             return self._set_state(decode(body, type=vocabulary.InstrumentState))
+        if kind == CommandKind.SET_PROTECTION:
+            return self.quotes.set_protection(account_id, decode(body, type=payloads.Protection))
+        if kind == CommandKind.RESET_PROTECTION:
+            return self.quotes.reset_protection(account_id, decode(body, type=payloads.ResetProtection))
         if kind == CommandKind.SET_SELF_TRADE:
             return self._set_self_trade(account_id, decode(body, type=vocabulary.SelfTrade))
         if kind == CommandKind.CHANGE_MARGIN_MODEL:

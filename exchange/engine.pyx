@@ -14,11 +14,12 @@ from exchange.commands import CommandKind
 from exchange.market.instrument cimport Instrument
 from exchange.reasons import Reason
 from exchange.records cimport (
-    CMD_CANCEL_ALL, CMD_CANCEL_ORDER, CMD_CHECKPOINT, CMD_EDIT_ORDER, CMD_FIRST_COLD, CMD_GRANT_FUND_LEASE,
-    CMD_PLACE_BID, CMD_PLACE_ORDER, CMD_SETTLE_FUND_LEASE, CMD_TICK, CMD_UPDATE_MARKS, EV_COMMAND_DONE,
-    EV_COMMAND_REJECTED, EV_MARKS_REJECTED, EV_MARKS_UPDATED, R_BAD_PAYLOAD, R_DAY_ENDED, SLOT_BYTES, TIF_GTD,
-    TYPE_STOP_LIMIT, TYPE_TRAILING_STOP, CancelAll, CancelOrder, Checkpoint, CommandEvent, EditOrder, GrantFundLease,
-    Header, MarksEvent, Payload, PlaceBid, PlaceOrder, SettleFundLease, OrderTerms, UpdateMarks,
+    CMD_CANCEL_ALL, CMD_CANCEL_ORDER, CMD_CANCEL_QUOTES, CMD_CHECKPOINT, CMD_EDIT_ORDER, CMD_FIRST_COLD,
+    CMD_GRANT_FUND_LEASE, CMD_MASS_QUOTE, CMD_PLACE_BID, CMD_PLACE_ORDER, CMD_SETTLE_FUND_LEASE, CMD_TICK,
+    CMD_UPDATE_MARKS, EV_COMMAND_DONE, EV_COMMAND_REJECTED, EV_MARKS_REJECTED, EV_MARKS_UPDATED, R_BAD_PAYLOAD,
+    R_DAY_ENDED, SLOT_BYTES, TIF_GTD, TYPE_STOP_LIMIT, TYPE_TRAILING_STOP, CancelAll, CancelOrder, CancelQuotes,
+    Checkpoint, CommandEvent, EditOrder, GrantFundLease, Header, MarksEvent, MassQuote, Payload, PlaceBid, PlaceOrder,
+    SettleFundLease, OrderTerms, UpdateMarks,
 )
 from exchange.what_if import WhatIf
 
@@ -133,6 +134,12 @@ cdef class Engine(Administration):
             if (<const CancelAll*>data).label_bytes > tail:
                 return self._reject(header, R_BAD_PAYLOAD, 0)
             return self._cancel_all(<const CancelAll*>data, data + SLOT_BYTES)
+        if kind == CMD_MASS_QUOTE:
+            self.quotes.mass_quote(<const MassQuote*>data, tail)
+            self.triggers.on_trades()
+            return 0
+        if kind == CMD_CANCEL_QUOTES:
+            return self.quotes.cancel_quotes(<const CancelQuotes*>data, data + SLOT_BYTES, tail)
         if kind == CMD_UPDATE_MARKS:
             return self._update_marks(<const UpdateMarks*>data)
         if kind == CMD_TICK:

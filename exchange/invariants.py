@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from exchange.commands import OrderFlag
+
 
 def audit(engine: Any) -> list[str]:
     """Faults of an exchange.engine.Engine, [] when it is sound."""
@@ -17,6 +19,7 @@ def audit(engine: Any) -> list[str]:
         for chain in range(engine.rows.chain_count):
             found += engine.exposure.check(account_id, chain)
     found += _leases(engine)
+    found += _groups(engine)
     return found
 
 
@@ -99,3 +102,24 @@ def _leases(engine: Any) -> list[str]:
         for lease in engine.leases()
         if not 0 <= lease.used_minor <= lease.granted_minor
     ]
+
+
+def _groups(engine: Any) -> list[str]:
+    """Orders of protection groups: the group exists and is not frozen, and a quote is the one that its side knows."""
+    found = []
+    for account_id in engine.account_ids():
+        for order in engine.open_orders(account_id):
+            number = order.protection_group
+            if bool(number) != bool(order.flags & OrderFlag.PROTECTED):
+                found.append(f"order {order.order_id}: its flags and its protection group disagree")
+            if not number:
+                continue
+            underlying = engine.underlying_index(engine.instrument(order.instrument).underlying)
+            if engine.protection.settings(account_id, underlying, number) is None:
+                found.append(f"order {order.order_id}: protection group {number} does not exist")
+            elif engine.protection.refuses(account_id, underlying, number):
+                found.append(f"order {order.order_id}: protection group {number} is frozen")
+            standing = engine.quotes.standing(account_id, order.instrument, order.side, number)
+            if order.flags & OrderFlag.QUOTE and standing != order.order_id:
+                found.append(f"quote {order.order_id}: its side knows {standing}")
+    return found

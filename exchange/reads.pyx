@@ -127,6 +127,14 @@ cdef class Reads(State):
         """Waiting orders of an account, ascending id, of one instrument slot where given."""
         return self.triggers.views(account_id, instrument)
 
+    def protection_groups(self, uint32_t account_id):
+        """ProtectionView of the account's groups, ascending underlying and number."""
+        return self.protection.views(account_id, self.underlying_names) if self.accounts.exists(account_id) else []
+
+    def quotes_frozen_until(self, uint32_t account_id):
+        """Until when the account's quotes are refused at its own request, ns; 0 where they are not."""
+        return self.protection.frozen_until(account_id) if self.accounts.exists(account_id) else 0
+
     def self_trade(self, uint32_t account_id):
         """(mode, extended_to_subaccounts) of an account's self-trade prevention."""
         a = &self.accounts.at[account_id]

@@ -9,6 +9,7 @@ from exchange.liquidation.monitor cimport Monitor
 from exchange.market.book cimport Books
 from exchange.market.instrument cimport Instruments
 from exchange.market.order cimport Orders
+from exchange.quotes cimport Quotes
 from exchange.risk.bands cimport Bands
 from exchange.risk.exposure cimport Exposure
 from exchange.risk.marks cimport Marks
@@ -39,6 +40,7 @@ cdef class State:
     cdef readonly Marks marks
     cdef readonly Monitor monitor
     cdef readonly Trading trading
+    cdef readonly Quotes quotes
     cdef readonly Triggers triggers
     cdef int64_t day_end_ns
     cdef readonly Desk desk

@@ -40,7 +40,7 @@ cdef class State:
         self.rows = RiskRows(self.listing, config)
         self.protection = Protection(self.listing, self.rows, self.events, config)
         self.exposure = Exposure(self.accounts, self.ledger_room, self.listing, self.orders_room,
-                                 self.positions_room, self.rows, config)
+                                 self.positions_room, self.rows, self.protection, config)
         self.marks = Marks(self.listing, self.books, self.positions_room, self.rows, config)
         self.switches = Switches(self.accounts, len(config.underlyings))
         self.pretrade = Pretrade(self.accounts, self.listing, self.orders_room, self.positions_room, self.exposure,
@@ -50,6 +50,8 @@ cdef class State:
         self.monitor = Monitor(self.accounts, self.exposure, bands, self.events, config)
         self.trading = Trading(self.accounts, self.listing, self.orders_room, self.books, self.positions_room,
                                self.exposure, self.pretrade, self.protection, self.monitor, self.events)
+        self.quotes = Quotes(self.accounts, self.listing, self.orders_room, self.exposure, self.pretrade,
+                             self.protection, self.trading, self.events, config)
         self.triggers = Triggers(self.listing, self.rows, self.pretrade, self.trading, self.events, config)
         self.settlement = Settlement(self.accounts, self.listing, self.orders_room, self.books, self.positions_room,
                                      self.exposure, self.marks, self.monitor, self.trading, self.triggers,

@@ -6,6 +6,7 @@ from exchange.clearing.position cimport Position, Positions
 from exchange.market.instrument cimport Instrument, Instruments
 from exchange.market.order cimport Order, Orders
 from exchange.risk.formulas cimport Formulas, Margin
+from exchange.risk.quote_caps cimport QuoteBook, QuoteCaps
 from exchange.risk.risk_rows cimport MAX_EXPIRIES, RiskRows
 
 cdef enum OrderScope:
@@ -27,6 +28,7 @@ ctypedef struct ScenarioBook:        # one account's risk in one (underlying, se
     uint64_t marks_revision  # marks revision that the position figures belong to
     uint64_t orders_revision  # the same of the order figures
     uint32_t open_orders
+    QuoteBook* quotes        # quotes of groups that bound them, apart from the order figures; NULL: none
 
 
 cdef class Exposure:
@@ -37,6 +39,7 @@ cdef class Exposure:
     cdef Positions positions
     cdef RiskRows rows
     cdef Formulas formulas
+    cdef QuoteCaps caps
     cdef int currencies
     cdef int max_chains
     cdef int* currency_underlying    # -1: worth one USD
@@ -48,6 +51,7 @@ cdef class Exposure:
     cdef int32_t* gather_row
     cdef double* gather_lots
     cdef uint32_t gather_capacity
+    cdef double bounded_pnl[64]
     cdef double lane_pnl[MAX_UNDERLYING_CHAINS * 64]
     cdef int failed
     cdef int grow(self, uint32_t account_id) except -1
@@ -75,6 +79,8 @@ cdef class Exposure:
     cdef int64_t equity(self, uint32_t account_id, int currency) noexcept
     cdef int64_t usd_units(self, int currency, int64_t minor) noexcept
     cdef int64_t _haircut(self, int currency, int64_t usd) noexcept
+    cdef double* _orders_pnl(self, ScenarioBook* book) noexcept
+    cdef int _bring_up(self, uint32_t account_id, int chain, ScenarioBook* book, int scope) except -1
     cdef int64_t _roll(self, int underlying, ScenarioBook** books, int count, int ordered) noexcept
     cdef int margin(self, uint32_t account_id, int currency, int scope, Margin* out) except -1
     cdef int _segregated(self, uint32_t account_id, int currency, int scope, Margin* out) except -1

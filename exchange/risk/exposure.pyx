@@ -14,7 +14,9 @@ from exchange.clearing.fees cimport trade_fee
 from exchange.clearing.ledger cimport SYS_FEES
 from exchange.clearing.position cimport PositionList
 from exchange.market.instrument cimport KIND_OPTION
-from exchange.records cimport FLAG_RISK_REDUCING
+from exchange.records cimport FLAG_QUOTE, FLAG_RISK_REDUCING
+from exchange.risk.protection cimport Protection
+from exchange.risk.quote_caps cimport QuoteSum
 from exchange.risk.risk_rows cimport MAX_SCENARIOS, Grid
 from exchange.wide cimport wide_mul, wide_mul_div_ceil, wide_mul_shift
 from margin_ext.kernels cimport open_axpy, row_axpy, rows_sum, worst_loss
@@ -45,7 +47,7 @@ cdef class Exposure:
     """Scenario books of all accounts and the requirements that follow from them."""
 
     def __cinit__(self, Accounts accounts, Ledger ledger, Instruments instruments, Orders orders,
-                  Positions positions, RiskRows rows, config):
+                  Positions positions, RiskRows rows, Protection protection, config):
         cdef int c, u
         self.accounts = accounts
         self.ledger = ledger
@@ -56,6 +58,7 @@ cdef class Exposure:
         self.formulas = Formulas(accounts, ledger, instruments, positions, rows, config)
         self.currencies = len(config.currencies)
         self.max_chains = len(config.underlyings) * self.currencies
+        self.caps = QuoteCaps(instruments, rows, protection, self.max_chains)
         self.currency_underlying = <int*>calloc(self.currencies, sizeof(int))
         self.minor_per_unit = <int64_t*>calloc(self.currencies, sizeof(int64_t))
         self.haircut_ppm = <int64_t*>calloc(self.currencies, sizeof(int64_t))
@@ -79,6 +82,9 @@ cdef class Exposure:
         if self.books != NULL:
             for i in range(<size_t>self.book_accounts * self.max_chains):
                 if self.books[i] != NULL:
+                    if self.books[i].quotes != NULL:
+                        free(self.books[i].quotes.at)
+                        free(self.books[i].quotes)
                     free(self.books[i].position_pnl)
                     free(self.books[i])
         free(self.books)
@@ -220,15 +226,23 @@ cdef class Exposure:
         cdef double amount = <double>(lots * sign)
         cdef double* risk = self.row_of(order.account_id, order.instrument)
         cdef int64_t delta = self.rows.delta_e10[order.instrument] * lots
+        cdef double* pnl = book.order_pnl
+        cdef int64_t* up = book.delta_up
+        cdef int64_t* down = book.delta_down
+        cdef QuoteSum* quote
+        if order.flags & FLAG_QUOTE:
+            quote = self.caps.of_order(&book.quotes, order.account_id, row, order.protection_group, &self.failed)
+            if quote != NULL:
+                pnl, up, down = quote.pnl, quote.delta_up, quote.delta_down
         if order.side == 0:
-            open_axpy(book.order_pnl, risk, amount, 0.0, self.rows.scenario_count)
+            open_axpy(pnl, risk, amount, 0.0, self.rows.scenario_count)
         else:
-            open_axpy(book.order_pnl, risk, 0.0, amount, self.rows.scenario_count)
+            open_axpy(pnl, risk, 0.0, amount, self.rows.scenario_count)
             delta = -delta
         if delta > 0:
-            book.delta_up[row.expiry_bucket] += delta * sign
+            up[row.expiry_bucket] += delta * sign
         else:
-            book.delta_down[row.expiry_bucket] -= delta * sign
+            down[row.expiry_bucket] -= delta * sign
         book.order_cost_minor += sign * self.order_cost(order, lots)
 
     cdef int refresh_orders(self, uint32_t account_id, int chain) except -1:
@@ -244,6 +258,8 @@ cdef class Exposure:
         memset(book.delta_up, 0, sizeof(book.delta_up))
         memset(book.delta_down, 0, sizeof(book.delta_down))
         book.order_cost_minor = 0
+        if book.quotes != NULL:
+            book.quotes.count = 0
         if book.open_lots == 0:
             return 0
         slot = self.orders.account_head[account_id]
@@ -253,6 +269,37 @@ cdef class Exposure:
                 self._order_terms(book, order, self.orders.whole_lots(order), 1)
             slot = order.account_next
         return 0
+
+    cdef int _bring_up(self, uint32_t account_id, int chain, ScenarioBook* book, int scope) except -1:
+        """Before order figures are read: the figures themselves (where all orders count), and what bounds quotes."""
+        cdef bint usd
+        if scope == ALL_ORDERS:
+            self.refresh_orders(account_id, chain)
+        if book.quotes != NULL:
+            usd = self.rows_for(account_id, self.rows.chain[chain].currency) == self.rows.rows_usd
+            self.caps.refresh(book.quotes, account_id, chain, usd)
+        return 0
+
+    cdef double* _orders_pnl(self, ScenarioBook* book) noexcept:
+        """What a book's open orders can take away in each column (valid until the next call)."""
+        if book.quotes == NULL:
+            return book.order_pnl
+        self.caps.order_pnl(book.quotes, book.order_pnl, self.bounded_pnl)
+        return self.bounded_pnl
+
+    def forget_orders(self, uint32_t account_id, int underlying):
+        """Make the order figures of an account in an underlying anew when they are next read."""
+        cdef int k
+        cdef ScenarioBook* book
+        for k in range(self.rows.chain_count):
+            book = self.book(account_id, k) if self.rows.chain[k].underlying == underlying else NULL
+            if book != NULL:
+                book.orders_revision = 0
+
+    def currencies_of(self, int underlying):
+        """Currencies that the underlying's chains settle in."""
+        return {self.rows.chain[k].currency for k in range(self.rows.chain_count)
+                if self.rows.chain[k].underlying == underlying}
 
     cdef int order_added(self, Order* order) except -1:
         """Count an order (its whole remaining quantity) as open."""
@@ -376,6 +423,11 @@ cdef class Exposure:
         cdef Grid* g = &self.rows.grid[underlying]
         cdef int b, k
         cdef int64_t delta, up, down, worst, charge = 0, net = 0, net_up = 0, net_down = 0, excess, move
+        cdef int i
+        cdef QuoteSum* quote
+        for k in range(count):
+            if ordered >> k & 1 and books[k].quotes != NULL:
+                charge += self.caps.roll(books[k].quotes, underlying, &net_up, &net_down, &self.failed)
         for b in range(self.rows.bucket_high[underlying]):
             delta = up = down = 0
             for k in range(count):
@@ -383,6 +435,11 @@ cdef class Exposure:
                 if ordered >> k & 1:
                     up += books[k].delta_up[b]
                     down += books[k].delta_down[b]
+                    for i in range(books[k].quotes.count if books[k].quotes != NULL else 0):
+                        quote = &books[k].quotes.at[i]
+                        if quote.whole:
+                            up += quote.delta_up[b]
+                            down += quote.delta_down[b]
             if delta == 0 and up == 0 and down == 0:
                 continue
             worst = max(_abs(delta + up), _abs(delta - down))
@@ -466,13 +523,12 @@ cdef class Exposure:
             out.maintenance += (ceil_ppm(alone, g.maintenance_factor_ppm, &self.failed) + book.held_lots) * unit
             whole = alone
             if with_orders:
-                if scope == ALL_ORDERS:
-                    self.refresh_orders(account_id, k)
+                self._bring_up(account_id, k, book, scope)
                 roll = self._roll(self.rows.chain[k].underlying, &book, 1, 1)
                 if not coin:
                     roll = wide_mul_div_ceil(roll, self.rows.index_e8[self.rows.chain[k].underlying],
                                              100_000_000_000_000, &self.failed)
-                whole = <int64_t>worst_loss(book.position_pnl, book.order_pnl, dampener, S) + roll
+                whole = <int64_t>worst_loss(book.position_pnl, self._orders_pnl(book), dampener, S) + roll
                 out.initial += book.order_cost_minor + book.open_lots * unit
             out.initial += (ceil_ppm(whole, g.initial_factor_ppm, &self.failed) + book.held_lots) * unit
         return 0
@@ -491,6 +547,7 @@ cdef class Exposure:
         cdef int64_t worst = 0, equity, cut
         cdef int j, c, k, S = self.rows.scenario_count
         cdef ScenarioBook* book
+        cdef double* orders_pnl
         cdef bint counted, involved = False
         memset(losses, 0, S * sizeof(int64_t))
         for c in range(self.currencies):
@@ -521,8 +578,9 @@ cdef class Exposure:
                 for j in range(S):
                     nets[j] += <int64_t>book.position_pnl[j]
             if counted:
+                orders_pnl = self._orders_pnl(book)
                 for j in range(S):
-                    nets[j] += <int64_t>book.order_pnl[j]
+                    nets[j] += <int64_t>orders_pnl[j]
             if self.haircut_ppm[c] == 0 and self.debt_ppm[c] == 1_000_000:
                 for j in range(S):
                     losses[j] += base[c] - nets[j]
@@ -564,8 +622,7 @@ cdef class Exposure:
                 held[n] = book
                 lots += book.held_lots
                 if self._counts(scope, k) and book.open_lots:
-                    if scope == ALL_ORDERS:
-                        self.refresh_orders(account_id, k)
+                    self._bring_up(account_id, k, book, scope)
                     ordered |= 1 << n
                     open_lots += book.open_lots
                 n += 1
@@ -620,6 +677,7 @@ cdef class Exposure:
         cdef uint32_t slot = self.orders.account_head[order.account_id]
         cdef Order* other
         book.order_pnl = pnl
+        book.quotes = NULL
         book.order_cost_minor = 0
         book.open_lots = 0
         memset(pnl, 0, 64 * sizeof(double))
@@ -726,6 +784,37 @@ cdef class Exposure:
     def usd_of(self, int currency, int64_t minor):
         return self.usd_units(currency, minor)
 
+    def quote_totals(self, uint32_t account_id, int chain):
+        """[(group, scenario sums, deltas up, deltas down)] of capped quotes in a book, ascending group."""
+        cdef ScenarioBook* book = self.book(account_id, chain)
+        cdef QuoteSum* q
+        cdef int i, j
+        out = []
+        if book == NULL or book.quotes == NULL:
+            return out
+        self.refresh_orders(account_id, chain)
+        for i in range(book.quotes.count):
+            q = &book.quotes.at[i]
+            sums = ([int(q.pnl[j]) for j in range(self.rows.scenario_count)],
+                    [q.delta_up[j] for j in range(MAX_EXPIRIES)], [q.delta_down[j] for j in range(MAX_EXPIRIES)])
+            if any(map(any, sums)):
+                out.append((q.number, *sums))
+        return sorted(out)
+
+    def caps_of(self, uint32_t account_id, int chain, int number):
+        """(per column, delta in 1e-10 coin) of what a group's capped quotes can take away at most; None without any."""
+        cdef ScenarioBook* book = self.book(account_id, chain)
+        cdef QuoteSum* q
+        cdef int i, j
+        if book == NULL:
+            return None
+        self._bring_up(account_id, chain, book, ALL_ORDERS)
+        for i in range(book.quotes.count if book.quotes != NULL else 0):
+            q = &book.quotes.at[i]
+            if q.number == number:
+                return ([int(q.cap[j]) for j in range(self.rows.scenario_count)], q.cap_delta_e10)
+        return None
+
     def scenario_totals(self, uint32_t account_id, int chain, bint with_orders):
         """(positions, orders, deltas by bucket, value, order cost) of a book as integers; None when there is none."""
         cdef ScenarioBook* book = self.book(account_id, chain)
@@ -743,6 +832,7 @@ cdef class Exposure:
             book.held_lots,
             book.open_lots,
             book.gross_row,
+            self.quote_totals(account_id, chain) if with_orders else [],
         )
 
     def check(self, uint32_t account_id, int chain):
@@ -756,7 +846,8 @@ cdef class Exposure:
             book.orders_revision = 0
             self.refresh_orders(account_id, chain)
         after = self.scenario_totals(account_id, chain, True)
-        names = ("position P&L", "order P&L", "delta", "value", "order cost", "held lots", "open lots", "gross row")
+        names = ("position P&L", "order P&L", "delta", "value", "order cost", "held lots", "open lots", "gross row",
+                 "quotes")
         return [
             f"account {account_id} chain {chain}: incremental {name} {a} != recomputed {b}"
             for name, a, b in zip(names, before, after)

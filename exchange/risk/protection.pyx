@@ -115,7 +115,7 @@ cdef class Protection:
         cdef int64_t amount = _product(lots, row.lot_size_e8)
         if not row.inverse or row.kind == KIND_OPTION:
             return amount
-        amount = wide_mul_div_ceil(amount, 100_000_000, self.rows.index_e8[row.underlying], &bad)
+        amount = wide_mul_div_ceil(amount, 100_000_000, max(1, self.rows.index_e8[row.underlying]), &bad)
         return LARGEST if bad else min(amount, LARGEST)
 
     # ------------------------------------------------------------------ sums

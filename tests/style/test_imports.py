@@ -26,6 +26,7 @@ ROOM_RANK = {
     "state": 9,
     "settlement": 8,
     "triggers": 7,
+    "quotes": 7,
     "trading": 6,
     "invariants": 6,
     "listing": 6,
