@@ -37,6 +37,15 @@ class Contract:
     last_price_units: int = 0
     tick_direction: int = 0
     trade_seq: int = 0
+    auction_until_ns: int = 0
+    forward_e8: int = 0
+    priced_ns: int = 0
+    """Of the last marks."""
+    edges: tuple[int, int] | None = None
+    """Price bands, worked out once a mark."""
+
+    legs: list[tuple["Contract", int]] = field(default_factory=list)
+    """Of a combo, with their ratios."""
 
     @property
     def is_option(self) -> bool:
@@ -72,27 +81,31 @@ class Contract:
             base = ceil_div(base * index_e8, E8)
         return min(ceil_div(base * rate_ppm, PPM), ceil_div(abs(cost) * self.spec.fees.option_cap_ppm, PPM))
 
+    def fill(self, price_units: int, lots: int, taker: bool, index_e8: int) -> tuple[int, int]:
+        """(cost of buying, fee) of a fill."""
+        cost = self.trade_cost(price_units, lots)
+        fees = self.spec.fees
+        return cost, self.fee(cost, lots, fees.taker_ppm if taker else fees.maker_ppm, index_e8)
+
+    def parts(self, signed_lots: int) -> list[tuple["Contract", int]]:
+        """The contracts that a fill gives a position in, with the lots."""
+        return [(leg, ratio * signed_lots) for leg, ratio in self.legs] or [(self, signed_lots)]
+
     def tick(self, price_units: int) -> int:
         """Tick size in force at a price; below the first step that of the first step."""
         fitting = [s.tick_units for s in self.spec.tick_steps if price_units >= s.above_units]
         return fitting[-1] if fitting else self.spec.tick_steps[0].tick_units
 
-    def highest(self, band_ppm: int, option_band_ppm: int, index_e8: int) -> int:
-        """Highest price a buy may name: mark plus band, down to a tick, at least one tick."""
-        top = self.mark_price_e8 + self._band(band_ppm, option_band_ppm, index_e8)
-        units = min(top // self.spec.price_unit_e8, self.spec.max_price_units)
-        units -= units % self.tick(units)
-        return units if units > 0 else self.tick(1)
+    def tick_floor(self, units: int) -> int:
+        """The highest price on tick that is not above; 0 where there is none."""
+        units = min(units, self.spec.max_price_units)
+        while units > 0 and units % self.tick(units):
+            units -= units % self.tick(units)
+        return max(units, 0)
 
-    def lowest(self, band_ppm: int, option_band_ppm: int, index_e8: int) -> int:
-        """Lowest price a sell may name: mark minus band, up to a tick, at least one tick."""
-        bottom = self.mark_price_e8 - self._band(band_ppm, option_band_ppm, index_e8)
-        units = max(ceil_div(bottom, self.spec.price_unit_e8), 1)
-        tick = self.tick(units)
-        return min(ceil_div(units, tick) * tick, self.spec.max_price_units)
-
-    def _band(self, band_ppm: int, option_band_ppm: int, index_e8: int) -> int:
-        band = self.mark_price_e8 * band_ppm // PPM
-        if self.is_option:
-            band += (E8 if self.spec.inverse else index_e8) * option_band_ppm // PPM
-        return band
+    def tick_ceil(self, units: int) -> int:
+        """The lowest price on tick that is not below and at least one; the highest there is where that is too high."""
+        units = max(units, 1)
+        while units <= self.spec.max_price_units and units % self.tick(units):
+            units += self.tick(units) - units % self.tick(units)
+        return units if units <= self.spec.max_price_units else self.tick_floor(self.spec.max_price_units)

@@ -44,6 +44,10 @@ class OrderDraws:
 
     def _mark_units(self, slot: int) -> float:
         spec = self.specs[slot]
+        if spec.legs:
+            legs = {leg.instrument: leg.ratio for leg in spec.legs}
+            held = [(slot, legs[other.name]) for slot, other in self.specs.items() if other.name in legs]
+            return spec.zero_units + sum(ratio * self._mark_units(leg) for leg, ratio in held)
         index = self.index[1 if spec.underlying == "ETH" else 0]
         if spec.kind != "option":
             price = index * (1 + (self.premium if spec.kind == "future" else 0.0))
@@ -58,7 +62,11 @@ class OrderDraws:
         spread = self.random.choice((0.0, 0.001, 0.001, 0.003, 0.01, 0.03, 0.15))
         if self.specs[slot].kind == "option":
             spread *= 4
-        units = self._mark_units(slot) * around * (1 + self.random.uniform(-spread, spread))
+        units = self._mark_units(slot)
+        if self.specs[slot].legs:
+            off = self.random.choice((0, 0, 1, 5, 50, 3_000)) * self.random.uniform(-1, 1)
+            return min(max(1, round(units + off)), self.specs[slot].max_price_units)
+        units = units * around * (1 + self.random.uniform(-spread, spread))
         ticks = self.specs[slot].tick_steps
         tick = [s.tick_units for s in ticks if units >= s.above_units][-1] if units > 0 else 1
         return max(1, round(units / tick)) * tick
@@ -66,7 +74,7 @@ class OrderDraws:
     def _lots(self, slot: int) -> int:
         spec = self.specs[slot]
         dollars = self.random.choice((50, 500, 2_000, 5_000, 12_000, 30_000, 70_000))
-        if spec.inverse and spec.kind != "option":
+        if spec.inverse and "option" not in spec.kind:
             value = spec.lot_size_e8 / 1e8
         else:
             value = spec.lot_size_e8 / 1e8 * self.index[0]
@@ -96,20 +104,12 @@ class OrderDraws:
         label = b"" if r.random() < 0.6 else f"label-{r.randint(1, 12)}".encode() * r.randint(1, 3)
         if label and r.random() < 0.5:
             flags |= OrderFlag.UNIQUE_LABEL
-        lots, terms = self._lots(slot), b""
-        if r.random() < 0.08:
-            terms = commands.order_terms(display_lots=self._display(lots))
         return commands.record(
-            CommandKind.PLACE_ORDER, account_id, terms + label, instrument=slot, side=r.randint(0, 1),
-            order_type=order_type, time_in_force=tif, flags=flags, terms_slots=1 if terms else 0,
-            price_units=0 if market else self._price(slot), quantity_lots=lots, key_id=account_id + 100,
+            CommandKind.PLACE_ORDER, account_id, label, instrument=slot, side=r.randint(0, 1),
+            order_type=order_type, time_in_force=tif, flags=flags,
+            price_units=0 if market else self._price(slot), quantity_lots=self._lots(slot), key_id=account_id + 100,
             label_bytes=len(label), valid_until_ns=self.time_ns + 10**9 if r.random() < 0.1 else 0,
         )  # fmt: skip
-
-    def _display(self, lots: int) -> int:
-        """A tranche of an iceberg, now and then one that cannot be."""
-        r = self.random
-        return r.randint(-1, lots + 1) if r.random() < 0.1 else max(1, round(lots * r.choice((0.1, 0.3, 0.5, 0.8))))
 
     def _passive(self, account_id: int, slot: int) -> bytearray:
         """A small order away from the market: many of these fill the limits on open orders."""
@@ -161,10 +161,9 @@ class OrderDraws:
         flags = OrderFlag.POST_ONLY if r.random() < 0.2 else 0
         flags |= OrderFlag.REDUCE_ONLY if r.random() < 0.1 else 0
         flags |= OrderFlag.REJECT_POST_ONLY if r.random() < 0.1 else 0
-        terms = commands.order_terms(display_lots=self._display(quantity)) if r.random() < 0.05 else b""
         return commands.record(
-            CommandKind.EDIT_ORDER, self._owner(account_id), terms, order_id=order_id, price_units=price,
-            quantity_lots=quantity, flags=flags, terms_slots=1 if terms else 0,
+            CommandKind.EDIT_ORDER, self._owner(account_id), order_id=order_id, price_units=price,
+            quantity_lots=quantity, flags=flags,
         )  # fmt: skip
 
     def _cancel_all(self) -> bytearray:

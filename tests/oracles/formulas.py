@@ -86,28 +86,34 @@ class Formulas:
         """What an order's fill may cost in cash: a premium, or what it loses against the mark; and the taker fee."""
         c = self.model.contracts[order.instrument]
         lots = order.remaining_lots
-        cost = c.trade_cost(order.price_units, lots)
-        fee = c.fee(cost, lots, c.spec.fees.taker_ppm, self.index_e8(c))
+        cost, fee = c.fill(order.price_units, lots, True, self.index_e8(c))
         if c.is_option:
             return max(0, (cost if order.side == BUY else 0) + fee)
+        if c.legs and c.legs[0][0].is_option:
+            return max(0, cost if order.side == BUY else -cost) + fee
         against = cost - lots * c.mark_minor
         return max(0, (against if order.side == BUY else -against) + fee)
 
     def currency(self, account: Account, currency: int, orders: Iterable[Order]) -> tuple[int, int, int]:
         """(balance, initial, maintenance) in minor units."""
         contracts = self.model.contracts
-        slots = sorted({*account.holdings, *(o.instrument for o in orders)})
-        balance, initial, maintenance = account.cash[currency], 0, 0
+        moves = [
+            (part.slot, lots)
+            for o in orders
+            for part, lots in contracts[o.instrument].parts(o.remaining_lots if o.side == BUY else -o.remaining_lots)
+        ]
+        mine = [o for o in orders if contracts[o.instrument].currency == currency]
+        slots = sorted({*account.holdings, *(slot for slot, _ in moves)})
+        balance, maintenance = account.cash[currency], 0
+        initial = sum(self.order_cost(o) for o in mine)
         alone, worst = [], []
         for slot in slots:
             c = contracts[slot]
             if c.currency != currency:
                 continue
             holding = account.holdings.get(slot, Holding())
-            mine = [o for o in orders if o.instrument == slot]
-            buys = sum(o.remaining_lots for o in mine if o.side == BUY)
-            sells = sum(o.remaining_lots for o in mine if o.side != BUY)
-            initial += sum(self.order_cost(o) for o in mine)
+            buys = sum(lots for moved, lots in moves if moved == slot and lots > 0)
+            sells = -sum(lots for moved, lots in moves if moved == slot and lots < 0)
             if c.is_option:
                 alone.append((c, holding.lots))
                 worst.append((c, holding.lots - sells))

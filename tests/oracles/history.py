@@ -5,19 +5,24 @@ same seed gives the same records as long as the engine behaves the same.
 """
 
 import random
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 
 from exchange import commands, config
-from exchange.commands import CommandKind
+from exchange.commands import CommandKind, OrderFlag
 from exchange.events import EventKind
 from tests.oracles import world
 from tests.oracles.calendar import next_day_end
-from tests.oracles.cold_draws import ColdDraws
+from tests.oracles.desk_draws import DeskDraws
 from tests.oracles.draws import Placed
 from tests.oracles.waiting_draws import CROWD_EVERY, CROWD_OVER
+
+ORDER_EVENTS = (
+    EventKind.ORDER_ACCEPTED, EventKind.ORDER_EDITED, EventKind.ORDER_CANCELLED, EventKind.ORDER_TRIGGERED,
+    EventKind.TRIGGER_PLACED,
+)  # fmt: skip
 
 
 def stamped(record: bytearray, seq: int, time_ns: int) -> bytes:
@@ -27,21 +32,23 @@ def stamped(record: bytearray, seq: int, time_ns: int) -> bytes:
     return bytes(record)
 
 
-class History(ColdDraws):
+class History(DeskDraws):
     """An endless iterator of stamped records; tell it each command's events through `saw`.
 
     Without `ticks`, Ticks come only where they neither settle nor liquidate anything. Every `leap_every` commands the
-    time leaps to the end of the trading day. Accounts begin with `wealth` times what the world gives.
+    time leaps to the end of the trading day. Accounts begin with `wealth` times what the world gives. Of what goes
+    beyond common orders only `features` are drawn; `combos` are listed after the first marks.
     """
 
     def __init__(
         self, seed: int, ticks: bool = False, configuration: config.Config | None = None, leap_every: int = 0,
-        wealth: int = 1,
+        wealth: int = 1, features: tuple[str, ...] = (), combos: tuple[config.Instrument, ...] = (),
     ) -> None:  # fmt: skip
         self.random = random.Random(seed)
         self.ticks = ticks
         self.leap_every = leap_every
         self.wealth = wealth
+        self.features = features
         self.config = configuration or world.configuration()
         self.specs = dict(enumerate(self.config.instruments))
         self.pending: list[config.Instrument] = []
@@ -50,6 +57,10 @@ class History(ColdDraws):
         self.live: dict[int, Placed] = {}
         self.left: dict[int, int] = {}
         self.waiting: dict[int, Placed] = {}
+        self.iceberg: set[int] = set()
+        self.advanced: dict[int, int] = {}
+        self.stopped: set[tuple[str, str]] = set()
+        self.blocked: list[tuple[int, int, int, str]] = []
         self.gone: list[int] = []
         self.index = {0: 97_000.0, 1: 3_300.0}
         self.shut = ""
@@ -57,13 +68,14 @@ class History(ColdDraws):
         self.premium = 0.01
         self.vol = 0.55
         self.account_count = len(world.accounts())
-        self.opening = self._opening()
+        self.opening = self._opening(combos)
         self.breached: set[int] = set()
         self.auctions: dict[int, tuple[int, int]] = {}
         self.leases: dict[int, tuple[int, int]] = {}
         self.settling: list[tuple[int, int, int]] = []
 
-    def _opening(self) -> list[bytearray]:
+    def _opening(self, combos: tuple[config.Instrument, ...]) -> list[bytearray]:
+        self.pending = list(combos)
         out = [commands.cold(CommandKind.GENESIS, self.config)]
         out += [commands.cold(CommandKind.CREATE_ACCOUNT, account) for account in world.accounts()]
         for account_id in range(1, self.account_count + 1):
@@ -77,6 +89,8 @@ class History(ColdDraws):
                 out.append(commands.cold(CommandKind.ENDOW_FUND, endowment))
         out += [self._order(1, 0), self.marks(0)]
         out += [self._order(1, 9) for _ in range(3)]
+        if combos:
+            out.append(commands.cold(CommandKind.LIST_INSTRUMENTS, config.ListInstruments(instruments=combos)))
         return out + [self.marks(1)]
 
     def next(self) -> bytes:
@@ -93,10 +107,10 @@ class History(ColdDraws):
 
     def saw(self, events: Iterable[tuple[EventKind, Any, Any]]) -> None:
         """Follow orders, breaches and auctions from the last command's events."""
-        for kind, event, _ in events:
-            if "ORDER" in kind.name or "TRIGGER" in kind.name:
-                self._follow_order(kind, event)
-            elif kind == EventKind.TRADE_EXECUTED:
+        for kind, event, tail in events:
+            if kind in ORDER_EVENTS:
+                self._follow_order(kind, event, tail)
+            elif kind == EventKind.TRADE_EXECUTED and event["maker_order_id"]:
                 for role in ("taker", "maker"):
                     order_id = int(event[f"{role}_order_id"])
                     self.left[order_id] -= int(event["quantity_lots"])
@@ -111,15 +125,19 @@ class History(ColdDraws):
                 self.auctions.pop(int(event["auction_id"]), None)
             elif kind == EventKind.INSTRUMENT_SETTLED:
                 del self.specs[int(event["instrument"])]
-            elif kind == EventKind.INSTRUMENT_LISTED and self.pending:
+            elif kind == EventKind.INSTRUMENT_LISTED and self.pending and int(event["instrument"]) not in self.specs:
                 self.specs[int(event["instrument"])] = self.pending.pop(0)
             elif kind in (EventKind.FUND_LEASE_REQUESTED, EventKind.FUND_LEASE_SETTLED):
                 self._follow_lease(kind, event)
 
-    def _follow_order(self, kind: EventKind, event: Any) -> None:
+    def _follow_order(self, kind: EventKind, event: Any, tail: memoryview) -> None:
         order_id = int(event["order_id"])
         if kind == EventKind.ORDER_ACCEPTED:
             self._keep(event, int(event["quantity_lots"]))
+            if event["flags"] & OrderFlag.ICEBERG:
+                self.iceberg.add(order_id)
+            if event["flags"] & OrderFlag.ADVANCED:
+                self.advanced[order_id] = int(np.frombuffer(tail, commands.ORDER_TERMS, 1)["advanced"][0])
         elif kind == EventKind.TRIGGER_PLACED or (kind == EventKind.ORDER_EDITED and order_id in self.waiting):
             self.waiting[order_id] = self._placed(event)
         elif kind == EventKind.ORDER_TRIGGERED:
@@ -149,6 +167,8 @@ class History(ColdDraws):
     def _drop(self, order_id: int) -> None:
         if self.waiting.pop(order_id, None) is None:
             del self.live[order_id], self.left[order_id]
+            self.iceberg.discard(order_id)
+            self.advanced.pop(order_id, None)
         self.gone.append(order_id)
 
     # ------------------------------------------------------------------ draws
@@ -176,6 +196,7 @@ class History(ColdDraws):
             (self._any_marks, 45), (self._deposit, 16), (self._withdraw, 22), (self._state, 8), (self._model, 8),
             (self._bad_cold, 4),
         ]  # fmt: skip
+        kinds += [entry for feature in self.features for entry in self._special(feature)]
         if self.ticks and self.pending == [] and len(self.specs) < len(self.config.instruments):
             return self._relist()
         if (self.leases or self.settling) and self.random.random() < 0.2:
@@ -190,6 +211,22 @@ class History(ColdDraws):
             kinds += [(self._tick, 25 if len(kinds) > 4 else 1)]
         makers, weights = zip(*kinds, strict=True)
         return self.random.choices(makers, weights)[0]()
+
+    def _special(self, feature: str) -> list[tuple[Callable[[], bytearray], int]]:
+        """Draws of a feature with their weights."""
+        return {
+            "icebergs": [(self._iceberg, 45), (self._edit_terms, 25)],
+            "linked": [(self._link, 35)],
+            "advanced": [(self._advance, 30), (self._edit_terms, 10)],
+            "quotes": [
+                (self._quote, 90), (self._protected, 20),
+                (self._cancel_quotes, 8), (self._protect, 7), (self._reset, 4),
+            ],
+            "switches": [(self._kill, 4)],
+            "auctions": [(self._auction, 10)],
+            "combos": [],
+            "blocks": [(self._block, 14)],
+        }[feature]  # fmt: skip
 
     # ------------------------------------------------------------------ marks
 

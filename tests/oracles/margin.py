@@ -32,9 +32,8 @@ class Margin(NamedTuple):
 def slippage(contract: Contract, order: Order, index_e8: int) -> int:
     """What filling an order at its limit loses against the mark, taker fee included."""
     lots = order.remaining_lots
-    cost = contract.trade_cost(order.price_units, lots)
+    cost, fee = contract.fill(order.price_units, lots, True, index_e8)
     against_mark = cost - lots * contract.mark_minor
-    fee = contract.fee(cost, lots, contract.spec.fees.taker_ppm, index_e8)
     return (against_mark if order.side == BUY else -against_mark) + fee
 
 
@@ -116,9 +115,10 @@ class MarginModel:
             signed = lots if order.side == BUY else -lots
             moves = zip(risk.hurt, self.rows(account, contract), strict=True)
             risk.hurt = [h + min(0, signed * r) for h, r in moves]
-            risk.add_delta(contract.spec.expiry_ns, signed * contract.delta_e10)
+            for part, moved in contract.parts(signed):
+                risk.add_delta(part.spec.expiry_ns, moved * part.delta_e10)
             risk.order_cost += max(0, slippage(contract, order, self.index_e8[contract.underlying]))
-            risk.open_lots += lots
+            risk.open_lots += sum(abs(moved) for _, moved in contract.parts(lots))
             risk.ordered = True
 
         return rule
@@ -139,7 +139,8 @@ class MarginModel:
             terms = zip(risk.hurt, self.rows(account, contract), taken, strict=True)
             risk.hurt = [h + min(0, signed * r - t) for h, r, t in terms]
             risk.ordered = True
-            risk.add_delta(contract.spec.expiry_ns, signed * contract.delta_e10)
+            for part, moved in contract.parts(signed):
+                risk.add_delta(part.spec.expiry_ns, moved * part.delta_e10)
 
         return rule
 

@@ -8,6 +8,7 @@ import numpy as np
 from exchange.commands import FORWARD_ENTRY, SLOT_BYTES, VOL_ENTRY
 from exchange.events import EventKind
 from exchange.reasons import Reason
+from tests.oracles.combo import Combo
 from tests.oracles.contract import PPM, Contract
 from tests.oracles.grid import notional_e8
 from tests.oracles.pretrade import Refused, require
@@ -107,12 +108,17 @@ class Marking:
             elif c.spec.kind == "future":
                 c.mark_price_e8 = self.forwards[u].get(c.spec.expiry_ns, 0)
             forward = self.forwards[u].get(c.spec.expiry_ns, 0)
+            c.forward_e8, c.priced_ns, c.edges = forward, s.time_ns, None
             if c.is_option and c.vol_e6 and forward:
                 grid.price_option(c, forward, index, s.time_ns)
                 repriced += 1
-            elif not c.is_option and c.mark_price_e8:
+            elif not c.is_option and not c.legs and c.mark_price_e8:
                 grid.price_future(c, index)
                 repriced += 1
+        for c in mine:
+            if isinstance(c, Combo):
+                c.sum_legs()
+                repriced += c.marked
         return repriced
 
     def perpetual(self, c: Contract, elapsed: int) -> None:
@@ -127,7 +133,7 @@ class Marking:
         book = self.state.books[c.slot]
         bid, ask = book.best_price(0), book.best_price(1)
         sample = 0
-        if bid is not None and ask is not None:
+        if bid is not None and ask is not None and bid < ask:
             middle = (bid + ask) * c.spec.price_unit_e8 // 2
             sample = min(bound, max(-bound, middle - index))
         c.basis_e8 += (sample - c.basis_e8) * elapsed // (u.perpetual_ema_ns + elapsed)

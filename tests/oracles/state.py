@@ -7,9 +7,11 @@ from exchange.config import Config, Instrument
 from exchange.events import EventKind
 from tests.oracles.account import Account, Holding, accrued
 from tests.oracles.book import NaiveBook, Order
+from tests.oracles.combo import contract_of
 from tests.oracles.contract import PPM, Contract, ceil_div
 from tests.oracles.grid import Grid
 from tests.oracles.margin import Margin, MarginModel
+from tests.oracles.protection import Group, Key
 
 HEALTHY, WARNING, BREACHED = range(3)
 
@@ -57,6 +59,9 @@ class State:
         self.accounts: dict[int, Account] = {}
         self.orders: dict[int, Order] = {}
         self.waiting: dict[int, WaitingOrder] = {}
+        self.groups: dict[Key, Group] = {}
+        self.quotes_frozen_ns: dict[int, int] = {}
+        self.switches: set[tuple[str, int]] = set()
         self.index_e8 = [0] * len(config.underlyings)
         exponents = {c.underlying: c.exponent for c in config.currencies if c.underlying}
         self.grids = [Grid(u.matrix, exponents.get(u.name)) for u in config.underlyings]
@@ -69,6 +74,23 @@ class State:
     def emit(self, kind: EventKind, account_id: int, label: bytes = b"", **fields: int) -> None:
         self.events.append(Predicted(kind, account_id, fields, label))
 
+    def group_of(self, order: Order) -> tuple[Key, Group] | None:
+        """The protection group that an order belongs to."""
+        if not order.protection_group:
+            return None
+        key = (order.account_id, self.contracts[order.instrument].underlying, order.protection_group)
+        return key, self.groups[key]
+
+    def in_group(self, order: Order, key: Key) -> bool:
+        found = self.group_of(order)
+        return found is not None and found[0] == key
+
+    def stopped(self, account_id: int, underlying: int) -> bool:
+        """Whether a kill switch keeps an account from trading what is on an underlying."""
+        account = self.accounts[account_id]
+        on = {("venue", 0), ("underlying", underlying), ("owner", account.owner_id), ("account", account_id)}
+        return bool(self.switches & on)
+
     # ------------------------------------------------------------------ listing
 
     def list_instrument(self, spec: Instrument) -> Contract:
@@ -76,7 +98,10 @@ class State:
         currency = [c.name for c in self.config.currencies].index(spec.settlement)
         slot = next(i for i in range(len(self.contracts) + 1) if i not in self.contracts)
         exponent = self.config.currencies[currency].exponent
-        contract = Contract(slot, self.next_instrument_id, spec, underlying, currency, exponent)
+        contract = contract_of(
+            spec, {c.spec.name: c for c in self.contracts.values()}, slot=slot, underlying=underlying,
+            instrument_id=self.next_instrument_id, currency=currency, exponent=exponent,
+        )  # fmt: skip
         self.next_instrument_id += 1
         self.contracts[slot] = contract
         self.slot_of[spec.name] = slot

@@ -7,14 +7,17 @@ from typing import Any
 from exchange.commands import LABEL_MAX_BYTES, NO_INSTRUMENT, OrderFlag, OrderType, TimeInForce
 from exchange.events import EventKind
 from exchange.reasons import Reason
-from tests.oracles.book import BUY, Order
-from tests.oracles.matching import RESTING, Matching
+from tests.oracles.bands import advanced_price
+from tests.oracles.book import BUY, SELL, Order
+from tests.oracles.matching import RESTING
 from tests.oracles.pretrade import Refused, require
+from tests.oracles.uncrossing import Uncrossing
 
 GIVEN_FLAGS = OrderFlag.POST_ONLY | OrderFlag.REJECT_POST_ONLY | OrderFlag.REDUCE_ONLY | OrderFlag.UNIQUE_LABEL
 EDIT_FLAGS = OrderFlag.POST_ONLY | OrderFlag.REJECT_POST_ONLY | OrderFlag.REDUCE_ONLY
 
 
+ADVANCED_END_NS = 15 * 60 * 10**9
 LASTING_FLAGS = OrderFlag.LINKED | OrderFlag.QUOTE | OrderFlag.PROTECTED | OrderFlag.ADVANCED | OrderFlag.ICEBERG
 SPECIAL = OrderFlag.LINKED | OrderFlag.PROTECTED | OrderFlag.ADVANCED | OrderFlag.ICEBERG
 
@@ -25,7 +28,7 @@ def terms_of(order: Order) -> dict[str, int]:
     return {name: getattr(order, name) for name in names}
 
 
-class Trading(Matching):
+class Trading(Uncrossing):
     """Order commands over a State."""
 
     # ------------------------------------------------------------------ place
@@ -66,13 +69,22 @@ class Trading(Matching):
         expired = command["valid_until_ns"] and s.time_ns > command["valid_until_ns"]
         require(not expired, Reason.VALID_UNTIL_PASSED)
         market = command["order_type"] in (OrderType.MARKET, OrderType.MARKET_LIMIT)
+        if terms["advanced"]:
+            limit = command["order_type"] == OrderType.LIMIT and tif in RESTING
+            require(limit, Reason.BAD_TERMS)
+            price = self.check_advanced(command, terms, account_id, slot, side)
+            flags |= OrderFlag.ADVANCED
         self.check_static(account_id, slot, side, price, lots, market)
         account = s.accounts[account_id]
         resting = not market and tif in RESTING
         require(resting or not flags & OrderFlag.POST_ONLY, Reason.POST_ONLY_NOT_ALLOWED)
+        gathers = resting and not flags & OrderFlag.POST_ONLY
+        require(gathers or s.contracts[slot].state != "auction", Reason.AUCTION_ONLY)
         flags |= self.check_terms(command, terms)
         if market:
             price = self.priceless(slot, side, command["order_type"])
+        reduces = flags & OrderFlag.REDUCE_ONLY or s.contracts[slot].state == "close_only"
+        require(not (reduces and s.contracts[slot].legs), Reason.BAD_TERMS)
         lots, flags = self.reduce_only(account, slot, side, lots, flags)
         price, flags = self.post_only(slot, side, price, flags)
         if flags & OrderFlag.UNIQUE_LABEL and label:
@@ -82,6 +94,7 @@ class Trading(Matching):
         order = Order(
             s.next_order_id, account_id, account.owner_id, slot, side, price, lots, lots,
             command["order_type"], tif, flags, command["key_id"], label, display_lots=terms["display_lots"],
+            advanced=terms["advanced"], advanced_value_e8=terms["advanced_value_e8"] if terms["advanced"] else 0,
         )  # fmt: skip
         account.orders[order.order_id] = s.orders[order.order_id] = order
         try:
@@ -95,16 +108,37 @@ class Trading(Matching):
 
     def check_terms(self, command: Mapping[str, Any], terms: Mapping[str, Any]) -> int:
         """The flags that special terms give an order, or Refused."""
-        require(not terms["advanced"] and not terms["protection_group"], Reason.BAD_TERMS)
-        display, quantity, flags = terms["display_lots"], command["quantity_lots"], command["flags"]
-        if display == 0:
+        require(terms["protection_group"] == 0, Reason.BAD_TERMS)
+        if terms["display_lots"] == 0:
             return 0
         require(command["order_type"] == OrderType.LIMIT and command["time_in_force"] in RESTING, Reason.BAD_TERMS)
-        adjusted = flags & OrderFlag.POST_ONLY and not flags & OrderFlag.REJECT_POST_ONLY
-        require(not adjusted and 0 < display < quantity <= 100 * display, Reason.BAD_TERMS)
-        c = self.state.contracts.get(command["instrument"])
-        require(c is None or display >= c.spec.min_quantity_lots, Reason.BAD_TERMS)
+        require(terms["advanced"] == 0, Reason.BAD_TERMS)
+        self.check_display(command, terms["display_lots"], command["instrument"])
         return OrderFlag.ICEBERG
+
+    def price_of(self, slot: int, side: int, kind: int, value_e8: int) -> int | None:
+        """The price of an advanced order at the last marks."""
+        s, c = self.state, self.state.contracts[slot]
+        band = (self.band_edge(slot, BUY), self.band_edge(slot, SELL)) if c.marked else (0, 0)
+        return advanced_price(s.grids[c.underlying], c, side, kind, value_e8, band, s.index_e8[c.underlying])
+
+    def check_advanced(
+        self, command: Mapping[str, Any], terms: Mapping[str, Any], account_id: int, slot: int, side: int
+    ) -> int:
+        """The price that the terms mean, or Refused."""
+        self.check_static(account_id, slot, side, 0, command["quantity_lots"], True)
+        late = self.state.time_ns >= self.state.contracts[slot].spec.expiry_ns - ADVANCED_END_NS
+        require(not command["flags"] & OrderFlag.POST_ONLY and not late, Reason.BAD_TERMS)
+        price = self.price_of(slot, side, terms["advanced"], terms["advanced_value_e8"])
+        require(price is not None, Reason.BAD_TERMS)
+        return price
+
+    def check_display(self, command: Mapping[str, Any], display: int, slot: int) -> None:
+        """Whether an iceberg of the command's quantity may show so much; it may not move off the other side."""
+        quantity, flags = command["quantity_lots"], command["flags"]
+        moves = flags & OrderFlag.POST_ONLY and not flags & OrderFlag.REJECT_POST_ONLY
+        fits = self.state.contracts[slot].spec.min_quantity_lots <= display < quantity <= 100 * display
+        require(fits and not moves, Reason.BAD_TERMS)
 
     def priceless(self, slot: int, side: int, order_type: int) -> int:
         """The limit of an order without one: the edge of the band, or the best opposite price within it."""
@@ -151,28 +185,34 @@ class Trading(Matching):
         filled = order.quantity_lots - order.remaining_lots
         require(quantity > 0, Reason.QUANTITY_NOT_POSITIVE)
         require(quantity > filled, Reason.EDIT_BELOW_FILLED)
-        display = self.new_display(order, terms, quantity, command["flags"])
+        self.check_edit_terms(command, terms, order)
+        if order.flags & OrderFlag.ADVANCED or terms["advanced"]:
+            require(terms["advanced"] == order.advanced, Reason.BAD_TERMS)
+            price = self.check_advanced(command, terms, order.account_id, order.instrument, order.side)
         self.check_static(order.account_id, order.instrument, order.side, price, quantity, False)
         flags = command["flags"] & EDIT_FLAGS
+        auction = self.state.contracts[order.instrument].state == "auction"
+        require(not (auction and flags & OrderFlag.POST_ONLY), Reason.AUCTION_ONLY)
         account = self.state.accounts[order.account_id]
         remaining, flags = self.reduce_only(account, order.instrument, order.side, quantity - filled, flags)
         price, flags = self.post_only(order.instrument, order.side, price, flags)
-        order.display_lots = display
-        return self.reterm(order, price, remaining, flags)
+        kept = self.reterm(order, price, remaining, flags)
+        order.display_lots = terms["display_lots"] or order.display_lots
+        if order.flags & OrderFlag.ADVANCED:
+            order.advanced_value_e8 = terms["advanced_value_e8"]
+        return kept
 
-    def new_display(self, order: Order, terms: Mapping[str, Any], quantity: int, command_flags: int) -> int:
-        """The tranche size after an edit."""
-        display = terms["display_lots"]
+    def check_edit_terms(self, command: Mapping[str, Any], terms: Mapping[str, Any], order: Order) -> None:
+        """Whether an order may have the terms of an edit beside those it keeps."""
         if order.flags & OrderFlag.ICEBERG:
-            unseen = command_flags & OrderFlag.POST_ONLY and not command_flags & OrderFlag.REJECT_POST_ONLY
-            require(not unseen, Reason.BAD_TERMS)
-        if display == 0 and not (order.flags & OrderFlag.ICEBERG and quantity > order.quantity_lots):
-            return order.display_lots
-        display = display or order.display_lots
-        c = self.state.contracts[order.instrument]
-        fits = 0 < display < quantity <= 100 * display and display >= c.spec.min_quantity_lots
-        require(order.flags & OrderFlag.ICEBERG and fits, Reason.BAD_TERMS)
-        return display
+            display = terms["display_lots"] or order.display_lots
+            shrinks = not terms["display_lots"] and command["quantity_lots"] <= order.quantity_lots
+            moves = command["flags"] & (OrderFlag.POST_ONLY | OrderFlag.REJECT_POST_ONLY) == OrderFlag.POST_ONLY
+            require(not moves, Reason.BAD_TERMS)
+            if not shrinks:
+                self.check_display(command, display, order.instrument)
+        else:
+            require(terms["display_lots"] == 0, Reason.BAD_TERMS)
 
     def reterm(self, order: Order, price: int, remaining: int, flags: int) -> bool:
         """New price, remainder and flags of a resting order, or Refused; whether it keeps its place.

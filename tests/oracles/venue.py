@@ -10,19 +10,20 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from exchange import commands, config
+from exchange import commands, config, payloads
 from exchange.commands import CommandKind
 from exchange.events import BalanceCause, EventKind
 from exchange.reasons import Reason
 from tests.oracles.account import Account
+from tests.oracles.advancing import Advancing
+from tests.oracles.blocks import Blocks
 from tests.oracles.calendar import next_day_end
 from tests.oracles.marking import Marking
 from tests.oracles.pretrade import Refused, require
 from tests.oracles.state import Predicted, State
+from tests.oracles.switches import KillSwitch
 from tests.oracles.trading import Trading
 from tests.oracles.waiting import TYPES, Waiting
-
-STATES = ("free", "open", "halted", "close_only", "settling", "settled")
 
 
 def fields_of(record: bytes, layout: np.dtype[Any]) -> dict[str, Any]:
@@ -51,7 +52,7 @@ class Venue:
         self.state.time_ns = header["time_ns"]
         if kind >= commands.FIRST_COLD:
             self.cold(kind, account_id, commands.payload(record))
-            self.waiting.saw_trades()
+            self.waiting.look()
             return self.take()
         self.hot(kind, account_id, record)
         return self.take()
@@ -73,7 +74,7 @@ class Venue:
             self.waiting.place(command, terms, account_id, label)
         elif kind == CommandKind.PLACE_ORDER:
             self.trading.place(command, terms, account_id, label)
-            self.waiting.saw_trades()
+            self.waiting.look()
         elif kind in (CommandKind.EDIT_ORDER, CommandKind.CANCEL_ORDER):
             self.change(kind, command, terms, account_id)
         elif kind == CommandKind.CANCEL_ALL:
@@ -81,7 +82,8 @@ class Venue:
             self.trading.cancel_all(command, account_id, label, count)
         elif kind == CommandKind.UPDATE_MARKS:
             if self.marking.update(command, record):
-                self.waiting.saw_marks(command["underlying"])
+                self.advancing.on_marks(command["underlying"])
+                self.waiting.saw_marks()
         elif kind == CommandKind.TICK:
             self.tick()
         else:
@@ -99,7 +101,7 @@ class Venue:
             self.waiting.edit(command, terms, waiting)
         else:
             self.trading.edit(command, terms, account_id)
-            self.waiting.saw_trades()
+            self.waiting.look()
 
     def tick(self) -> None:
         """The day may end; then more of what has fired is placed."""
@@ -107,8 +109,10 @@ class Venue:
             self.day_end_ns = next_day_end(self.state.time_ns)
             self.waiting.end_of_day()
             self.trading.end_of_day()
+        self.advancing.tick()
+        self.trading.end_auctions()
         self.waiting.drain()
-        self.waiting.saw_trades()
+        self.waiting.look()
 
     def take(self) -> list[Predicted]:
         events, self.state.events = self.state.events, []
@@ -120,6 +124,9 @@ class Venue:
         self.day_end_ns = next_day_end(time_ns)
         self.trading = Trading(self.state)
         self.waiting = Waiting(self.trading)
+        self.advancing = Advancing(self.trading)
+        self.switches = KillSwitch(self.waiting)
+        self.blocks = Blocks(self.trading)
         self.marking = Marking(self.state)
         for spec in configuration.instruments:
             self.list_one(spec)
@@ -128,16 +135,24 @@ class Venue:
         c = self.state.list_instrument(spec)
         self.state.emit(EventKind.INSTRUMENT_LISTED, 0, instrument=c.slot, state=1, instrument_id=c.instrument_id)
 
+    def list_many(self, _: int, payload: config.ListInstruments) -> None:
+        for spec in payload.instruments:
+            self.list_one(spec)
+        self.detail = len(payload.instruments)
+
     # ------------------------------------------------------------------ cold commands
 
     def cold(self, kind: CommandKind, account_id: int, body: bytes) -> None:
         handlers = {
             CommandKind.CREATE_ACCOUNT: (self.create_account, config.CreateAccount),
+            CommandKind.LIST_INSTRUMENTS: (self.list_many, config.ListInstruments),
             CommandKind.DEPOSIT: (self.deposit, config.Transfer),
             CommandKind.WITHDRAW: (self.withdraw, config.Transfer),
             CommandKind.SET_INSTRUMENT_STATE: (self.set_state, config.InstrumentState),
             CommandKind.CHANGE_MARGIN_MODEL: (self.change_model, config.ChangeMarginModel),
             CommandKind.SET_SELF_TRADE: (self.set_self_trade, config.SelfTrade),
+            CommandKind.BLOCK_TRADE: (self.block, payloads.BlockTrade),
+            CommandKind.KILL_SWITCH: (self.kill, payloads.KillSwitch),
         }
         handler, layout = handlers[kind]
         self.detail = 0
@@ -229,13 +244,24 @@ class Venue:
     def set_state(self, _: int, payload: config.InstrumentState) -> None:
         s = self.state
         require(payload.name in s.slot_of, Reason.UNKNOWN_INSTRUMENT)
-        c = s.contracts[s.slot_of[payload.name]]
-        s.emit(
-            EventKind.INSTRUMENT_STATE_CHANGED, 0, instrument=c.slot, previous_state=STATES.index(c.state),
-            state=STATES.index(payload.state), instrument_id=c.instrument_id,
-        )  # fmt: skip
-        c.state = payload.state
-        self.detail = c.slot
+        slot = s.slot_of[payload.name]
+        timed = payload.until_ns > 0 and payload.state == "auction"
+        require(timed or payload.until_ns == 0, Reason.BAD_PAYLOAD)
+        if payload.state in ("open", "close_only"):
+            reason = self.trading.cannot_open(slot)
+            require(not reason, reason)
+        self.trading.enter(slot, payload.state, payload.until_ns)
+        self.detail = slot
+
+    def block(self, _: int, payload: payloads.BlockTrade) -> None:
+        try:
+            self.detail = self.blocks.trade(payload)
+        except Refused:
+            self.detail = self.blocks.detail
+            raise
+
+    def kill(self, _: int, payload: payloads.KillSwitch) -> None:
+        self.detail = self.switches.throw(payload)
 
     def set_self_trade(self, account_id: int, payload: config.SelfTrade) -> None:
         require(account_id in self.state.accounts, Reason.UNKNOWN_ACCOUNT)

@@ -4,7 +4,7 @@ They wait outside the book and cost no margin. What fires stands in one queue, a
 placed as an ordinary order with an id of its own, 64 at once; the rest comes with what fires next, or with Ticks.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from exchange.commands import LABEL_MAX_BYTES, ORDER_TERMS, OrderType, TimeInForce, TriggerSource
@@ -34,8 +34,6 @@ class Waiting:
         self.trading = trading
         self.state = trading.state
         self.queue: list[WaitingOrder] = []
-        self.held: set[int] = set()
-        """Instruments that did not trade when something would have fired."""
 
     def value(self, slot: int, source: int) -> int:
         """The price watched, -1 before there is one."""
@@ -44,7 +42,7 @@ class Waiting:
             return self.state.index_e8[c.underlying] or -1
         if source == TriggerSource.MARK_PRICE:
             return c.mark_price_e8 if c.marked else -1
-        return c.last_price_units * c.spec.price_unit_e8 if c.trade_seq else -1
+        return c.last_price_units * c.spec.price_unit_e8 or -1
 
     # ------------------------------------------------------------------ place, edit, end
 
@@ -80,13 +78,15 @@ class Waiting:
         """The price to wait for, or Refused."""
         s = self.state
         slot, side, source = command["instrument"], command["side"], terms["trigger_source"]
-        self.check_terms(terms)
+        special = terms["advanced"] or terms["protection_group"] or terms["display_lots"]
+        require(not special, Reason.BAD_TERMS)
         known = side <= 1 and source <= TriggerSource.LAST_PRICE and command["time_in_force"] <= max(TimeInForce)
         require(known, Reason.BAD_TRIGGER)
         require(command["label_bytes"] <= LABEL_MAX_BYTES, Reason.LABEL_TOO_LONG)
         expired = command["valid_until_ns"] and s.time_ns > command["valid_until_ns"]
         require(not expired, Reason.VALID_UNTIL_PASSED)
         self.trading.check_static(account_id, slot, side, 0, command["quantity_lots"], True)
+        require(not s.contracts[slot].legs, Reason.BAD_ORDER_TYPE)
         if command["order_type"] in LIMITS:
             self.trading.check_form(slot, command["price_units"])
         value = self.value(slot, source)
@@ -103,10 +103,6 @@ class Waiting:
         require(len(own) < s.config.limits.max_triggers_per_account, Reason.TRIGGER_LIMIT)
         return price_e8
 
-    def check_terms(self, terms: Mapping[str, Any]) -> None:
-        special = terms["advanced"] or terms["protection_group"] or terms["display_lots"]
-        require(not special, Reason.BAD_TERMS)
-
     def check_price(self, price_e8: int, value: int, waits_for_rise: bool) -> None:
         """A price that would fire at once is refused."""
         require(0 < price_e8 <= HIGHEST_E8, Reason.BAD_TRIGGER)
@@ -121,17 +117,17 @@ class Waiting:
         return order if order and order.account_id == account_id else None
 
     def edit(self, command: Mapping[str, Any], terms: Mapping[str, Any], order: WaitingOrder) -> None:
-        price_units, price_e8 = command["price_units"], command["trigger_price_e8"]
-        offset = terms["trigger_offset_e8"]
-        value = self.value(order.instrument, order.source)
+        price_units, price_e8, offset = command["price_units"], command["trigger_price_e8"], terms["trigger_offset_e8"]
         try:
             quantity = command["quantity_lots"]
             self.trading.check_static(order.account_id, order.instrument, order.side, 0, quantity, True)
             if order.order_type in LIMITS:
                 self.trading.check_form(order.instrument, price_units)
-            self.check_terms(terms)
+            special = terms["advanced"] or terms["protection_group"] or terms["display_lots"]
+            require(not special, Reason.BAD_TERMS)
+            value = self.value(order.instrument, order.source)
             trails = order.order_type == OrderType.TRAILING_STOP
-            require(not offset or (trails and 0 < offset < value), Reason.BAD_TRIGGER)
+            require(offset == 0 or (trails and 0 < offset < value), Reason.BAD_TRIGGER)
             if price_e8:
                 require(not trails, Reason.BAD_TRIGGER)
                 self.check_price(price_e8, value, rising(order.order_type, order.side))
@@ -184,64 +180,45 @@ class Waiting:
 
     # ------------------------------------------------------------------ firing
 
-    def saw_marks(self, underlying: int) -> None:
-        """New index and marks of an underlying, then what their fills did to last prices."""
-        on = [slot for slot, c in self.state.contracts.items() if c.underlying == underlying]
-        self.look(on, (TriggerSource.INDEX_PRICE, TriggerSource.MARK_PRICE))
-        self.saw_trades()
+    def saw_marks(self) -> None:
+        """New index and marks, then what their fills did to last prices."""
+        self.look((TriggerSource.INDEX_PRICE, TriggerSource.MARK_PRICE))
+        self.look()
 
-    def saw_trades(self) -> None:
-        """New last prices; instruments that trade again are looked at for every price."""
-        opened = [slot for slot in self.held if self.trades(slot)] if self.state.waiting else []
-        self.held.difference_update(opened)
-        found = self.found(opened, tuple(TriggerSource)) + self.found(
-            list(self.state.contracts), (TriggerSource.LAST_PRICE,)
-        )
-        self.put(found)
+    def look(self, sources: Sequence[TriggerSource] = tuple(TriggerSource)) -> None:
+        """Queue what fires at the prices of now, ascending id, and place some of the queue if anything did.
 
-    def trades(self, slot: int) -> bool:
-        return self.state.contracts[slot].state in ("open", "close_only")
-
-    def look(self, slots: list[int], sources: tuple[TriggerSource, ...]) -> None:
-        self.put(self.found(slots, sources))
-
-    def put(self, found: list[WaitingOrder]) -> None:
-        """Queue what fires, ascending id, and place some of the queue if anything did."""
-        self.queue += sorted(found, key=lambda order: order.order_id)
-        if found:
-            self.drain()
-
-    def found(self, slots: list[int], sources: tuple[TriggerSource, ...]) -> list[WaitingOrder]:
-        """What fires; where the instrument does not trade, nothing does."""
+        Trailing stops follow their price; nothing fires while its instrument is halted or in an auction.
+        """
         found = []
         for order in self.state.waiting.values():
-            if order.fired or order.instrument not in slots or order.source not in sources:
+            if order.fired or order.source not in sources:
                 continue
             value = self.value(order.instrument, order.source)
             up = rising(order.order_type, order.side)
             if order.order_type == OrderType.TRAILING_STOP:
                 follow = value + order.offset_e8 if up else value - order.offset_e8
                 order.price_e8 = min(order.price_e8, follow) if up else max(order.price_e8, follow)
-            if not (value >= order.price_e8 if up else value <= order.price_e8):
-                continue
-            if not self.trades(order.instrument):
-                self.held.add(order.instrument)
-            else:
+            if (value >= order.price_e8 if up else value <= order.price_e8) and self.trades(order):
                 order.fired, order.seen_e8 = True, value
                 found.append(order)
-        return found
+        self.queue += found
+        if found:
+            self.drain()
+
+    def trades(self, order: WaitingOrder) -> bool:
+        return self.state.contracts[order.instrument].state in ("open", "close_only")
 
     def drain(self) -> None:
-        """Place what stands first in the queue; what is halted by now waits again."""
+        """Place what stands first in the queue; what was halted there waits again."""
         left = AT_ONCE
         while self.queue and left:
             order = self.queue.pop(0)
-            if self.trades(order.instrument):
+            if self.trades(order):
                 self.fire(order)
                 left -= 1
             else:
                 order.fired = False
-                self.held.add(order.instrument)
 
     def fire(self, order: WaitingOrder) -> None:
         """Announce the id that the ordinary order will have, and place it; the id is gone even where it is refused."""

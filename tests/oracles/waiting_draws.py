@@ -94,14 +94,8 @@ class WaitingDraws(OrderDraws):
         account_id, slot, side, _, quantity = self.waiting[order_id]
         order_type, source = r.choice(TYPES), r.choice((0, 0, 1, 2))
         trigger = 0 if r.random() < 0.4 else self._trigger_price(slot, side, order_type, source)
-        terms = b""
-        if r.random() < 0.15:
-            terms = commands.order_terms(
-                trigger_offset_e8=round(self._watched_e8(slot, source) * r.choice((0, -0.001, 0.0005, 0.002, 2)))
-            )
         return commands.record(
-            CommandKind.EDIT_ORDER, self._owner(account_id), terms, order_id=order_id, price_units=self._price(slot),
-            terms_slots=1 if terms else 0,
+            CommandKind.EDIT_ORDER, self._owner(account_id), order_id=order_id, price_units=self._price(slot),
             quantity_lots=max(0, round(quantity * r.choice((0, 0.5, 1, 1, 1, 2)))),
             trigger_price_e8=trigger if r.random() < 0.97 else -5,
             flags=OrderFlag.REDUCE_ONLY if r.random() < 0.2 else 0,

@@ -6,6 +6,7 @@ from exchange.config import (
     Currency,
     Fees,
     Instrument,
+    Leg,
     Limits,
     MatrixParameters,
     TickStep,
@@ -64,6 +65,31 @@ def instruments(short_expiry_ns: int = SHORT_EXPIRY_NS) -> tuple[Instrument, ...
             price_unit_e8=5 * 10**6, lot_size_e8=10**8, max_position_lots=60_000, fees=future,
         ),
     )  # fmt: skip
+
+
+def combo(name: str, legs: dict[str, int], expiry_ns: int, linear: bool = False, **changes: int) -> Instrument:
+    """A combo of futures where none of the legs is an option."""
+    options = any(leg.endswith(("-C", "-P")) for leg in legs)
+    price_unit, lot_size = (10**8 if linear else 10**4, 10**6 if linear else 10**7) if options else (5 * 10**7, 10**9)
+    zero = 200_000 if options else 4_000_000
+    return Instrument(
+        name=name, kind="option_combo" if options else "future_combo", underlying="BTC",
+        settlement="USDC" if linear else "BTC", inverse=not linear, price_unit_e8=price_unit, lot_size_e8=lot_size,
+        expiry_ns=expiry_ns, max_quantity_lots=10_000, max_price_units=2 * zero, zero_units=zero,
+        legs=tuple(Leg(instrument=leg, ratio=ratio) for leg, ratio in legs.items()), **changes,
+    )  # fmt: skip
+
+
+def combos(short_expiry_ns: int) -> tuple[Instrument, ...]:
+    """A spread of futures, a straddle, a calendar spread, a ratio and a linear risk reversal."""
+    call, put, short = "BTC-LONG-110000-C", "BTC-LONG-110000-P", "BTC-SHORT-95000-C"
+    return (
+        combo("BTC-FS", {"BTC-LONG": 1, "BTC-PERPETUAL": -1}, LONG_EXPIRY_NS, min_quantity_lots=10),
+        combo("BTC-STRADDLE", {call: 1, put: 1}, LONG_EXPIRY_NS),
+        combo("BTC-CALENDAR", {call: 1, short: -1}, short_expiry_ns),
+        combo("BTC-RATIO", {call: 1, put: -2, short: 3}, short_expiry_ns),
+        combo("USDC-REVERSAL", {"BTC_USDC-LONG-90000-C": 1, "BTC_USDC-LONG-90000-P": -1}, LONG_EXPIRY_NS, linear=True),
+    )
 
 
 def configuration(**changes: object) -> Config:

@@ -28,6 +28,22 @@ from tests.oracles.venue import Venue
 
 # a history of either kind: how wealthy accounts are, how often everything is compared
 TIGHT, AMPLE = (1, 200), (20_000, 5_000)
+FEATURES = ("icebergs",)
+MET = {
+    "icebergs": "ORDER_REPLENISHED accepted:iceberg ORDER_REJECTED:BAD_TERMS",
+    "advanced": "accepted:advanced ORDER_REJECTED:BAD_TERMS ORDER_CANCELLED:INSTRUMENT_SETTLED",
+    "auctions": "ORDER_REJECTED:AUCTION_ONLY AUCTION_UNCROSSED",
+    "switches": "TRADING_STOPPED ORDER_REJECTED:TRADING_STOPPED ORDER_CANCELLED:KILL_SWITCH",
+    "blocks": "BLOCK_TRADE_EXECUTED COMMAND_REJECTED:BLOCK_LEGS COMMAND_REJECTED:BLOCK_NONCE_USED "
+    "COMMAND_REJECTED:BLOCK_SAME_ACCOUNT COMMAND_REJECTED:BLOCK_TIMED_OUT COMMAND_REJECTED:BLOCK_TOO_SMALL",
+    "combos": "LEG_TRADE_EXECUTED",
+    "quotes": "PROTECTION_CHANGED PROTECTION_TRIGGERED accepted:quote accepted:protected COMMAND_REJECTED:UNKNOWN_GROUP "
+    "COMMAND_REJECTED:QUOTES_FROZEN ORDER_REJECTED:QUOTE_NOT_EDITABLE ORDER_CANCELLED:PROTECTION_TRIGGERED "
+    "ORDER_CANCELLED:PROTECTION_CHANGED",
+    "linked": "ORDERS_LINKED accepted:linked ORDER_CANCELLED:OTHER_CLOSED ORDER_CANCELLED:PRIMARY_CLOSED "
+    "fired:PRIMARY_ORDER ORDER_REJECTED:BAD_LINK",
+}
+"""What a history with a feature has met."""
 LEAP_EVERY = 2_500
 DAYS = 6
 ORDER_REASONS = (
@@ -62,6 +78,8 @@ def coverage(happened: list, counts: Counter, waiting: set[int]) -> None:
             counts[f"{kind.name}:{OrderType(event['order_type']).name}"] += 1
         if kind == EventKind.ORDER_ACCEPTED:
             counts["accepted:" + TimeInForce(event["time_in_force"]).name] += 1
+            for flag in (OrderFlag.ICEBERG, OrderFlag.ADVANCED, OrderFlag.QUOTE, OrderFlag.PROTECTED, OrderFlag.LINKED):
+                counts["accepted:" + flag.name.lower()] += bool(event["flags"] & flag)
             counts["accepted:lane"] += bool(event["flags"] & OrderFlag.RISK_REDUCING)
             counts["accepted:adjusted"] += bool(event["flags"] & OrderFlag.PRICE_ADJUSTED)
         elif kind == EventKind.TRIGGER_PLACED:
@@ -91,6 +109,7 @@ def missing(counts: Counter, ample: bool) -> list[str]:
     wanted += [f"fired:{TriggerSource(n).name}" for n in range(3)]
     wanted += ["accepted:lane", "accepted:adjusted", "edited:kept", "edited:moved", "edited:waiting"]
     wanted += ["withdrawn:USER_REQUEST", "withdrawn:DAY_ENDED", "level:0", "level:1", "level:2", "TRADE_EXECUTED"]
+    wanted += [name for feature in FEATURES for name in MET[feature].split()]
     if ample:
         wanted = [name for name in wanted if not any(part in name for part in POVERTY)]
     return [name for name in wanted if not counts[name]]
@@ -100,8 +119,12 @@ def run(seed: int, length: int, kind: tuple[int, int]) -> tuple[Engine, Counter]
     """Both twins over one history; fails at the first command on which they differ."""
     wealth, sample_every = kind
     ample = kind == AMPLE
-    listed = world.instruments(world.START_NS + DAYS * world.DAY_NS + 9 * world.HOUR_NS)
-    history = History(seed, configuration=world.configuration(instruments=listed), leap_every=LEAP_EVERY, wealth=wealth)
+    expiry_ns = world.START_NS + DAYS * world.DAY_NS + 9 * world.HOUR_NS
+    combos = world.combos(expiry_ns) if "combos" in FEATURES else ()
+    venue_of = world.configuration(instruments=world.instruments(expiry_ns))
+    history = History(
+        seed, configuration=venue_of, leap_every=LEAP_EVERY, wealth=wealth, features=FEATURES, combos=combos
+    )
     engine, venue = Engine(), Venue(ample)
     counts: Counter = Counter()
     waiting: set[int] = set()
