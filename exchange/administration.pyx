@@ -11,13 +11,11 @@ from exchange.clearing.ledger cimport SYS_FUND, SYS_FUNDING, SYS_OUTSIDE, SYS_RO
 from exchange.clearing.position cimport Position
 from exchange.commands import CommandKind
 from exchange.events import BalanceCause
-from exchange.market.instrument cimport KIND_PERPETUAL, STATE_OPEN, Instrument
-from exchange.market.instrument import STATES
+from exchange.market.instrument cimport KIND_PERPETUAL, STATE_OPEN
 from exchange.reads cimport Reads
 from exchange.reasons import Reason
 from exchange.records cimport (
-    EV_ACCOUNT_CREATED, EV_BALANCE_CHANGED, EV_INSTRUMENT_LISTED, EV_INSTRUMENT_STATE_CHANGED, AccountCreated,
-    BalanceChanged, InstrumentEvent,
+    EV_ACCOUNT_CREATED, EV_BALANCE_CHANGED, EV_INSTRUMENT_LISTED, AccountCreated, BalanceChanged, InstrumentEvent,
 )
 from exchange.risk.exposure cimport ScenarioBook
 
@@ -44,11 +42,15 @@ cdef class Administration(Reads):
         if kind == CommandKind.CREATE_ACCOUNT:
             return self._create_account(decode(body, type=vocabulary.CreateAccount))
         if kind == CommandKind.SET_INSTRUMENT_STATE:
-            return self._set_state(decode(body, type=vocabulary.InstrumentState))
+            return self.uncross.set_state(decode(body, type=vocabulary.InstrumentState))
         if kind == CommandKind.SET_PROTECTION:
             return self.quotes.set_protection(account_id, decode(body, type=payloads.Protection))
         if kind == CommandKind.RESET_PROTECTION:
             return self.quotes.reset_protection(account_id, decode(body, type=payloads.ResetProtection))
+        if kind == CommandKind.KILL_SWITCH:
+            return self.kill_switch.throw(decode(body, type=payloads.KillSwitch))
+        if kind == CommandKind.BLOCK_TRADE:
+            return self.blocks.execute(decode(body, type=payloads.BlockTrade))
         if kind == CommandKind.SET_SELF_TRADE:
             return self._set_self_trade(account_id, decode(body, type=vocabulary.SelfTrade))
         if kind == CommandKind.CHANGE_MARGIN_MODEL:
@@ -103,21 +105,6 @@ cdef class Administration(Reads):
         event.owner_id = self.accounts.at[account_id].owner_id
         event.margin_model = self.accounts.at[account_id].model
         return Reason.NONE, account_id
-
-    def _set_state(self, payload):
-        cdef InstrumentEvent* event
-        cdef Instrument* row
-        slot = self.listing.slot(payload.name)
-        if slot < 0:
-            return Reason.UNKNOWN_INSTRUMENT, 0
-        row = &self.listing.at[<uint32_t>slot]
-        event = <InstrumentEvent*>self.events.emit(EV_INSTRUMENT_STATE_CHANGED, 1, 0)
-        event.instrument = slot
-        event.previous_state = row.state
-        row.state = STATES.index(payload.state)
-        event.state = row.state
-        event.instrument_id = row.instrument_id
-        return Reason.NONE, slot
 
     def _set_self_trade(self, uint32_t account_id, payload):
         if not self.accounts.exists(account_id):

@@ -145,6 +145,8 @@ cdef class Engine(Administration):
         if kind == CMD_TICK:
             self.settlement.tick(self.time_ns)
             self._end_day()
+            self.kill_switch.tick()
+            self.uncross.tick()
             self.triggers.drain()
             self.triggers.on_trades()
             self.liquidation.tick(self.time_ns)
@@ -310,4 +312,5 @@ cdef class Engine(Administration):
             reason, detail = Reason.BAD_PAYLOAD, 0
         if reason:
             return self._reject(&command.header, reason, detail)
+        self.triggers.on_trades()
         return self._done(&command.header, detail)

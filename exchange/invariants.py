@@ -12,7 +12,8 @@ def audit(engine: Any) -> list[str]:
     found = _ledger(engine)
     slots = engine.instruments()
     for slot in slots:
-        found += [f"{engine.listing.name(slot)}: {fault}" for fault in engine.books.check(slot)]
+        may_cross = engine.market(slot).state in ("auction", "halted")
+        found += [f"{engine.listing.name(slot)}: {fault}" for fault in engine.books.check(slot, may_cross)]
     found += _positions(engine, slots)
     found += _orders(engine)
     for account_id in engine.account_ids():
@@ -20,6 +21,7 @@ def audit(engine: Any) -> list[str]:
             found += engine.exposure.check(account_id, chain)
     found += _leases(engine)
     found += _groups(engine)
+    found += engine.switches.check()
     return found
 
 

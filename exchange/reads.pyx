@@ -5,7 +5,7 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from exchange import views
 from exchange.clearing.account cimport is_cross
 from exchange.clearing.position cimport Position, PositionList
-from exchange.market.instrument cimport KIND_OPTION, KIND_PERPETUAL, Instrument
+from exchange.market.instrument cimport KIND_OPTION, KIND_PERPETUAL, STATE_AUCTION, Instrument
 from exchange.market.instrument import KINDS, STATES
 from exchange.market.order cimport Order, OrderDetail
 from exchange.risk.risk_rows cimport MAX_EXPIRIES
@@ -47,6 +47,9 @@ cdef class Reads(State):
         index = self.rows.index_e8[row.underlying]
         forward = index if row.kind == KIND_PERPETUAL else self.rows.forward_e8[
             row.underlying * MAX_EXPIRIES + row.expiry_bucket]
+        auction = None
+        if row.state == STATE_AUCTION:
+            auction = self.uncross.indicative(slot)
         return views.MarketView(
             state=STATES[row.state], change_id=self.books.at[slot].change_id, mark_price_e8=row.mark_price_e8,
             mark_vol_e6=self.rows.vol_e6[slot], index_price_e8=index, forward_e8=forward,
@@ -60,6 +63,9 @@ cdef class Reads(State):
             open_interest_lots=row.open_interest_lots, volume_lots=row.volume_lots,
             turnover_minor=row.turnover_minor, trade_seq=row.trade_seq,
             funding_rate_e12=self.marks.funding_rate(slot), settlement_price_e8=row.settlement_price_e8,
+            auction_until_ns=row.auction_until_ns,
+            indicative_price_units=None if auction is None else auction[0],
+            indicative_lots=0 if auction is None else auction[1],
         )
 
     def greeks(self, uint32_t slot):

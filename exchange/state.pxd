@@ -47,6 +47,9 @@ cdef class State:
     cdef readonly object liquidation
     cdef readonly object settlement
     cdef public int64_t band_accounts    # safe bands from this many accounts on; before genesis, and no part of state
+    cdef readonly object uncross
+    cdef readonly object blocks
+    cdef readonly object kill_switch
     cdef EventBuffer events
     cdef Pretrade pretrade
     cdef readonly Switches switches

@@ -7,11 +7,14 @@ from libc.stdint cimport int64_t, uint32_t
 
 from exchange import config as vocabulary
 from exchange import invariants, views
+from exchange.blocks import Blocks
+from exchange.killswitch import KillSwitch
 from exchange.liquidation.stages import Liquidation
 from exchange.market.order cimport Order, OrderDetail
 from exchange.risk.bands import LEAST_ACCOUNTS
 from exchange.risk.exposure cimport ScenarioBook
 from exchange.settlement import Settlement
+from exchange.uncross import Uncross
 
 cdef int64_t DAY_NS = 86_400_000_000_000
 cdef int64_t EIGHT_HOURS_NS = 28_800_000_000_000
@@ -56,8 +59,14 @@ cdef class State:
         self.settlement = Settlement(self.accounts, self.listing, self.orders_room, self.books, self.positions_room,
                                      self.exposure, self.marks, self.monitor, self.trading, self.triggers,
                                      self.events)
+        self.uncross = Uncross(self.accounts, self.listing, self.books, self.orders_room, self.switches, self.trading,
+                               self.events)
+        self.blocks = Blocks(self.listing, self.positions_room, self.exposure, self.pretrade, self.monitor,
+                             self.trading, self.events)
+        self.kill_switch = KillSwitch(self.accounts, self.listing, self.orders_room, self.switches, self.trading,
+                                      self.triggers, self.events, self.underlying_names, config)
         self.desk = Desk(self.accounts, self.ledger_room, self.listing, self.positions_room, self.exposure,
-                         self.marks, self.monitor, self.events, self.cancel_orders, config)
+                         self.marks, self.switches, self.monitor, self.events, self.cancel_orders, config)
         self.liquidation = Liquidation(self.desk, config.liquidation)
 
     cdef int rebuild_books(self, uint32_t account_id) except -1:
@@ -134,6 +143,8 @@ cdef class State:
             self.protection.export(),
             self.day_end_ns,
             self.switches.export(),
+            self.kill_switch.export(),
+            self.blocks.export(),
             self.liquidation.export(),
         ]
 

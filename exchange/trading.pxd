@@ -25,7 +25,7 @@ cdef class Trading:
     cdef Monitor monitor
     cdef EventBuffer events
     cdef public uint64_t next_order_id
-    cdef readonly uint64_t next_trade_id
+    cdef public uint64_t next_trade_id
     cdef public uint64_t day_orders      # good-til-day orders placed since the day began
     cdef int failed
     cdef int place(self, const PlaceOrder* command, const OrderTerms* terms, const char* label) except -1

@@ -125,6 +125,8 @@ class AuctionHouse:
             return Reason.OWN_GROUP
         if self.desk.in_liquidation(account_id):
             return Reason.ACCOUNT_IN_LIQUIDATION
+        if self.desk.bidder_stopped(account_id, auction.account_id):
+            return Reason.TRADING_STOPPED
         owner = self.desk.owner(account_id)
         standing = sum(self.desk.owner(bid.account_id) == owner for bid in auction.bids)
         if standing >= max(1, self.parameters.max_bids_per_batch // OWNERS_PER_BATCH):
@@ -171,6 +173,8 @@ class AuctionHouse:
         draw = -self.minor(auction, min(price, 0) * share // PPM)
         if self.desk.in_liquidation(bid.account_id):
             return Reason.ACCOUNT_IN_LIQUIDATION, 0, 0
+        if self.desk.bidder_stopped(bid.account_id, auction.account_id):
+            return Reason.TRADING_STOPPED, 0, 0
         if draw and draw > self.leases.free(auction.lease_id):
             exhausted = self.leases.exhausted(auction.lease_id)
             return (Reason.FUND_EXHAUSTED if exhausted else Reason.AWAITING_LEASE), 0, 0

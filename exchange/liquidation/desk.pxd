@@ -8,6 +8,7 @@ from exchange.liquidation.monitor cimport Monitor
 from exchange.market.instrument cimport Instruments
 from exchange.risk.exposure cimport Exposure
 from exchange.risk.marks cimport Marks
+from exchange.risk.switches cimport Switches
 
 
 cdef class Desk:
@@ -17,6 +18,7 @@ cdef class Desk:
     cdef Positions positions
     cdef Exposure exposure
     cdef Marks marks
+    cdef Switches switches
     cdef readonly Monitor monitor
     cdef EventBuffer events
     cdef object cancel_orders

@@ -8,6 +8,7 @@ from exchange.clearing.ledger cimport SYS_FUND
 from exchange.clearing.position cimport Position, PositionList
 from exchange.events import BalanceCause, EventKind
 from exchange.market.instrument cimport KIND_PERPETUAL, Instrument
+from exchange.reasons import Reason
 from exchange.records cimport AuctionEvent, AuctionLotSold, BalanceChanged, BidEvent, FundEvent, PositionTransferred
 from exchange.risk.exposure cimport ALL_ORDERS, NO_ORDERS, Margin
 from exchange.wide cimport wide_mul
@@ -17,13 +18,15 @@ cdef class Desk:
     """Primitives of liquidation over the compiled rooms. `entity` is a currency index, 0 for a cross account."""
 
     def __init__(self, Accounts accounts, Ledger ledger, Instruments instruments, Positions positions,
-                 Exposure exposure, Marks marks, Monitor monitor, EventBuffer events, cancel_orders, config):
+                 Exposure exposure, Marks marks, Switches switches, Monitor monitor, EventBuffer events,
+                 cancel_orders, config):
         self.accounts = accounts
         self.ledger = ledger
         self.instruments = instruments
         self.positions = positions
         self.exposure = exposure
         self.marks = marks
+        self.switches = switches
         self.monitor = monitor
         self.events = events
         self.cancel_orders = cancel_orders
@@ -128,6 +131,17 @@ cdef class Desk:
     def marks_fresh(self, uint32_t account_id, int64_t time_ns):
         """Whether every underlying that the account depends on has fresh marks."""
         return all([self.marks.fresh(u, time_ns) for u in self.underlyings(account_id)])
+
+    def bidder_stopped(self, uint32_t account_id, uint32_t seller_id):
+        """Whether a kill switch keeps an account from taking what another's portfolio depends on."""
+        return self.switches.account_stopped(account_id) or any(
+            [self.switches.underlying[<int>u] for u in self.underlyings(seller_id)])
+
+    def held_back(self, uint32_t account_id, int64_t time_ns):
+        """Why the account's auction stands still now, clock included: nobody may bid, or the marks are stale."""
+        if self.switches.venue or any([self.switches.underlying[<int>u] for u in self.underlyings(account_id)]):
+            return Reason.TRADING_STOPPED
+        return Reason.NONE if self.marks_fresh(account_id, time_ns) else Reason.STALE_MARKS
 
     def marks_since(self, uint32_t account_id):
         """Since when the account's marks, fresh now, have not been stale; 0 where it depends on none."""

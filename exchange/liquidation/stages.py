@@ -1,6 +1,6 @@
 """Liquidation, minimal but real: breach -> orders cancelled -> auction of the whole portfolio -> insolvent phase.
 
-Stages of one account (all in venue time, driven by Ticks; the clock stands still while marks are stale):
+Stages of one account (all in venue time, driven by Ticks; the clock stands still on stale marks or stopped trading):
 
 1. A breach on fresh marks starts the liquidation; open orders are cancelled; the account is looked at again.
 2. SOLVENT auction. The asking price for the whole remaining portfolio is d(t) x its robust value; d falls from
@@ -79,8 +79,8 @@ class Liquidation:
     def advance(self, auction: Auction, now: int) -> None:
         """One Tick of one auction."""
         last, auction.last_ns = auction.last_ns, now
-        if not self.desk.marks_fresh(auction.account_id, now):
-            self._say(auction, Reason.STALE_MARKS)
+        if held_back := self.desk.held_back(auction.account_id, now):
+            self._say(auction, held_back)
             return
         # a venue that was down with an auction open must not find its price fallen
         auction.clock_ns += max(0, now - max(last, self.desk.marks_since(auction.account_id)))

@@ -201,8 +201,8 @@ cdef class Books:
             slot = self.next_order(slot)
         return out
 
-    def check(self, uint32_t instrument):
-        """Faults found in a book: sums, counts, links, best prices; [] when sound."""
+    def check(self, uint32_t instrument, bint may_cross=False):
+        """Faults found in a book: sums, counts, links, best prices; [] when sound. In an auction it may be crossed."""
         faults = []
         cdef Book* book = &self.at[instrument]
         cdef int side
@@ -237,6 +237,6 @@ cdef class Books:
                 faults.append(f"side {side} has {levels} levels, says {book.side[side].level_count}")
         if orders != book.order_count:
             faults.append(f"book holds {orders} orders, says {book.order_count}")
-        if book.side[0].best >= 0 and book.side[1].best >= 0 and book.side[0].best >= book.side[1].best:
+        if not may_cross and book.side[1].best >= 0 and book.side[0].best >= book.side[1].best:
             faults.append(f"book is crossed at {book.side[0].best}")
         return faults

@@ -155,7 +155,7 @@ cdef class Marks:
             total = self.positions.funding_of(slot) + step
             self.positions.set_funding(slot, total)
         sample = 0
-        if bid >= 0 and ask >= 0:
+        if 0 <= bid < ask:           # a book that auctions have left crossed says nothing
             mid = (int(bid) + int(ask)) * int(row.price_unit_e8) // 2
             sample = max(-bound, min(bound, mid - index))
         basis = int(self.basis_e8[slot])
