@@ -305,6 +305,7 @@ cdef class Engine(Administration):
             if kind == CommandKind.GENESIS:
                 self.genesis(body)
                 return 0
+            trades = self.trading.next_trade_id
             reason, detail = self.administer(kind, command.header.account_id, body)
         except (msgspec.ValidationError, msgspec.DecodeError):
             if self.config is None:
@@ -312,5 +313,6 @@ cdef class Engine(Administration):
             reason, detail = Reason.BAD_PAYLOAD, 0
         if reason:
             return self._reject(&command.header, reason, detail)
-        self.triggers.on_trades()
+        if self.trading.next_trade_id != trades:
+            self.triggers.on_trades()
         return self._done(&command.header, detail)
