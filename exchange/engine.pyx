@@ -300,12 +300,12 @@ cdef class Engine(Administration):
         if size + sizeof(Payload) > <uint64_t>command.header.slots * SLOT_BYTES:
             return self._reject(&command.header, R_BAD_PAYLOAD, 0)
         body = (<const char*>data)[sizeof(Payload):sizeof(Payload) + size]
+        trades = 0 if self.config is None else self.trading.next_trade_id
         try:
             kind = CommandKind(command.header.kind)
             if kind == CommandKind.GENESIS:
                 self.genesis(body)
                 return 0
-            trades = self.trading.next_trade_id
             reason, detail = self.administer(kind, command.header.account_id, body)
         except (msgspec.ValidationError, msgspec.DecodeError):
             if self.config is None:
