@@ -733,7 +733,7 @@ cdef class Exposure:
         the instrument's other such orders, the requirement falls by no less than the fills may cost in cash."""
         cdef Position* position = self.positions.find(order.account_id, order.instrument)
         cdef int currency = self.instruments.at[order.instrument].currency
-        cdef int64_t held, lots = order.remaining_lots, cost = self.order_cost(order, order.remaining_lots)
+        cdef int64_t held, whole, lots = self.orders.whole_lots(order), cost = self.order_cost(order, lots)
         cdef uint32_t slot = self.orders.account_head[order.account_id]
         cdef Order* other
         cdef Margin alone
@@ -746,8 +746,9 @@ cdef class Exposure:
             other = &self.orders.at[slot]
             if (other.flags & FLAG_RISK_REDUCING and other.order_id != order.order_id
                     and other.instrument == order.instrument and other.side == order.side):
-                lots += other.remaining_lots
-                cost += self.order_cost(other, other.remaining_lots)
+                whole = self.orders.whole_lots(other)
+                lots += whole
+                cost += self.order_cost(other, whole)
             slot = other.account_next
         return lots <= held and self._falls(order, lots, cost, alone.initial)
 

@@ -253,3 +253,21 @@ def test_replay_of_a_session_with_icebergs_gives_the_same_state():
     again = Engine()
     again.apply_many(b"".join(bytes(record) for record in venue.journal.records))
     assert again.state_digest() == venue.engine.state_digest()
+
+
+def test_the_lane_of_a_formula_account_counts_what_is_hidden():
+    venue = Driver([perpetual()])
+    venue.bob = venue.account("bob", btc=500)
+    venue.alice = venue.account("alice", btc=0.1, model="segregated_sm")
+    venue.marks(100_000)
+    venue.trade(venue.bob, venue.alice, NAME, "buy", 200_000, 20_000)
+    venue.marks(97_000)
+    view = venue.view(venue.alice)
+    assert view.equity_minor < view.initial_margin_minor
+    order = only(iceberg(venue, venue.alice, "sell", 194_200, 12_000, 200), EventKind.ORDER_ACCEPTED)
+    assert order.flags & OrderFlag.RISK_REDUCING
+    found = venue.place(venue.alice, NAME, "sell", 194_200, 12_000)
+    assert only(found, EventKind.ORDER_REJECTED).reason == Reason.NOT_ENOUGH_FUNDS
+    found = venue.place(venue.alice, NAME, "sell", 194_200, 8_000)
+    assert only(found, EventKind.ORDER_ACCEPTED).flags & OrderFlag.RISK_REDUCING
+    venue.sound()
