@@ -230,6 +230,8 @@ class Liquidation(Struct):
     work_per_tick: int = 64
     max_bids_per_batch: int = 256
     lease_wait_ns: int = 30_000_000_000
+    deleverage_shift_ppm: int = 500_000
+    """Deleveraging shifts closing prices by at most this share of a position's value at the mark."""
 
 
 class Config(Struct, kw_only=True):

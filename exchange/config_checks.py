@@ -81,6 +81,8 @@ def _limits(config: Config) -> list[str]:
         found.append("liquidation: durations must be positive")
     if liquidation.warning_ppm < 1_000_000 or not 0 <= liquidation.fee_ppm < 1_000_000:
         found.append("liquidation: warning must be at least, fee below 1,000,000 ppm")
+    if not 0 <= liquidation.deleverage_shift_ppm <= 1_000_000:
+        found.append("liquidation: deleverage_shift_ppm must be 0 to 1,000,000")
     if config.checkpoint_every < 1:
         found.append("checkpoint_every must be at least 1")
     return found

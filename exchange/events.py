@@ -52,6 +52,7 @@ class EventKind(IntEnum):
     AUCTION_UNCROSSED = 37
     BLOCK_TRADE_EXECUTED = 38
     LEG_TRADE_EXECUTED = 39
+    POSITION_DELEVERAGED = 40
 
 
 class BalanceCause(IntEnum):
@@ -255,6 +256,25 @@ BLOCK_TRADE_EXECUTED = np.dtype(
     ]
 )
 """Before its TRADE_EXECUTED (order ids 0); account_id is the taker's."""
+POSITION_DELEVERAGED = np.dtype(
+    [
+        *HEADER,
+        ("auction_id", "<u8"),
+        ("instrument", "<u4"),
+        ("from_account_id", "<u4"),
+        ("quantity_lots", "<i8"),
+        ("cost_minor", "<i8"),
+        ("loss_minor", "<i8"),
+        ("rank", "<u4"),
+        ("leverage_ppm", "<u4"),
+        ("added_requirement_usd_e4", "<i8"),
+        ("mark_price_e8", "<i8"),
+        ("reserved", "V40"),
+    ]
+)
+"""A receipt, for the account that was closed: signed lots it took over (which close its own), what it paid for them,
+how much of that is loss against the mark, its rank, its owner group's requirement / equity, what closing adds to its
+requirement."""
 MARKS = np.dtype(
     [
         *HEADER,
@@ -432,6 +452,7 @@ LAYOUTS: dict[EventKind, np.dtype[Any]] = {
     EventKind.AUCTION_UNCROSSED: AUCTION_UNCROSSED,
     EventKind.BLOCK_TRADE_EXECUTED: BLOCK_TRADE_EXECUTED,
     EventKind.LEG_TRADE_EXECUTED: TRADE_EXECUTED,
+    EventKind.POSITION_DELEVERAGED: POSITION_DELEVERAGED,
 }
 
 

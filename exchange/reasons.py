@@ -107,6 +107,7 @@ class Reason(IntEnum):
     AWAITING_LEASE = 130
     AWAITING_BIDS = 131
     STALE_MARKS = 132
+    DELEVERAGED = 133
     # configuration (150..169)
     BAD_PAYLOAD = 150
     BAD_CONFIGURATION = 151

@@ -428,6 +428,20 @@ cdef packed struct PositionTransferred:
     uint64_t auction_id
     uint8_t reserved[8]
 
+cdef packed struct PositionDeleveraged:
+    Header header
+    uint64_t auction_id
+    uint32_t instrument
+    uint32_t from_account_id
+    int64_t quantity_lots
+    int64_t cost_minor
+    int64_t loss_minor
+    uint32_t rank
+    uint32_t leverage_ppm
+    int64_t added_requirement_usd_e4
+    int64_t mark_price_e8
+    uint8_t reserved[40]
+
 cdef packed struct FundEvent:
     Header header
     uint64_t lease_id

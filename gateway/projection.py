@@ -28,7 +28,7 @@ _AUCTION = frozenset(
     map(int, (E.AUCTION_OPENED, E.AUCTION_LOT_SOLD, E.AUCTION_PHASE_CHANGED, E.AUCTION_CLOSED))
 ) | frozenset(map(int, (E.LIQUIDATION_STARTED, E.LIQUIDATION_ENDED)))
 _ACCOUNT = frozenset(
-    map(int, (E.BALANCE_CHANGED, E.POSITION_SETTLED, E.LEVEL_CHANGED, E.POSITION_TRANSFERRED))
+    map(int, (E.BALANCE_CHANGED, E.POSITION_SETTLED, E.LEVEL_CHANGED, E.POSITION_TRANSFERRED, E.POSITION_DELEVERAGED))
 ) | frozenset(map(int, (E.LIQUIDATION_STARTED, E.LIQUIDATION_ENDED, E.FUND_DRAWN)))
 
 
@@ -190,6 +190,8 @@ class Projection:
             news.accounts.add(fields.account_id)
         if kind == E.POSITION_TRANSFERRED:
             news.accounts.add(fields.to_account_id)
+        elif kind == E.POSITION_DELEVERAGED:
+            news.accounts.add(fields.from_account_id)
         if kind in _AUCTION:
             news.auctions.append((kind, fields))
         news.facts.append((kind, fields))

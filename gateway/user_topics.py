@@ -25,6 +25,7 @@ RISK_EVENTS = frozenset(
         EventKind.LIQUIDATION_ENDED,
         EventKind.POSITION_TRANSFERRED,
         EventKind.FUND_DRAWN,
+        EventKind.POSITION_DELEVERAGED,
     }
 )
 

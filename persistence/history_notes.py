@@ -24,6 +24,7 @@ RECORDED = frozenset(
             EventKind.POSITION_SETTLED,
             EventKind.POSITION_TRANSFERRED,
             EventKind.AUCTION_LOT_SOLD,
+            EventKind.POSITION_DELEVERAGED,
         ),
     )
 )

@@ -82,6 +82,7 @@ class Rows:
             int(EventKind.POSITION_SETTLED): self._position_settled,
             int(EventKind.POSITION_TRANSFERRED): self._transferred,
             int(EventKind.AUCTION_LOT_SOLD): self._sold,
+            int(EventKind.POSITION_DELEVERAGED): self._deleveraged,
         }
 
     def _load_currencies(self, connection: sqlite3.Connection) -> None:
@@ -257,12 +258,17 @@ class Rows:
             self._deliveries.append((known.view.underlying, known.view.expiry_ns, price))
 
     def _transferred(self, fields: Any, record: bytes) -> None:
+        self._moved(fields, ((fields.account_id, -1), (fields.to_account_id, 1)), "position_transfer", None)
+
+    def _deleveraged(self, fields: Any, record: bytes) -> None:
+        self._moved(fields, ((fields.account_id, 1), (fields.from_account_id, -1)), "deleveraging", fields.cost_minor)
+
+    def _moved(self, fields: Any, sides: tuple[tuple[int, int], ...], word: str, cost: int | None) -> None:
         known = self._instruments[fields.instrument]
-        moved = fields.quantity_lots
-        for account_id, lots in ((fields.account_id, -moved), (fields.to_account_id, moved)):
+        for account_id, sign in sides:
             self._transaction(
-                fields, account_id, known.currency, "position_transfer", instrument_id=known.instrument_id, lots=lots,
-                reference=fields.auction_id,
+                fields, account_id, known.currency, word, change=None if cost is None else -sign * cost,
+                instrument_id=known.instrument_id, lots=sign * fields.quantity_lots, reference=fields.auction_id,
             )  # fmt: skip
 
     def _sold(self, fields: Any, record: bytes) -> None:

@@ -210,6 +210,38 @@ class AuctionHouse:
         self.desk.after(bid.account_id)
         return Reason.NONE, share, paid - fee
 
+    # ------------------------------------------------------------------ leases
+
+    def ask(self, auction: Auction, now: int) -> bool:
+        """Ask for what the insolvent phase may cost at most: the deficit and the capped compensation."""
+        value: int = self.desk.robust_value(auction.account_id, auction.entity)
+        maintenance: int = self.desk.margins(auction.account_id, auction.entity)[2]
+        cap = maintenance * self.parameters.compensation_cap_ppm // PPM
+        amount = self.minor(auction, max(-value, 0) + cap)
+        if amount <= 0:
+            return False
+        if auction.lease_id == 0:
+            auction.lease_id = self.leases.open(auction.auction_id, auction.account_id, auction.currency)
+        self.leases.request(auction.lease_id, amount, now)
+        return True
+
+    def watch(self, auction: Auction, now: int) -> Reason:
+        """Ask again when a lease was cut short or no longer covers the deficit; what the auction waits for."""
+        value: int = self.desk.robust_value(auction.account_id, auction.entity)
+        lease = self.leases.get(auction.lease_id)
+        if lease is None:
+            asked = value < 0 and self.ask(auction, now)
+            return Reason.AWAITING_LEASE if asked else Reason(auction.reason)
+        short = self.minor(auction, max(-value, 0)) > self.leases.free(auction.lease_id)
+        if lease.state == "requested":
+            return Reason.AWAITING_LEASE
+        if lease.state != "exhausted" and not short:
+            return Reason.AWAITING_BIDS
+        shown = Reason.FUND_EXHAUSTED if lease.state == "exhausted" else Reason.AWAITING_LEASE
+        if now - lease.asked_ns >= self.parameters.lease_wait_ns or lease.state == "granted":
+            return Reason.AWAITING_LEASE if self.ask(auction, now) else shown
+        return shown
+
     def views(self, auctions: dict[int, Auction]) -> list[AuctionView]:
         """Running auctions, ascending id; amounts in minor units of `currency`."""
         out = []

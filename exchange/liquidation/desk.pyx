@@ -3,13 +3,15 @@
 The stages above it are plain Python; every state change they make goes through here.
 """
 
-from exchange.clearing.account cimport is_cross
+from exchange.clearing.account cimport MODEL_CROSS, is_cross
 from exchange.clearing.ledger cimport SYS_FUND
 from exchange.clearing.position cimport Position, PositionList
 from exchange.events import BalanceCause, EventKind
 from exchange.market.instrument cimport KIND_PERPETUAL, Instrument
 from exchange.reasons import Reason
-from exchange.records cimport AuctionEvent, AuctionLotSold, BalanceChanged, BidEvent, FundEvent, PositionTransferred
+from exchange.records cimport (
+    AuctionEvent, AuctionLotSold, BalanceChanged, BidEvent, FundEvent, PositionDeleveraged, PositionTransferred,
+)
 from exchange.risk.exposure cimport ALL_ORDERS, NO_ORDERS, Margin
 from exchange.wide cimport wide_mul
 
@@ -90,20 +92,25 @@ cdef class Desk:
         amounts = [equity for _, equity in self.equities(account_id, entity)]
         return len(amounts) > 1 and min(amounts) < 0
 
+    def worth(self, uint32_t account_id, int entity):
+        """Equity at the marks, options included, minor units or 1e-4 USD."""
+        if self.accounts.at[account_id].model == MODEL_CROSS:
+            return self.margins(account_id, entity)[0]
+        if not is_cross(self.accounts.at[account_id].model):
+            return self.exposure.equity(account_id, entity)
+        # a cross account by formula: its margin balance leaves options out
+        total = self.margins(account_id, entity)[0]
+        for c in range(self.exposure.currencies):
+            total += self.exposure.usd_of(c, self.exposure.options_value(account_id, c))
+        return total
+
     def robust_value(self, uint32_t account_id, int entity):
         """Equity with perpetuals at the index instead of their own book's premium."""
         cdef PositionList* held = &self.positions.of[account_id]
         cdef bint cross = is_cross(self.accounts.at[account_id].model)
-        cdef Margin m
         cdef uint32_t i
         cdef Instrument* row
-        self.exposure.margin(account_id, entity, NO_ORDERS, &m)
-        total = int(m.equity)
-        if self.exposure.by_formula(account_id):     # their margin balance leaves options out
-            for c in range(self.exposure.currencies):
-                if cross or c == entity:
-                    value = self.exposure.options_value(account_id, c)
-                    total += int(self.exposure.usd_units(c, value)) if cross else value
+        total = self.worth(account_id, entity)
         for i in range(held.count):
             row = &self.instruments.at[held.at[i].instrument]
             if row.kind != KIND_PERPETUAL or (not cross and row.currency != entity):
@@ -167,6 +174,74 @@ cdef class Desk:
         base = int(self.exposure.rows.grid[u].coin_base_q40)
         sign = -1 if usd_units < 0 else 1
         return sign * -(-(abs(usd_units) << 40) // base)
+
+    def currency_of(self, uint32_t instrument):
+        return self.instruments.at[instrument].currency
+
+    def value_in(self, uint32_t instrument, int64_t lots, int currency):
+        """What lots are worth at the mark (sign ignored), in minor units of a currency at the index, rounded down."""
+        cdef Instrument* row = &self.instruments.at[instrument]
+        value = abs(lots * int(row.mark_minor))
+        if row.currency == currency:
+            return value
+        return self._convert(row.currency, currency, value)
+
+    def from_currency(self, uint32_t instrument, int currency, amount):
+        """An amount of a currency in minor units of the instrument's, at the index, rounded up."""
+        cdef int own = self.instruments.at[instrument].currency
+        return amount if own == currency else -self._convert(currency, own, -amount)
+
+    def _convert(self, int source, int target, amount):
+        """At the index, towards minus infinity."""
+        value = amount * self._price_q40(source)
+        return value // self._price_q40(target)
+
+    def _price_q40(self, int currency):
+        """1e-4 USD per minor unit, 2**-40."""
+        cdef int u = self.exposure.currency_underlying[currency]
+        if u >= 0:
+            return int(self.exposure.rows.grid[u].coin_base_q40)
+        return (1 << 40) // int(self.exposure.minor_per_unit[currency])
+
+    def opposites(self, uint32_t account_id, uint32_t instrument, int64_t lots):
+        """[(account, lots)] of the others who hold the other side of a position of signed lots, ascending id."""
+        cdef uint32_t a
+        cdef Position* p
+        found = []
+        for a in range(1, self.accounts.high):
+            p = self.positions.find(a, instrument) if a != account_id else NULL
+            if p != NULL and p.quantity_lots and (p.quantity_lots > 0) != (lots > 0):
+                found.append((a, abs(p.quantity_lots)))
+        return found
+
+    def _entities(self, uint32_t account_id):
+        return range(1 if is_cross(self.accounts.at[account_id].model) else self.exposure.currencies)
+
+    def group_usd(self, uint32_t owner):
+        """(maintenance requirement, equity) of all accounts of an owner in 1e-4 USD."""
+        cdef uint32_t a
+        requirement = equity = 0
+        for a in range(1, self.accounts.high):
+            if self.accounts.at[a].owner_id != owner:
+                continue
+            for entity in self._entities(a):
+                need, own = self.margins(a, entity)[2], self.worth(a, entity)
+                if not is_cross(self.accounts.at[a].model):
+                    need, own = self.exposure.usd_of(entity, need), self.exposure.usd_of(entity, own)
+                requirement += need
+                equity += own
+        return requirement, equity
+
+    def added_usd(self, uint32_t account_id, uint32_t instrument, int64_t lots):
+        """What taking signed lots at the mark adds to an account's maintenance requirement, 1e-4 USD."""
+        cdef int currency = self.instruments.at[instrument].currency
+        cdef bint cross = is_cross(self.accounts.at[account_id].model)
+        cdef list legs = [(instrument, lots)]
+        before = self.margins(account_id, 0 if cross else currency)[2]
+        self._shift_all(account_id, legs, 1)
+        after = self.margins(account_id, 0 if cross else currency)[2]
+        self._shift_all(account_id, legs, -1)
+        return after - before if cross else self.exposure.usd_of(currency, after - before)
 
     # ------------------------------------------------------------------ changes
 
@@ -248,6 +323,14 @@ cdef class Desk:
         event.cost_minor = cost
         event.auction_id = auction_id
 
+    def close_against(self, uint32_t source, uint32_t target, uint32_t instrument, int64_t lots, int64_t shift):
+        """Move signed lots of `source` to `target` at the mark, `target` paying `shift` minor units more; what it pays."""
+        cdef Instrument* row = &self.instruments.at[instrument]
+        cdef int64_t cost = wide_mul(lots, row.mark_minor, &self.exposure.failed) + shift
+        self.exposure.trade(source, instrument, -lots, -cost, 0)
+        self.exposure.trade(target, instrument, lots, cost, 0)
+        return cost
+
     def pay(self, uint32_t source, uint32_t target, int currency, int64_t amount):
         self.ledger.transfer(source, target, currency, amount)
 
@@ -294,6 +377,21 @@ cdef class Desk:
         event.compensation_minor = compensation
         event.currency = currency
         event.phase = phase
+
+    def emit_deleveraged(self, uint32_t account_id, auction_id, uint32_t source, uint32_t instrument, int64_t lots,
+                         int64_t cost, int64_t loss, rank, leverage_ppm, int64_t added):
+        cdef PositionDeleveraged* event = <PositionDeleveraged*>self.events.emit(
+            EventKind.POSITION_DELEVERAGED, 2, account_id)
+        event.auction_id = auction_id
+        event.instrument = instrument
+        event.from_account_id = source
+        event.quantity_lots = lots
+        event.cost_minor = cost
+        event.loss_minor = loss
+        event.rank = rank
+        event.leverage_ppm = leverage_ppm
+        event.added_requirement_usd_e4 = added
+        event.mark_price_e8 = self.instruments.at[instrument].mark_price_e8
 
     def emit_fund_credit(self, int currency, int64_t amount, reference):
         """A liquidation fee has gone to the fund; `reference` is the bid that paid it."""

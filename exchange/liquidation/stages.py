@@ -10,9 +10,10 @@ Stages of one account (all in venue time, driven by Ticks; the clock stands stil
 3. INSOLVENT phase, at once where the robust value is not positive: the price falls from min(V, 0) to
    -compensation cap; what lies below zero is paid by the fund, from a lease taken by the worker. A book that gains a
    positive value again before its solvent time is used up goes back to the solvent phase; either clock goes on.
-4. It ends when the account is above its buffer or holds nothing; what is left of the lease is settled.
+4. Without a buyer until that phase has run its time, what is left is deleveraged: see `deleveraging`.
+5. It ends when the account is above its buffer or holds nothing; what is left of the lease is settled.
 
-No bids or no fund: the account stays in liquidation, with the reason shown; nothing is socialised.
+A deficit that neither the fund nor deleveraging can carry keeps the auction open, the reason shown.
 """
 
 from typing import Any
@@ -20,6 +21,7 @@ from typing import Any
 from exchange.config import Liquidation as Parameters
 from exchange.events import EventKind, Level
 from exchange.liquidation.auction import INSOLVENT, PPM, SOLVENT, Auction, AuctionHouse, Bid
+from exchange.liquidation.deleveraging import Deleveraging
 from exchange.reasons import Reason
 from exchange.views import AuctionView, LeaseView
 
@@ -37,6 +39,7 @@ class Liquidation:
         self.auctions_closed = 0
         self.liquidations = 0
         self.house = AuctionHouse(desk, parameters)
+        self.deleveraging = Deleveraging(desk, self.house, parameters)
 
     # ------------------------------------------------------------------ ticks
 
@@ -96,10 +99,13 @@ class Liquidation:
         elif auction.phase == INSOLVENT and value > 0 and auction.lease_id == 0:
             self._lease(auction, now)
         if auction.phase == INSOLVENT:
-            self._watch_lease(auction, now)
+            self._say(auction, self.house.watch(auction, now))
         if now - auction.batch_ns >= self.parameters.batch_ns:
             auction.batch_ns = now
             self._clear(auction)
+        open_still = auction.auction_id in self.auctions
+        if open_still and self.deleveraging.due(auction, now) and self.deleveraging.run(auction):
+            self._finished(auction, Reason.DELEVERAGED)
 
     def _turn(self, auction: Auction, phase: int) -> None:
         """Change the phase: bids were for the other one, each phase's clock stands while the other runs."""
@@ -173,35 +179,8 @@ class Liquidation:
     # ------------------------------------------------------------------ leases
 
     def _lease(self, auction: Auction, now: int) -> None:
-        """Ask for what the insolvent phase may cost at most: the deficit and the capped compensation."""
-        value = self.desk.robust_value(auction.account_id, auction.entity)
-        _, _, maintenance = self.desk.margins(auction.account_id, auction.entity)
-        cap = maintenance * self.parameters.compensation_cap_ppm // PPM
-        amount = self.house.minor(auction, max(-value, 0) + cap)
-        if amount <= 0:
-            return
-        if auction.lease_id == 0:
-            auction.lease_id = self.house.leases.open(auction.auction_id, auction.account_id, auction.currency)
-        self.house.leases.request(auction.lease_id, amount, now)
-        self._say(auction, Reason.AWAITING_LEASE)
-
-    def _watch_lease(self, auction: Auction, now: int) -> None:
-        """Ask again when a lease was cut short or no longer covers the deficit; show which it is."""
-        value = self.desk.robust_value(auction.account_id, auction.entity)
-        lease = self.house.leases.get(auction.lease_id)
-        if lease is None:
-            if value < 0:
-                self._lease(auction, now)
-            return
-        short = self.house.minor(auction, max(-value, 0)) > self.house.leases.free(auction.lease_id)
-        if lease.state == "requested":
+        if self.house.ask(auction, now):
             self._say(auction, Reason.AWAITING_LEASE)
-        elif lease.state == "exhausted" or short:
-            self._say(auction, Reason.FUND_EXHAUSTED if lease.state == "exhausted" else Reason.AWAITING_LEASE)
-            if now - lease.asked_ns >= self.parameters.lease_wait_ns or lease.state == "granted":
-                self._lease(auction, now)
-        else:
-            self._say(auction, Reason.AWAITING_BIDS)
 
     def grant(self, lease_id: int, amount: int, exhausted: bool) -> Reason:
         """The worker's answer to a request; `amount` is the total now held."""
@@ -218,7 +197,7 @@ class Liquidation:
         target = maintenance * (PPM + self.parameters.buffer_ppm) // PPM
         return bool(equity >= target)
 
-    def _finished(self, auction: Auction) -> bool:
+    def _finished(self, auction: Auction, closed: Reason = Reason.CLOSED_OUT) -> bool:
         """Close the auction where the account stands again or nothing is left to sell."""
         account_id, entity = auction.account_id, auction.entity
         if self.desk.for_sale(account_id, entity):
@@ -233,7 +212,7 @@ class Liquidation:
                 return False
             self.house.leases.draw(auction.lease_id, account_id, deficit)
             self.desk.after(account_id)
-        self._close(auction, Reason.CLOSED_OUT)
+        self._close(auction, closed)
         return True
 
     def _close(self, auction: Auction, reason: Reason) -> None:
@@ -297,4 +276,5 @@ class Liquidation:
             self.liquidations,
             [self.auctions[auction_id].export() for auction_id in sorted(self.auctions)],
             self.house.leases.export(),
+            self.deleveraging.export(),
         ]
