@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from exchange.parameters import MatrixParameters, StandardParameters, Struct
+
 MarginModel = Literal["segregated_pm", "cross_pm", "segregated_sm", "cross_sm"]
 MARGIN_MODELS: tuple[MarginModel, ...] = ("segregated_pm", "cross_pm", "segregated_sm", "cross_sm")
 InstrumentKind = Literal["perpetual", "future", "option", "future_combo", "option_combo"]
@@ -19,10 +21,6 @@ OwnerId = Annotated[int, msgspec.Meta(ge=0, le=(1 << 32) - 1)]
 Reference = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
 
 
-class Struct(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Base of all configuration: immutable, unknown fields are errors."""
-
-
 class Currency(Struct):
     """A ledger currency. `exponent` e: one coin is 10**e minor units."""
 
@@ -32,58 +30,6 @@ class Currency(Struct):
     debt_ppm: int = 1_000_000
     underlying: str | None = None
     """The underlying whose index values this currency in USD; None: worth one USD."""
-
-
-class MatrixParameters(Struct):
-    """The `matrix` grid of the portfolio model (price steps x vol moves, damped extended moves, roll, delta)."""
-
-    name: str = "matrix"
-    version: int = 1
-    price_range_ppm: int = 160_000
-    price_steps_per_side: int = 4
-    vol_up_ppm: int = 500_000
-    vol_down_ppm: int = 250_000
-    vol_up_floor_e6: int = 500_000
-    vega_power_short_ppm: int = 300_000
-    vega_power_long_ppm: int = 130_000
-    vega_power_boundary_days: int = 30
-    vol_multiplier_floor_ppm: int = 10_000
-    extended_moves_ppm: tuple[int, ...] = (
-        -660_000,
-        -330_000,
-        500_000,
-        1_000_000,
-        2_000_000,
-        3_000_000,
-        4_000_000,
-        5_000_000,
-    )
-    extended_factor_ppm: int = 1_000_000
-    extended_dampener_usd: int = 100_000
-    annualised_move_risk_ppm: int = 75_000
-    minimum_move_ppm: int = 10_000
-    delta_threshold_usd: int = 20_000_000
-    delta_move_per_coin_e9: int = 50_000
-    delta_move_max_ppm: int = 100_000
-    initial_factor_ppm: int = 1_000_000
-    maintenance_factor_ppm: int = 800_000
-
-
-class StandardParameters(Struct):
-    """The formulas of the `_sm` models; shares of the coin (of the index for linear contracts)."""
-
-    name: str = "standard"
-    version: int = 1
-    short_initial_ppm: int = 150_000
-    """Less the distance out of the money, as a share of the index."""
-    short_floor_ppm: int = 100_000
-    short_maintenance_ppm: int = 75_000
-    put_mark_ppm: int = 75_000
-    """A short put's maintenance is at least this share of its mark, before the mark is added."""
-    future_initial_ppm: int = 20_000
-    future_maintenance_ppm: int = 10_000
-    per_coin_ppm: int = 50
-    """Added to both rates for every coin of the position."""
 
 
 class Underlying(Struct):

@@ -5,7 +5,7 @@ Those that set the venue up stand in `exchange/config.py`.
 
 from typing import Literal
 
-from exchange.config import Struct
+from exchange.parameters import Struct
 
 
 class LinkedOrder(Struct, kw_only=True):

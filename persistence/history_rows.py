@@ -14,23 +14,16 @@ import msgspec
 import numpy as np
 
 from exchange.commands import SLOT_BYTES
-from exchange.events import LAYOUTS, BalanceCause, EventKind
+from exchange.events import LAYOUTS, EventKind
 from persistence import history_schema as schema
 from persistence.history_candles import Candles
+from persistence.history_money import MoneyRows
 from persistence.history_notes import Contract, Notes, decode_notes, decode_view, group_of
 from persistence.history_schema import HOUR_NS, MINUTE_NS, RANK_BITS, UNFILLED_KEPT_NS
 
 E8, E12 = 10**8, 10**12
 OPEN, FILLED, CANCELLED = 0, 1, 2
 STATES = ("open", "filled", "cancelled")
-CAUSES = {
-    BalanceCause.DEPOSIT: "deposit",
-    BalanceCause.WITHDRAWAL: "withdrawal",
-    BalanceCause.FUNDING: "funding",
-    BalanceCause.AUCTION_PAYMENT: "auction_payment",
-    BalanceCause.LIQUIDATION_FEE: "liquidation_fee",
-    BalanceCause.FUND_COVER: "fund_cover",
-}
 ORDER_COLUMNS = (
     "order_id", "account_id", "instrument_id", "group_id", "side", "order_type", "time_in_force", "flags",
     "price_units", "quantity_lots", "filled_lots", "filled_value", "state", "cancel_reason", "replaced", "created_ns",
@@ -51,7 +44,7 @@ _LAYOUTS = {
 }
 
 
-class Rows:
+class Rows(MoneyRows):
     """Gathers the rows of events, for the caller to write in one transaction."""
 
     def __init__(self, connection: sqlite3.Connection):
@@ -80,9 +73,9 @@ class Rows:
             int(EventKind.BALANCE_CHANGED): self._balance,
             int(EventKind.INSTRUMENT_SETTLED): self._settled,
             int(EventKind.POSITION_SETTLED): self._position_settled,
-            int(EventKind.POSITION_TRANSFERRED): self._transferred,
+            int(EventKind.POSITION_TRANSFERRED): self._moved,
             int(EventKind.AUCTION_LOT_SOLD): self._sold,
-            int(EventKind.POSITION_DELEVERAGED): self._deleveraged,
+            int(EventKind.POSITION_DELEVERAGED): self._moved,
         }
 
     def _load_currencies(self, connection: sqlite3.Connection) -> None:
@@ -218,67 +211,6 @@ class Rows:
         self._dirty[fields.order_id] = order
         order[PRICE], order[QUANTITY], order[FLAGS] = fields.price_units, fields.quantity_lots, fields.flags
         order[REPLACED], order[UPDATED] = 1, fields.time_ns
-
-    def _transaction(
-        self, fields: Any, account_id: int, currency: str, word: str, *, instrument_id: int | None = None,
-        change: int | None = None, fee: int = 0, balance: int | None = None, lots: int | None = None,
-        price_e8: int | None = None, reference: int | None = None,
-    ) -> None:  # fmt: skip
-        self._transactions.append((
-            self._rank, account_id, currency, fields.time_ns, word, instrument_id, change, fee, balance, lots,
-            price_e8, None, None, None, None, None, None, reference,
-        ))  # fmt: skip
-
-    def _balance(self, fields: Any, record: bytes) -> None:
-        if fields.account_id:  # 0: the venue's own accounts
-            currency, word = self._currencies[fields.currency], CAUSES.get(fields.cause, str(fields.cause))
-            self._transaction(
-                fields, fields.account_id, currency, word, change=fields.amount_minor, balance=fields.balance_minor,
-                reference=fields.reference,
-            )  # fmt: skip
-
-    def _position_settled(self, fields: Any, record: bytes) -> None:
-        known = self._instruments[fields.instrument]
-        cash = fields.payout_minor if known.is_option else fields.realised_minor
-        self._settlements.append((
-            fields.account_id, known.group_id, self._rank, known.instrument_id, fields.time_ns, fields.quantity_lots,
-            fields.payout_minor, fields.realised_minor, fields.settlement_price_e8,
-        ))  # fmt: skip
-        self._transaction(
-            fields, fields.account_id, known.currency, "delivery", instrument_id=known.instrument_id, change=cash,
-            lots=fields.quantity_lots, price_e8=fields.settlement_price_e8,
-        )  # fmt: skip
-
-    def _settled(self, fields: Any, record: bytes) -> None:
-        """The contract's own end stands under account 0; its underlying's delivery price once per expiry."""
-        known = self._instruments[fields.instrument]
-        price = fields.settlement_price_e8
-        self._settlements.append((0, known.group_id, self._rank, known.instrument_id, fields.time_ns, 0, 0, 0, price))
-        if price:
-            self._deliveries.append((known.view.underlying, known.view.expiry_ns, price))
-
-    def _transferred(self, fields: Any, record: bytes) -> None:
-        self._moved(fields, ((fields.account_id, -1), (fields.to_account_id, 1)), "position_transfer", None)
-
-    def _deleveraged(self, fields: Any, record: bytes) -> None:
-        self._moved(fields, ((fields.account_id, 1), (fields.from_account_id, -1)), "deleveraging", fields.cost_minor)
-
-    def _moved(self, fields: Any, sides: tuple[tuple[int, int], ...], word: str, cost: int | None) -> None:
-        known = self._instruments[fields.instrument]
-        for account_id, sign in sides:
-            self._transaction(
-                fields, account_id, known.currency, word, change=None if cost is None else -sign * cost,
-                instrument_id=known.instrument_id, lots=sign * fields.quantity_lots, reference=fields.auction_id,
-            )  # fmt: skip
-
-    def _sold(self, fields: Any, record: bytes) -> None:
-        # Of a cross account's auction the sums are dollars, not a currency of the ledger.
-        currency = self._currencies[fields.currency] if fields.currency < len(self._currencies) else "USD"
-        for account_id, word, fee in (
-            (fields.account_id, "auction_sale", fields.fee_minor), (fields.buyer_account_id, "auction_purchase", 0),
-        ):  # fmt: skip
-            change = fields.price_minor if word == "auction_sale" else fields.compensation_minor - fields.price_minor
-            self._transaction(fields, account_id, currency, word, change=change, fee=fee, reference=fields.auction_id)
 
     # store
 

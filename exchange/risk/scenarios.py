@@ -10,7 +10,7 @@ from fractions import Fraction
 
 import msgspec
 
-from exchange.config import MatrixParameters
+from exchange.parameters import MatrixParameters
 
 PPM = 1_000_000
 LANES = 8
