@@ -198,7 +198,7 @@ cdef class WhatIf:
         totals = self.state.exposure.scenario_totals(account_id, chain, True)
         if totals is None or not (totals[5] or totals[6]):
             return None
-        pnl, orders, deltas, value, cost, held_lots, open_lots, _ = totals
+        pnl, orders, deltas, value, cost, held_lots, open_lots = totals[:7]
         underlying = self.state.config.underlyings[u]
         coin = not is_cross(self.state.accounts.at[account_id].model) and (
             self.state.exposure.currency_underlying[currency] >= 0)

@@ -57,8 +57,9 @@ class Deleveraging:
         if auction.phase != INSOLVENT or auction.clock_ns < self.parameters.insolvent_ns:
             return False
         lease = self.house.leases.get(auction.lease_id)
-        waits = lease is not None and lease.state == "requested"
-        return not waits or now - lease.asked_ns >= self.parameters.lease_wait_ns
+        if lease is None or lease.state != "requested":
+            return True
+        return bool(now - lease.asked_ns >= self.parameters.lease_wait_ns)
 
     def run(self, auction: Auction) -> bool:
         """Close every position of the auction's account; False (nothing changed) where the deficit cannot be placed."""

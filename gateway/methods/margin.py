@@ -74,7 +74,12 @@ class OrderIds(Params, kw_only=True):
 @method("private/get_order_margin_by_ids", params=OrderIds, scope="trade:read")
 def get_order_margin_by_ids(gateway, session, principal, params: OrderIds) -> list[dict[str, Any]]:
     """What open orders of the account would cost if each were placed now beside all that is open."""
-    ids = msgspec.json.decode(params.ids, type=list[str]) if isinstance(params.ids, str) else params.ids
+    ids = params.ids
+    if isinstance(ids, str):  # a query's list is JSON text
+        try:
+            ids = msgspec.json.decode(ids, type=list[str])
+        except msgspec.MsgspecError:
+            raise invalid_param("ids", "wrong format") from None
     if len(ids) > MAX_ORDERS:
         raise invalid_param("ids", f"at most {MAX_ORDERS}")
     found = []
