@@ -4,6 +4,9 @@ Each takes `--json` (one object on standard output, nothing else there). Exit st
 failed check, 2 on bad usage.
 """
 
+from importlib.metadata import version
+from typing import Annotated
+
 import typer
 
 from gateway import cli_account, cli_margin
@@ -18,6 +21,23 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"margrave {version('margrave')}")
+        raise typer.Exit
+
+
+@app.callback()
+def margrave(
+    version_: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and end.")
+    ] = False,
+) -> None:
+    """An open crypto-derivatives exchange: run a venue, prove its journal, measure it."""
+
+
 app.command()(serve)
 app.command()(verify)
 app.command()(journal)

@@ -77,7 +77,7 @@ def _deposits(words: list[str]) -> dict[str, str]:
     for word in words:
         currency, sign, amount = word.partition("=")
         if not (sign and currency and amount):
-            fail(f"--deposit {word}: expected CURRENCY=AMOUNT", MISUSED)
+            fail(f"{word}: expected CURRENCY=AMOUNT", MISUSED)
         found[currency] = amount
     return found
 
@@ -109,6 +109,31 @@ def create(
     out.print(f"account {result['account_id']} {escape(name)}")
     for made in result["keys"]:
         out.print(f"  client_id {made['client_id']}  client_secret {made['client_secret']}", markup=False)
+
+
+def _move(operation: str, data_dir: Path, account: str, amounts: list[str], json: bool) -> None:
+    for currency, amount in _deposits(amounts).items():
+        _run(data_dir, operation, account=account, currency=currency, amount=amount)
+    if json:
+        print_json({"account": account, operation: _deposits(amounts)})
+    else:
+        out.print(f"{operation} {escape(account)}: {escape(', '.join(amounts))}")
+
+
+Name = Annotated[str, typer.Argument(metavar="ACCOUNT", help="Name of the account.")]
+Amounts = Annotated[list[str], typer.Argument(metavar="CURRENCY=AMOUNT...", help="In coins.")]
+
+
+@app.command()
+def deposit(account: Name, amounts: Amounts, data_dir: DataDir, json: AsJson = False) -> None:
+    """Credit an account from outside."""
+    _move("deposit", data_dir, account, amounts, json)
+
+
+@app.command()
+def withdraw(account: Name, amounts: Amounts, data_dir: DataDir, json: AsJson = False) -> None:
+    """Pay out of an account, as far as its margin allows."""
+    _move("withdraw", data_dir, account, amounts, json)
 
 
 @app.command()

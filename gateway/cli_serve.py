@@ -1,6 +1,7 @@
 """`margrave serve`."""
 
 import asyncio
+import errno
 import logging
 import os
 import shutil
@@ -67,6 +68,8 @@ def serve(
             f"demo key may exist there: {KEYS_HELP}",
             MISUSED,
         )
+    if feed == "sim" and (chain or snapshot or index):
+        fail("--chain, --snapshot and --index are of --feed replay", MISUSED)
     if redis is not None and not redis.startswith(("redis://", "rediss://", "unix://")):
         fail(f"--redis {redis}: expected redis://, rediss:// or unix:// and where the server is", MISUSED)
     options = Options(
@@ -113,7 +116,12 @@ async def _serve(options: Options, as_json: bool) -> int:
         return _refused(status, f"{error}; {KEYS_HELP}", MISUSED, venue)
     except (VenueError, ConfigurationError, DataDirectoryError, CredentialError, Refused) as error:
         return _refused(status, str(error), MISUSED, venue)
-    except (PersistenceError, InvariantBroken, OSError, ValueError) as error:
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            message = f"port {options.port} of {options.host} is in use: --port 0 takes any free one"
+            return _refused(status, message, MISUSED, venue)
+        return _refused(status, str(error), FAILED)
+    except (PersistenceError, InvariantBroken, ValueError) as error:
         return _refused(status, str(error), FAILED)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -159,6 +167,9 @@ def _announce(venue: Venue, status: Status, as_json: bool) -> None:
     out.print(f"[bold]Margrave[/bold] is open: {counters.instruments:,} instruments, {counters.accounts:,} accounts")
     out.print(f"  WebSocket  {venue.ws}")
     out.print(f"  HTTP       {venue.http}/api/v2")
+    out.print(f"  ccxt       urls: {{'api': {{'rest': '{venue.http}'}}}}", markup=False)
+    if venue.core is not None and venue.core.replayed:
+        out.print(f"  replayed   {venue.core.replayed:,} commands")
     out.print(f"  data       {escape(str(venue.root.absolute()))}" + (" (temporary)" if venue.temporary else ""))
     demo = next((key for key in venue.keys if key["name"] == "demo"), None)
     if demo is not None:

@@ -54,10 +54,9 @@ class Status:
             funds.append(f"{held:,.2f} {currency.name}")
         lag = f" ({fund_lag} waiting)" if fund_lag else ""
         return (
-            f"seq {sequencer.seq:,} · {rate:,.0f} orders/s · {counters.trades:,} trades · "
-            f"{counters.accounts:,} accounts, {counters.below_maintenance} below maintenance · "
-            f"{counters.auctions_open} auctions ({counters.auctions_closed} closed) · "
-            f"fund {' + '.join(funds)}{lag}"
+            f"{rate:,.0f} orders/s · {counters.trades:,} trades · {counters.below_maintenance} of "
+            f"{counters.accounts:,} below maintenance · auctions {counters.auctions_open} "
+            f"({counters.auctions_closed} closed) · seq {sequencer.seq:,} · fund {' + '.join(funds)}{lag}"
         )
 
     def end(self) -> None:

@@ -121,9 +121,16 @@ def test_accounts_are_made_beside_a_running_venue_and_offline(tmp_path: Path) ->
     )
     assert offline.returncode == 0, offline.stderr
     assert json.loads(offline.stdout)["keys"][0]["client_id"] == "ben-key"
+    for word, amounts in (("deposit", ("USDC=5", "BTC=1")), ("withdraw", ("USDC=5", "BTC=0.5"))):
+        done = margrave("account", word, "ben", *amounts, "--data-dir", data_dir)
+        assert done.returncode == 0, done.stderr
+    refused = margrave("account", "withdraw", "ben", "BTC=7", "--data-dir", data_dir)
+    assert refused.returncode == 1 and "insufficient_withdrawable" in refused.stderr
     with Served(data_dir) as venue:
         venue.ready["keys"].append({"name": "ben", "client_id": "ben-key", "client_secret": "ben-secret"})
         assert venue.call("private/get_account_summary", "ben", currency="USDC")["balance"] == 10.0
+        busy = margrave("serve", "--port", venue.ready["http"].rpartition(":")[2])
+        assert busy.returncode == 2 and "is in use" in busy.stderr
         assert venue.stop()[0] == 0
 
 

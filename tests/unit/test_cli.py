@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import msgspec
@@ -34,6 +35,7 @@ def test_help_names_every_command() -> None:
         ("nothing",),
         ("serve", "--speed", "0"),
         ("serve", "--feed", "live"),
+        ("serve", "--feed", "sim", "--chain", "chain.csv.gz"),
         ("serve", "--tls-key", "x.pem"),
         ("bench", "everything"),
         ("account", "create"),
@@ -46,6 +48,11 @@ def test_bad_usage_ends_with_2(words: tuple[str, ...]) -> None:
     done = margrave(*words)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr
+
+
+def test_the_version_is_the_package_s() -> None:
+    done = margrave("--version")
+    assert (done.returncode, done.stdout) == (0, f"margrave {version('margrave')}\n")
 
 
 def test_bench_runs_as_a_process_of_its_own_and_passes_its_status_on() -> None:
