@@ -24,7 +24,7 @@ from exchange.wide cimport wide_add, wide_mul
 
 MAX_TRADES = 20
 MAX_NONCE = 64
-MAX_NONCES = 65_536
+MAX_NONCES = 131_072            # two of each block
 VALID_NS = 300_000_000_000
 LARGEST = (1 << 62) - 1
 ROW_BUDGET = 1 << 52
@@ -41,7 +41,7 @@ cdef class Blocks:
     cdef Trading trading
     cdef EventBuffer events
     cdef readonly uint64_t next_block_id
-    cdef set nonces                      # (timestamp_ms, lower account, higher account, nonce)
+    cdef set nonces                      # (timestamp_ms, account, nonce), of both accounts of a block
     cdef list oldest                     # the same as a heap
 
     def __init__(self, Instruments instruments, Positions positions, Exposure exposure, Pretrade pretrade,
@@ -63,23 +63,41 @@ cdef class Blocks:
         if reason:
             return reason, detail
         for i, leg in enumerate(block.trades):
-            reason = self._leg_reason(block, leg)
+            reason = self._leg_reason(leg, ((block.maker_account_id, leg.side), (block.taker_account_id, leg.side ^ 1)))
             if reason:
                 return reason, i
         for account_id, maker in ((block.maker_account_id, True), (block.taker_account_id, False)):
             reason = self._margin_reason(account_id, block.trades, maker)
             if reason:
                 return reason, account_id
-        nonce = self._nonce(block)
-        self.nonces.add(nonce)
-        heapq.heappush(self.oldest, nonce)
+        for used in self._uses(block):
+            self.nonces.add(used)
+            heapq.heappush(self.oldest, used)
         return Reason.NONE, self._book(block)
+
+    def simulate(self, account_id, trades, maker):
+        """(reason, detail) for one side of a block as it is now, whoever the other may be; changes nothing."""
+        reason = self._trades_reason(trades)
+        if reason:
+            return reason, 0
+        for i, leg in enumerate(trades):
+            reason = self._leg_reason(leg, ((account_id, leg.side if maker else leg.side ^ 1),))
+            if reason:
+                return reason, i
+        return self._margin_reason(account_id, trades, maker), account_id
 
     # ------------------------------------------------------------------ checks
 
-    def _nonce(self, block):
-        accounts = sorted((block.maker_account_id, block.taker_account_id))
-        return (block.timestamp_ms, *accounts, block.nonce)
+    def _uses(self, block):
+        """The nonce as either account uses it."""
+        return [(block.timestamp_ms, a, block.nonce) for a in (block.maker_account_id, block.taker_account_id)]
+
+    def _trades_reason(self, trades):
+        """Between 1 and 20 trades, no instrument twice."""
+        slots = {leg.instrument for leg in trades}
+        if not 1 <= len(trades) <= MAX_TRADES or len(slots) != len(trades):
+            return Reason.BLOCK_LEGS
+        return Reason.NONE
 
     def _agreement_reason(self, block):
         """(reason, detail): accounts, number of trades, time and nonce."""
@@ -89,30 +107,30 @@ cdef class Blocks:
                 return Reason.UNKNOWN_ACCOUNT, 0
         if block.maker_account_id == block.taker_account_id:
             return Reason.BLOCK_SAME_ACCOUNT, 0
-        slots = {leg.instrument for leg in block.trades}
-        if not 1 <= len(block.trades) <= MAX_TRADES or len(slots) != len(block.trades):
-            return Reason.BLOCK_LEGS, 0
+        reason = self._trades_reason(block.trades)
+        if reason:
+            return reason, 0
         if not 1 <= len(block.nonce) <= MAX_NONCE:
             return Reason.BAD_PAYLOAD, 0
         if abs(block.timestamp_ms * 1_000_000 - now) > VALID_NS:
             return Reason.BLOCK_TIMED_OUT, 0
         while self.oldest and self.oldest[0][0] * 1_000_000 < now - VALID_NS:
             self.nonces.discard(heapq.heappop(self.oldest))
-        if self._nonce(block) in self.nonces:
+        if any([used in self.nonces for used in self._uses(block)]):
             return Reason.BLOCK_NONCE_USED, 0
         if len(self.nonces) >= MAX_NONCES:
             return Reason.LIMIT_REACHED, 0
         return Reason.NONE, 0
 
-    def _leg_reason(self, block, leg):
-        """What is wrong with one trade for either account, the maker first."""
+    def _leg_reason(self, leg, sides):
+        """What is wrong with one trade for the accounts with their (account, side)."""
         if leg.side not in (0, 1) or not 0 <= leg.instrument < self.instruments.capacity:
             return Reason.UNKNOWN_INSTRUMENT if leg.side in (0, 1) else Reason.BLOCK_LEGS
         if not -LARGEST <= leg.price_units <= LARGEST:
             return Reason.PRICE_TOO_HIGH
         if not -LARGEST <= leg.quantity_lots <= LARGEST:
             return Reason.QUANTITY_TOO_LARGE
-        for account_id, side in ((block.maker_account_id, leg.side), (block.taker_account_id, 1 - leg.side)):
+        for account_id, side in sides:
             reason = self.pretrade.static_reason(account_id, leg.instrument, side, leg.price_units,
                                                  leg.quantity_lots, False, self.events.time_ns)
             if reason:
@@ -124,7 +142,7 @@ cdef class Blocks:
             return Reason.INSTRUMENT_NOT_OPEN
         if leg.quantity_lots < spec.block_min_lots:
             return Reason.BLOCK_TOO_SMALL
-        for account_id, side in ((block.maker_account_id, leg.side), (block.taker_account_id, 1 - leg.side)):
+        for account_id, side in sides:
             reason = self.pretrade.limit_reason(account_id, leg.instrument, side, leg.quantity_lots, False)
             if reason:
                 return reason

@@ -25,7 +25,7 @@ class Blocks:
     def __init__(self, trading: Trading) -> None:
         self.trading = trading
         self.state = trading.state
-        self.used: set[tuple[int, int, int, str]] = set()
+        self.used: set[tuple[int, int, str]] = set()
         self.next_block_id = 1
         self.detail = 0
 
@@ -38,7 +38,7 @@ class Blocks:
         for account, is_maker in ((maker, True), (taker, False)):
             self.detail = account.account_id
             self.check_margin(account, payload, is_maker)
-        self.used.add(self.key(payload))
+        self.used |= self.uses(payload)
         block_id, self.next_block_id = self.next_block_id, self.next_block_id + 1
         s.emit(
             EventKind.BLOCK_TRADE_EXECUTED, taker.account_id, block_id=block_id, maker_account_id=maker.account_id,
@@ -51,9 +51,10 @@ class Blocks:
         return block_id
 
     @staticmethod
-    def key(payload: payloads.BlockTrade) -> tuple[int, int, int, str]:
-        pair = sorted((payload.maker_account_id, payload.taker_account_id))
-        return (pair[0], pair[1], payload.timestamp_ms, payload.nonce)
+    def uses(payload: payloads.BlockTrade) -> set[tuple[int, int, str]]:
+        """The nonce as either account uses it."""
+        pair = (payload.maker_account_id, payload.taker_account_id)
+        return {(number, payload.timestamp_ms, payload.nonce) for number in pair}
 
     # ------------------------------------------------------------------ checks
 
@@ -67,7 +68,7 @@ class Blocks:
         require(0 < len(slots) <= MOST_LEGS and len(set(slots)) == len(slots), Reason.BLOCK_LEGS)
         require(0 < len(payload.nonce) <= MOST_NONCE, Reason.BAD_PAYLOAD)
         require(abs(payload.timestamp_ms * 10**6 - s.time_ns) <= LATEST_NS, Reason.BLOCK_TIMED_OUT)
-        require(self.key(payload) not in self.used, Reason.BLOCK_NONCE_USED)
+        require(not self.uses(payload) & self.used, Reason.BLOCK_NONCE_USED)
         for self.detail, leg in enumerate(payload.trades):
             self.check_leg(leg, both)
 

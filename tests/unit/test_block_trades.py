@@ -149,17 +149,18 @@ def test_a_nonce_is_good_once_within_its_five_minutes(venue):
     trade, stamp = leg(venue, 0, "sell", 200_000, 10), START_NS // 10**6
     assert block(venue, trade)[0].kind == EventKind.BLOCK_TRADE_EXECUTED
     assert refused(venue, trade) == (Reason.BLOCK_NONCE_USED, 0)
-    # the pair of accounts, whoever makes
     assert refused(venue, trade, maker=venue.bob, taker=venue.alice)[0] == Reason.BLOCK_NONCE_USED
     assert block(venue, trade, nonce="n2")[0].kind == EventKind.BLOCK_TRADE_EXECUTED
-    assert block(venue, trade, taker=venue.carol)[0].kind == EventKind.BLOCK_TRADE_EXECUTED
+    # whoever the other account is: what one has signed is good for one block
+    assert refused(venue, trade, taker=venue.carol)[0] == Reason.BLOCK_NONCE_USED
     assert block(venue, trade, timestamp_ms=stamp + 1)[0].kind == EventKind.BLOCK_TRADE_EXECUTED
     venue.tick(300 * SECOND)
     assert refused(venue, trade, timestamp_ms=stamp)[0] == Reason.BLOCK_NONCE_USED
     venue.tick(SECOND)
     assert refused(venue, trade, timestamp_ms=stamp)[0] == Reason.BLOCK_TIMED_OUT
     assert block(venue, trade)[0].kind == EventKind.BLOCK_TRADE_EXECUTED
-    assert [used[0] for used in venue.engine.blocks.export()[1]] == [venue.now // 10**6]
+    now = venue.now // 10**6
+    assert venue.engine.blocks.export()[1] == [[now, venue.alice, "n1"], [now, venue.bob, "n1"]]
 
 
 def test_margin_is_that_of_all_trades_together_with_open_orders(venue):
@@ -175,10 +176,10 @@ def test_margin_is_that_of_all_trades_together_with_open_orders(venue):
     for power in range(18, -1, -1):
         venue.place(venue.carol, NAME, "buy", 200_000, 1 << power)
     trade = leg(venue, 0, "buy", 200_000, 20_000)
-    assert refused(venue, trade, maker=venue.carol, taker=rich) == (Reason.NOT_ENOUGH_FUNDS, venue.carol)
+    assert refused(venue, trade, maker=venue.carol, taker=rich, nonce="n2") == (Reason.NOT_ENOUGH_FUNDS, venue.carol)
     everything = {"instrument": 0xFFFFFFFF, "currency": 0xFFFF, "instrument_kind": 0xFF, "order_type": 0xFF}
     venue.submit(commands.record(CommandKind.CANCEL_ALL, venue.carol, reason=60, **everything))
-    assert block(venue, trade, maker=venue.carol, taker=rich)[0].kind == EventKind.BLOCK_TRADE_EXECUTED
+    assert block(venue, trade, maker=venue.carol, taker=rich, nonce="n2")[0].kind == EventKind.BLOCK_TRADE_EXECUTED
 
 
 def test_who_is_below_initial_margin_may_lower_it(venue):
@@ -213,3 +214,16 @@ def test_a_block_fires_no_last_price_trigger(venue):
     venue.submit(commands.record(CommandKind.PLACE_ORDER, venue.carol, tail=terms, instrument=0, **fields))
     assert EventKind.ORDER_TRIGGERED not in kinds(block(venue, leg(venue, 0, "sell", 190_000, 10)))
     assert len(venue.engine.trigger_orders(venue.carol)) == 1
+
+
+def test_a_simulation_says_the_same_and_changes_nothing(venue):
+    good, bad = leg(venue, 0, "sell", 200_000, 10), leg(venue, 1, "sell", 600, 9)
+    before, simulate = venue.engine.export(), venue.engine.blocks.simulate
+    for account, maker in ((venue.alice, True), (venue.bob, False)):
+        assert simulate(account, (good,), maker) == (Reason.NONE, account)
+        assert simulate(account, (good, bad), maker) == (Reason.BLOCK_TOO_SMALL, 1)
+        assert simulate(account, (), maker) == (Reason.BLOCK_LEGS, 0)
+        huge = leg(venue, 0, "sell", 200_000, 100_000)
+        assert simulate(account, (huge,), maker) == (Reason.NOT_ENOUGH_FUNDS, account)
+    assert simulate(99, (good,), True)[0] == Reason.UNKNOWN_ACCOUNT
+    assert venue.engine.export() == before
