@@ -223,7 +223,7 @@ def test_a_simulation_says_the_same_and_changes_nothing(venue):
         assert simulate(account, (good,), maker) == (Reason.NONE, account)
         assert simulate(account, (good, bad), maker) == (Reason.BLOCK_TOO_SMALL, 1)
         assert simulate(account, (), maker) == (Reason.BLOCK_LEGS, 0)
-        huge = leg(venue, 0, "sell", 200_000, 100_000)
+        huge = leg(venue, 0, "sell", 200_000, 300_000)
         assert simulate(account, (huge,), maker) == (Reason.NOT_ENOUGH_FUNDS, account)
     assert simulate(99, (good,), True)[0] == Reason.UNKNOWN_ACCOUNT
     assert venue.engine.export() == before
