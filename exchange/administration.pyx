@@ -64,12 +64,19 @@ cdef class Administration(Reads):
         reason = listing.refusal(self, specs)
         if reason:
             return reason, 0
+        self._make_room(sum([1 for spec in specs if spec.legs]))
         chains = set()
         for spec in specs:
             chains.add(self._list_one(spec))
         for chain in sorted(chains):
             self.rows.rebuild_pairs(chain)
         return Reason.NONE, len(specs)
+
+    def _make_room(self, combos):
+        """Archive the oldest idle combos where new ones would pass the limit (there are enough of them)."""
+        surplus = self.listing.combo_count + combos - self.config.limits.max_combos
+        for slot in self.settlement.idle_combos()[:surplus] if combos and surplus > 0 else ():
+            self.settlement.end_combo(slot, Reason.COMBO_LIMIT)
 
     def _list_one(self, spec):
         cdef InstrumentEvent* event

@@ -15,6 +15,7 @@ def audit(engine: Any) -> list[str]:
         may_cross = engine.market(slot).state in ("auction", "halted")
         found += [f"{engine.listing.name(slot)}: {fault}" for fault in engine.books.check(slot, may_cross)]
     found += _positions(engine, slots)
+    found += _combos(engine)
     found += _orders(engine)
     for account_id in engine.account_ids():
         for chain in range(engine.rows.chain_count):
@@ -67,6 +68,33 @@ def _positions(engine: Any, slots: list[int]) -> list[str]:
         if engine.market(slot).open_interest_lots != long_lots[slot]:
             found.append(f"{name}: open interest is not the sum of longs")
     return found
+
+
+def _combos(engine: Any) -> list[str]:
+    """Nobody holds a combo; its row is the sum of its legs'; legs count what combos' orders may do to them."""
+    found = []
+    open_lots: dict[tuple[int, int, int], int] = {}
+    for slot in engine.listing.combo_slots():
+        if engine.market(slot).open_interest_lots:
+            found.append(f"{engine.listing.name(slot)}: a position in a combo")
+        legs = engine.listing.legs(slot)
+        if not engine.listing.is_marked(slot):
+            continue
+        for usd in (False, True):
+            rows = [[ratio * value for value in engine.rows.row(leg, usd)] for leg, ratio in legs]
+            if [sum(column) for column in zip(*rows, strict=True)] != engine.rows.row(slot, usd):
+                found.append(f"{engine.listing.name(slot)}: its risk row is not the sum of its legs'")
+    for account_id in engine.account_ids():
+        for order in engine.open_orders(account_id):
+            for leg, ratio in engine.listing.legs(order.instrument):
+                signed = ratio * order.remaining_lots * (1 if order.side == 0 else -1)
+                key = (account_id, leg, int(signed < 0))
+                open_lots[key] = open_lots.get(key, 0) + abs(signed)
+        for position in engine.positions(account_id):
+            for side, lots in ((0, position.combo_buy_lots), (1, position.combo_sell_lots)):
+                if open_lots.pop((account_id, position.instrument, side), 0) != lots:
+                    found.append(f"account {account_id}: open combo lots of leg {position.instrument} are wrong")
+    return found + [f"account {account_id}: no entry for leg {leg}" for account_id, leg, _ in open_lots]
 
 
 def _orders(engine: Any) -> list[str]:

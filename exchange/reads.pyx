@@ -37,7 +37,8 @@ cdef class Reads(State):
             tick_steps=tuple([(row.tick_above[i], row.tick_units[i]) for i in range(row.tick_count)]),
             min_quantity_lots=row.min_quantity_lots, max_quantity_lots=row.max_quantity_lots,
             max_price_units=row.max_price_units, maker_ppm=row.maker_ppm, taker_ppm=row.taker_ppm,
-            block_min_lots=self.listing.spec(slot).block_min_lots, zero_units=self.listing.spec(slot).zero_units,
+            block_min_lots=self.listing.spec(slot).block_min_lots, zero_units=row.zero_units,
+            legs=self.listing.legs(slot),
         )
 
     def market(self, uint32_t slot):
@@ -169,7 +170,8 @@ cdef class Reads(State):
                 mark_value_minor=p.quantity_lots * self.listing.at[p.instrument].mark_minor,
                 realised_minor=p.realised_minor, funding_accrued_minor=self.positions_room.accrued(p),
                 funding_realised_minor=p.funding_realised_minor, open_buy_lots=p.open_buy_lots,
-                open_sell_lots=p.open_sell_lots,
+                open_sell_lots=p.open_sell_lots, combo_buy_lots=p.combo_buy_lots,
+                combo_sell_lots=p.combo_sell_lots,
             ))
         return out
 

@@ -81,7 +81,7 @@ class Reason(IntEnum):
     KILL_SWITCH = 75
     COMBO_ENDED = 76
     BAND_PASSED = 77
-    """The price of an advanced order can no longer be kept within its bounds."""
+    """The price of an advanced order can no longer be kept within its bounds, or no leg can take that of a combo."""
     # accounts and money (80..99)
     ACCOUNT_IN_LIQUIDATION = 80
     INSUFFICIENT_WITHDRAWABLE = 81

@@ -18,7 +18,8 @@ from exchange.market.instrument cimport (
 )
 from exchange.market.order cimport Orders
 from exchange.records cimport (
-    EV_INSTRUMENT_SETTLED, EV_POSITION_SETTLED, R_INSTRUMENT_SETTLED, InstrumentEvent, PositionSettled,
+    EV_INSTRUMENT_SETTLED, EV_POSITION_SETTLED, R_COMBO_ENDED, R_INSTRUMENT_SETTLED, InstrumentEvent,
+    PositionSettled,
 )
 from exchange.risk.exposure cimport Exposure
 from exchange.risk.marks cimport Marks
@@ -64,7 +65,7 @@ cdef class Settlement:
         found = []
         for slot in range(self.instruments.high):
             row = &self.instruments.at[slot]
-            if row.state != STATE_FREE and row.expiry_ns and row.expiry_ns <= time_ns:
+            if row.state != STATE_FREE and row.leg_count == 0 and row.expiry_ns and row.expiry_ns <= time_ns:
                 found.append((row.instrument_id, slot))
         return [slot for _, slot in sorted(found)]
 
@@ -88,6 +89,32 @@ cdef class Settlement:
         payoff = max(0, price - strike) if row.option_type == OPTION_CALL else max(0, strike - price)
         return scale * payoff // (price if row.inverse else 10**8)
 
+    def combos_of(self, leg):
+        """Slots of the combos with this leg, ascending instrument_id."""
+        return [slot for slot in self.instruments.combo_slots()
+                if any([held == leg for held, _ in self.instruments.legs(slot)])]
+
+    def idle_combos(self):
+        """Slots of the combos without open orders, ascending instrument_id."""
+        return [slot for slot in self.instruments.combo_slots()
+                if self.books.at[<uint32_t>slot].order_count == 0]
+
+    def end_combo(self, uint32_t slot, int reason):
+        """Cancel a combo's orders and archive it."""
+        cdef Instrument* row = &self.instruments.at[slot]
+        cdef InstrumentEvent* ended
+        for order_id in sorted(self.books.queue(slot, 0) + self.books.queue(slot, 1)):
+            self.trading.withdraw(self.orders.find(order_id), reason, True)
+        ended = <InstrumentEvent*>self.events.emit(EV_INSTRUMENT_SETTLED, 1, 0)
+        ended.instrument = slot
+        ended.previous_state = row.state
+        ended.state = STATE_SETTLED
+        ended.reason = reason
+        ended.instrument_id = row.instrument_id
+        self.books.close_book(slot)
+        self.exposure.rows.delisted(slot)
+        self.instruments.free_slot(slot)
+
     def settle(self, uint32_t slot, int64_t time_ns):
         """Settle one instrument; 0 when its price must wait for a fresh index."""
         cdef Instrument* row = &self.instruments.at[slot]
@@ -101,6 +128,8 @@ cdef class Settlement:
         if row.holders and not self.marks.covers(row.underlying, row.expiry_ns) and not self.marks.fresh(
                 row.underlying, time_ns):
             return 0
+        for combo in self.combos_of(slot):
+            self.end_combo(combo, R_COMBO_ENDED)
         for order_id in sorted(self.books.queue(slot, 0) + self.books.queue(slot, 1)):
             self.trading.withdraw(self.orders.find(order_id), R_INSTRUMENT_SETTLED, True)
         self.triggers.settle(slot, R_INSTRUMENT_SETTLED)

@@ -3,6 +3,7 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from exchange.clearing.account cimport Accounts
 from exchange.clearing.ledger cimport Ledger
 from exchange.clearing.position cimport Positions
+from exchange.combos cimport Combos
 from exchange.event_buffer cimport EventBuffer
 from exchange.liquidation.desk cimport Desk
 from exchange.liquidation.monitor cimport Monitor
@@ -39,6 +40,7 @@ cdef class State:
     cdef readonly Exposure exposure
     cdef readonly Marks marks
     cdef readonly Monitor monitor
+    cdef readonly Combos combos
     cdef readonly Trading trading
     cdef readonly Quotes quotes
     cdef readonly Triggers triggers

@@ -51,8 +51,10 @@ cdef class State:
         bands = Bands(self.accounts, self.ledger_room, self.listing, self.positions_room, self.rows, config,
                       self.band_accounts)
         self.monitor = Monitor(self.accounts, self.exposure, bands, self.events, config)
+        self.combos = Combos(self.listing, self.orders_room, self.books, self.positions_room, self.exposure,
+                             self.monitor, self.events)
         self.trading = Trading(self.accounts, self.listing, self.orders_room, self.books, self.positions_room,
-                               self.exposure, self.pretrade, self.protection, self.monitor, self.events)
+                               self.exposure, self.pretrade, self.protection, self.monitor, self.combos, self.events)
         self.quotes = Quotes(self.accounts, self.listing, self.orders_room, self.exposure, self.pretrade,
                              self.protection, self.trading, self.events, config)
         self.triggers = Triggers(self.listing, self.rows, self.pretrade, self.trading, self.events, config)

@@ -2,6 +2,7 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from exchange.clearing.account cimport Accounts
 from exchange.clearing.position cimport Positions
+from exchange.combos cimport Combos
 from exchange.event_buffer cimport EventBuffer
 from exchange.liquidation.monitor cimport Monitor
 from exchange.market.book cimport Books
@@ -23,6 +24,7 @@ cdef class Trading:
     cdef Pretrade pretrade
     cdef Protection protection
     cdef Monitor monitor
+    cdef Combos combos
     cdef EventBuffer events
     cdef public uint64_t next_order_id
     cdef public uint64_t next_trade_id
@@ -71,8 +73,9 @@ cdef class Trading:
     cdef int execute(self, uint32_t slot) except -1
     cdef int _fill(self, uint32_t taker_slot, uint32_t maker_slot, int64_t lots, int64_t price, int64_t taker_ppm,
                    bint uncrossing) except -1
+    cdef bint _fill_combo(self, uint32_t taker_slot, uint32_t maker_slot, int64_t lots) except -1
+    cdef int64_t _dry_fill(self, Order* maker, int64_t lots, list applied, dict moved) except -1
     cdef int64_t _maker_lots(self, Order* maker, int64_t wanted) noexcept
     cdef bint _filled_stands(self, Order* order, int64_t lots, int64_t price) except -1
     cdef void _take_off(self, uint32_t slot, int64_t lots, int64_t cost, bint rests, int after) noexcept
-    cdef void _note_price(self, Instrument* row, int64_t price) noexcept
     cdef bint _crosses(self, Order* order) noexcept

@@ -50,7 +50,8 @@ cdef class Trading:
     """Order commands over the core's rooms."""
 
     def __cinit__(self, Accounts accounts, Instruments instruments, Orders orders, Books books, Positions positions,
-                  Exposure exposure, Pretrade pretrade, Protection protection, Monitor monitor, EventBuffer events):
+                  Exposure exposure, Pretrade pretrade, Protection protection, Monitor monitor, Combos combos,
+                  EventBuffer events):
         self.accounts = accounts
         self.instruments = instruments
         self.orders = orders
@@ -60,6 +61,7 @@ cdef class Trading:
         self.pretrade = pretrade
         self.protection = protection
         self.monitor = monitor
+        self.combos = combos
         self.events = events
         self.next_order_id = 1
         self.next_trade_id = 1
@@ -118,7 +120,7 @@ cdef class Trading:
         if terms.advanced:
             return R_BAD_TERMS
         if terms.display_lots:
-            if (command.order_type != TYPE_LIMIT
+            if (command.order_type != TYPE_LIMIT or self.instruments.at[command.instrument].leg_count
                     or command.flags & (FLAG_POST_ONLY | FLAG_REJECT_POST_ONLY) == FLAG_POST_ONLY
                     or (command.time_in_force != TIF_GTC and command.time_in_force != TIF_GTD)
                     or self._display_reason(command.instrument, terms.display_lots, command.quantity_lots)):
@@ -201,7 +203,7 @@ cdef class Trading:
         if flags & FLAG_REDUCE_ONLY or row.state == STATE_CLOSE_ONLY:
             allowed = self.pretrade.reducible(account_id, instrument, side)
             if allowed == 0:
-                return self._reject(command, R_REDUCE_ONLY_WOULD_INCREASE, 0)
+                return self._reject(command, R_BAD_TERMS if row.leg_count else R_REDUCE_ONLY_WOULD_INCREASE, 0)
             lots = min(lots, allowed)
             flags |= FLAG_REDUCE_ONLY
         if flags & FLAG_POST_ONLY:
@@ -364,11 +366,10 @@ cdef class Trading:
         cdef Instrument* row = &self.instruments.at[taker.instrument]
         cdef int64_t wanted = taker.remaining_lots
         cdef bint stops = self.pretrade.switches.count
-        cdef int64_t lots, cost, fee, held, signed, value, allowed, shown = 0, hidden = 0
+        cdef int64_t lots, shown = 0, hidden = 0
         cdef uint32_t slot = self.books.best_order(taker.instrument, taker.side ^ 1)
         cdef uint32_t here
         cdef Order* maker
-        cdef Position* position
         applied = []
         moved = {}
         groups = {}
@@ -387,23 +388,13 @@ cdef class Trading:
                 continue
             if maker.protection_group and (maker.account_id, maker.protection_group) in stopped:
                 continue
-            position = self.positions.find(maker.account_id, maker.instrument)
-            held = position.quantity_lots + moved.get(maker.account_id, 0)
             lots = min(shown, wanted)
-            if maker.flags & FLAG_REDUCE_ONLY:
-                allowed = -held if maker.side == 0 else held
-                lots = min(lots, allowed)
-                if lots <= 0:
-                    continue
-            cost = self.instruments.trade_cost(row, maker.price_units, lots, &self.failed)
-            fee = trade_fee(row, cost, lots, row.maker_ppm, self.exposure.rows.index_e8[row.underlying], &self.failed)
-            if not self._maker_stands(maker, held, lots, cost, fee):
+            if row.leg_count:
+                lots = lots if self.combos.dry_fill(maker, lots, applied, moved) else 0
+            else:
+                lots = self._dry_fill(maker, lots, applied, moved)
+            if lots == 0:
                 continue
-            signed = lots if maker.side == 0 else -lots
-            value = signed * row.mark_minor - (cost if maker.side == 0 else -cost) - fee
-            self.exposure.shift(maker.account_id, maker.instrument, held, signed, value)
-            applied.append((maker.account_id, held, signed, value))
-            moved[maker.account_id] = moved.get(maker.account_id, 0) + signed
             wanted -= lots
             if hidden and lots == shown:
                 again.append((here, hidden))
@@ -411,8 +402,8 @@ cdef class Trading:
                 self._try_group(groups, stopped, maker, -signed_of(taker, lots))
             if taker.protection_group and self._try_group(groups, stopped, taker, signed_of(taker, lots)):
                 break
-        for account_id, held, signed, value in reversed(applied):
-            self.exposure.shift(account_id, taker.instrument, held + signed, -signed, -value)
+        for account_id, instrument, held, signed, value in reversed(applied):
+            self.exposure.shift(account_id, instrument, held + signed, -signed, -value)
         self._restore_groups(groups, row.underlying)
         return wanted == 0
 
@@ -429,6 +420,28 @@ cdef class Trading:
         shown[0] = self.orders.at[here].remaining_lots
         hidden[0] = self.orders.detail[here].hidden_lots
         return here
+
+    cdef int64_t _dry_fill(self, Order* maker, int64_t lots, list applied, dict moved) except -1:
+        """Lots of a maker that could be filled after what `moved` {account: lots} holds already; then its figures are
+        shifted, `moved` and `applied` [(account, instrument, held, lots, value)] added to."""
+        cdef Instrument* row = &self.instruments.at[maker.instrument]
+        cdef Position* position = self.positions.find(maker.account_id, maker.instrument)
+        cdef int64_t held = position.quantity_lots + moved.get(maker.account_id, 0)
+        cdef int64_t cost, fee, signed, value
+        if maker.flags & FLAG_REDUCE_ONLY:
+            lots = min(lots, -held if maker.side == 0 else held)
+            if lots <= 0:
+                return 0
+        cost = self.instruments.trade_cost(row, maker.price_units, lots, &self.failed)
+        fee = trade_fee(row, cost, lots, row.maker_ppm, self.exposure.rows.index_e8[row.underlying], &self.failed)
+        if not self._maker_stands(maker, held, lots, cost, fee):
+            return 0
+        signed = lots if maker.side == 0 else -lots
+        value = signed * row.mark_minor - (cost if maker.side == 0 else -cost) - fee
+        self.exposure.shift(maker.account_id, maker.instrument, held, signed, value)
+        applied.append((maker.account_id, maker.instrument, held, signed, value))
+        moved[maker.account_id] = moved.get(maker.account_id, 0) + signed
+        return lots
 
     cdef bint _try_group(self, dict groups, set stopped, Order* order, int64_t signed) except -1:
         """Count a fill of a dry run; `groups` keeps each group as it was, `stopped` holds those triggered."""
@@ -465,6 +478,7 @@ cdef class Trading:
         cdef bint stops = self.pretrade.switches.count
         cdef uint32_t best
         cdef int64_t lots
+        cdef int reason
         if row.state == STATE_AUCTION:
             return R_NONE
         while taker.remaining_lots and self._crosses(taker):
@@ -485,12 +499,33 @@ cdef class Trading:
             if lots == 0:
                 self.withdraw(best, R_REDUCE_ONLY_POSITION_GONE, True)
                 continue
+            if row.leg_count:
+                reason = self.combos.maker_reason(maker, lots)
+                if reason:
+                    self.withdraw(best, reason, True)
+                elif self._fill_combo(slot, best, lots):
+                    return R_PROTECTION_TRIGGERED
+                continue
             if not self._filled_stands(maker, lots, maker.price_units):
                 self.withdraw(best, R_MAINTENANCE_WOULD_BREACH, True)
                 continue
             if self._fill(slot, best, lots, maker.price_units, row.taker_ppm, False):
                 return R_PROTECTION_TRIGGERED
         return 0
+
+    cdef bint _fill_combo(self, uint32_t taker_slot, uint32_t maker_slot, int64_t lots) except -1:
+        """A trade of a combo with its legs; protection counts the combo. Whether the taker's group stops it."""
+        cdef Order* maker = &self.orders.at[maker_slot]
+        cdef Order* taker = &self.orders.at[taker_slot]
+        cdef uint32_t maker_account = maker.account_id
+        cdef int maker_group = maker.protection_group
+        cdef int64_t signed = signed_of(taker, lots)
+        self.next_trade_id += self.combos.fill(taker_slot, maker_slot, lots, self.next_trade_id)
+        if maker_group:
+            self._protect(maker_account, maker_group, taker.instrument, -signed, 0)
+        if taker.protection_group:
+            return self._protect(taker.account_id, taker.protection_group, taker.instrument, signed, taker_slot)
+        return False
 
     cdef bint _filled_stands(self, Order* order, int64_t lots, int64_t price) except -1:
         """Whether an order's account keeps its maintenance margin after a fill at a price, at the maker's rate."""
@@ -500,17 +535,6 @@ cdef class Trading:
         cdef int64_t fee = trade_fee(row, cost, lots, row.maker_ppm, index, &self.failed)
         cdef Position* position = self.positions.find(order.account_id, order.instrument)
         return self._maker_stands(order, position.quantity_lots, lots, cost, fee)
-
-    cdef void _note_price(self, Instrument* row, int64_t price) noexcept:
-        """A trade in the book moves the last price and the tick direction."""
-        if row.last_price_units:
-            if price > row.last_price_units:
-                row.tick_direction = 0
-            elif price < row.last_price_units:
-                row.tick_direction = 2
-            elif row.tick_direction == 0 or row.tick_direction == 2:
-                row.tick_direction += 1
-        row.last_price_units = price
 
     cdef int _after(self, uint32_t slot, int64_t lots) noexcept:
         """What a fill makes of an order that rests."""
@@ -571,10 +595,7 @@ cdef class Trading:
                                              maker_fee)
         taker_realised = self.exposure.trade(taker.account_id, taker.instrument, taker_sign * lots, taker_sign * cost,
                                              taker_fee)
-        self._note_price(row, price)
-        row.volume_lots += lots
-        row.turnover_minor += _abs(cost)
-        row.trade_seq += 1
+        self.instruments.traded(row, price, lots, _abs(cost))
         event = <TradeExecuted*>self.events.emit(EV_TRADE_EXECUTED, 2, taker.account_id)
         event.trade_id = self.next_trade_id
         event.instrument = taker.instrument

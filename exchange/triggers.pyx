@@ -15,7 +15,8 @@ from exchange.event_buffer cimport EventBuffer
 from exchange.market.instrument cimport STATE_CLOSE_ONLY, STATE_OPEN, Instrument, Instruments
 from exchange.records cimport (
     EV_ORDER_CANCELLED, EV_ORDER_EDITED, EV_ORDER_REJECTED, EV_ORDER_TRIGGERED, EV_TRIGGER_PLACED, FLAG_POST_ONLY,
-    FLAG_REDUCE_ONLY, FLAG_REJECT_POST_ONLY, R_BAD_TERMS, R_BAD_TRIGGER, R_LABEL_TOO_LONG, R_NONE, R_TRIGGER_LIMIT,
+    FLAG_REDUCE_ONLY, FLAG_REJECT_POST_ONLY, R_BAD_ORDER_TYPE, R_BAD_TERMS, R_BAD_TRIGGER, R_LABEL_TOO_LONG, R_NONE,
+    R_TRIGGER_LIMIT,
     R_TRIGGER_PRICE_TOO_HIGH, R_TRIGGER_PRICE_TOO_LOW, R_VALID_UNTIL_PASSED, TIF_GTD, TYPE_LIMIT, TYPE_MARKET,
     TYPE_STOP_LIMIT, TYPE_STOP_MARKET, TYPE_TAKE_LIMIT, TYPE_TRAILING_STOP, EditOrder,
     OrderCancelled, OrderEdited, OrderRejected, OrderTriggered, PlaceOrder, TriggerPlaced, OrderTerms,
@@ -101,6 +102,8 @@ cdef class Triggers:
                                              command.price_units, command.quantity_lots, True, self.events.time_ns)
         if reason:
             return reason
+        if self.instruments.at[command.instrument].leg_count:
+            return R_BAD_ORDER_TYPE
         if not market:
             reason = self.pretrade.form_reason(command.instrument, command.price_units)
             if reason:

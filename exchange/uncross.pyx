@@ -10,7 +10,7 @@ from exchange.clearing.account cimport Accounts
 from exchange.event_buffer cimport EventBuffer
 from exchange.market.book cimport Books
 from exchange.market.instrument cimport (
-    STATE_AUCTION, STATE_CLOSE_ONLY, STATE_OPEN, Instrument, Instruments,
+    STATE_AUCTION, STATE_CLOSE_ONLY, STATE_HALTED, STATE_OPEN, Instrument, Instruments,
 )
 from exchange.market.instrument import STATES
 from exchange.market.order cimport Order, Orders
@@ -60,7 +60,7 @@ cdef class Uncross:
         state = STATES.index(payload.state)
         if not 0 <= payload.until_ns < LAST_NS or (payload.until_ns and state != STATE_AUCTION):
             return Reason.BAD_PAYLOAD, 0
-        if state == STATE_AUCTION and self.instruments.spec(slot).legs:
+        if self.instruments.spec(slot).legs and state not in (STATE_OPEN, STATE_HALTED):
             return Reason.BAD_PAYLOAD, 0
         if state == STATE_OPEN or state == STATE_CLOSE_ONLY:
             reason = self._held_back(slot)

@@ -78,7 +78,8 @@ class OrderView(View):
     quantity_lots: int
     remaining_lots: int
     filled_cost_minor: int
-    """Sum of trade costs so far (same sign convention as positions, always of a buy)."""
+    """Sum of trade costs so far (same sign convention as positions, always of a buy). Orders of combos: price units
+    from zero x lots x what a price unit of a lot is in minor units (inverse future combos: 1)."""
     created_ns: int
     updated_ns: int
     label: str
@@ -147,6 +148,9 @@ class PositionView(View):
     funding_realised_minor: int
     open_buy_lots: int
     open_sell_lots: int
+    combo_buy_lots: int = 0
+    """What open orders of combos with this leg would buy."""
+    combo_sell_lots: int = 0
 
 
 class CurrencyView(View):

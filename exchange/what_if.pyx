@@ -11,10 +11,10 @@ from libc.stdint cimport int64_t, uint32_t
 from libc.string cimport memset
 
 from exchange.clearing.account cimport by_formula, is_cross
-from exchange.clearing.fees cimport trade_fee
+from exchange.clearing.fees cimport combo_fees, trade_fee
 from exchange.clearing.position cimport Position
 from exchange.config import MARGIN_MODELS
-from exchange.market.instrument cimport Instrument
+from exchange.market.instrument cimport MAX_LEGS, Instrument
 from exchange.market.order cimport Order
 from exchange.risk.exposure cimport ALL_ORDERS, Margin, ScenarioBook
 from exchange.risk.risk_rows cimport MAX_EXPIRIES
@@ -101,6 +101,8 @@ cdef class WhatIf:
                 raise KeyError(slot)
             if not self.state.listing.at[slot].marked:
                 raise ValueError(f"{self.state.listing.name(slot)} has no mark yet")
+            if self.state.listing.at[slot].leg_count:
+                raise ValueError(f"{self.state.listing.name(slot)} is a combo: nobody holds it, but its legs")
         legs = self.legs(account_id, lots_of, add)
         self._shift(account_id, legs, 1)
         try:
@@ -111,8 +113,8 @@ cdef class WhatIf:
     # ------------------------------------------------------------------ a supposed order
 
     def order_margin(self, uint32_t account_id, uint32_t slot, int side, int64_t price_units, int64_t lots):
-        """What an order would add to the initial margin, minor units of the instrument's currency; -1 where the account's
-        limits do not let it in."""
+        """What an order would add to the initial margin, minor units of the instrument's currency; -1 where the
+        account's limits do not let it in."""
         cdef Order order
         cdef Margin before, after
         cdef int currency = self.state.listing.at[slot].currency
@@ -139,10 +141,18 @@ cdef class WhatIf:
         """(maker, taker) fee of a trade, minor units."""
         cdef Instrument* row = &self.state.listing.at[slot]
         cdef int bad = 0
-        cdef int64_t cost = self.state.listing.trade_cost(row, price_units, lots, &bad)
+        cdef int64_t cost
         cdef int64_t index = self.state.rows.index_e8[row.underlying]
-        maker = trade_fee(row, cost, lots, row.maker_ppm, index, &bad)
-        taker = trade_fee(row, cost, lots, row.taker_ppm, index, &bad)
+        cdef int64_t prices[MAX_LEGS]
+        cdef int64_t fees[MAX_LEGS]
+        if row.leg_count:
+            self.state.listing.leg_prices(row, price_units, prices)
+            maker = combo_fees(self.state.listing, row, prices, lots, False, index, fees, &bad)
+            taker = combo_fees(self.state.listing, row, prices, lots, True, index, fees, &bad)
+        else:
+            cost = self.state.listing.trade_cost(row, price_units, lots, &bad)
+            maker = trade_fee(row, cost, lots, row.maker_ppm, index, &bad)
+            taker = trade_fee(row, cost, lots, row.taker_ppm, index, &bad)
         if bad:
             raise OverflowError("the trade is too large")
         return maker, taker

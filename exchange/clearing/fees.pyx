@@ -1,6 +1,6 @@
 """Trading and delivery fees, rounded up to the minor unit."""
 
-from exchange.market.instrument cimport KIND_OPTION, Instrument
+from exchange.market.instrument cimport KIND_OPTION, Instrument, Instruments
 from exchange.wide cimport wide_mul, wide_mul_div_ceil
 
 
@@ -22,3 +22,26 @@ cdef int64_t trade_fee(Instrument* row, int64_t cost, int64_t lots, int64_t rate
     base = wide_mul_div_ceil(base, rate_ppm, 1_000_000, bad)
     cap = wide_mul_div_ceil(premium, row.option_cap_ppm, 1_000_000, bad)
     return base if base < cap else cap
+
+
+cdef int64_t combo_fees(Instruments instruments, Instrument* combo, const int64_t* prices, int64_t lots, bint taker,
+                        int64_t index_price_e8, int64_t* fees, int* bad) noexcept:
+    """Fee of one side of a combo's fill, and in `fees` what each leg bears of it: of the sum over bought legs and the
+    sum over sold legs the smaller is waived (of equal ones that of the legs with negative ratios)."""
+    cdef int64_t bought = 0, sold = 0, ratio, n
+    cdef Instrument* leg
+    cdef int i
+    for i in range(combo.leg_count):
+        leg = &instruments.at[combo.leg_slot[i]]
+        ratio = combo.leg_ratio[i]
+        n = lots * (ratio if ratio > 0 else -ratio)
+        fees[i] = trade_fee(leg, instruments.trade_cost(leg, prices[i], n, bad), n,
+                            leg.taker_ppm if taker else leg.maker_ppm, index_price_e8, bad)
+        if ratio > 0:
+            bought += fees[i]
+        else:
+            sold += fees[i]
+    for i in range(combo.leg_count):
+        if (combo.leg_ratio[i] > 0) == (bought < sold):
+            fees[i] = 0
+    return max(bought, sold)

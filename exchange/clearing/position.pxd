@@ -15,6 +15,8 @@ ctypedef struct Position:
     int128 funding_entry
     int64_t open_buy_lots
     int64_t open_sell_lots
+    int64_t combo_buy_lots   # what open orders of combos with this leg would buy
+    int64_t combo_sell_lots
     uint32_t open_orders
 
 ctypedef struct PositionList:
@@ -39,6 +41,8 @@ cdef class Positions:
     cdef int grow(self, uint32_t account_id) except -1
     cdef Position* find(self, uint32_t account_id, uint32_t instrument) noexcept
     cdef Position* ensure(self, uint32_t account_id, uint32_t instrument) except NULL
+    cdef int legs_ordered(self, uint32_t account_id, Instrument* combo, int64_t signed) except -1
+    cdef void legs_reduced(self, uint32_t account_id, Instrument* combo, int64_t signed, bint ends) noexcept
     cdef void drop_if_empty(self, uint32_t account_id, uint32_t instrument) noexcept
     cdef int64_t accrued(self, Position* position) noexcept
     cdef int64_t settle_funding(self, uint32_t account_id, Position* position) noexcept

@@ -112,6 +112,37 @@ cdef class Positions:
         memmove(&held.at[i], &held.at[i + 1], (held.count - i - 1) * sizeof(Position))
         held.count -= 1
 
+    cdef int legs_ordered(self, uint32_t account_id, Instrument* combo, int64_t signed) except -1:
+        """An order of a combo over `signed` lots counts with its legs, towards their position limits."""
+        cdef Position* position
+        cdef int64_t lots
+        cdef int i
+        for i in range(combo.leg_count):
+            position = self.ensure(account_id, combo.leg_slot[i])
+            lots = combo.leg_ratio[i] * signed
+            if lots > 0:
+                position.combo_buy_lots += lots
+            else:
+                position.combo_sell_lots -= lots
+            position.open_orders += 1
+        return 0
+
+    cdef void legs_reduced(self, uint32_t account_id, Instrument* combo, int64_t signed, bint ends) noexcept:
+        """`signed` lots of a combo's order are no longer open."""
+        cdef Position* position
+        cdef int64_t lots
+        cdef int i
+        for i in range(combo.leg_count):
+            position = self.find(account_id, combo.leg_slot[i])
+            lots = combo.leg_ratio[i] * signed
+            if lots > 0:
+                position.combo_buy_lots -= lots
+            else:
+                position.combo_sell_lots += lots
+            if ends:
+                position.open_orders -= 1
+                self.drop_if_empty(account_id, combo.leg_slot[i])
+
     cdef int64_t accrued(self, Position* position) noexcept:
         """Funding not yet in cash, rounded down (a payer pays up, a receiver gets down)."""
         cdef int128 owed = position.funding_entry - self.funding_index[position.instrument]
@@ -251,6 +282,6 @@ cdef class Positions:
                 out.append([
                     a, p.instrument, p.quantity_lots, p.cost_minor, p.realised_minor, p.funding_realised_minor,
                     int(<int64_t>(index >> 64)), int(<uint64_t>index), p.open_buy_lots, p.open_sell_lots,
-                    p.open_orders,
+                    p.combo_buy_lots, p.combo_sell_lots, p.open_orders,
                 ])
         return out

@@ -4,6 +4,8 @@ cdef enum InstrumentKindCode:
     KIND_PERPETUAL = 0
     KIND_FUTURE = 1
     KIND_OPTION = 2
+    KIND_FUTURE_COMBO = 3
+    KIND_OPTION_COMBO = 4
 
 cdef enum OptionTypeCode:
     OPTION_NONE = 0
@@ -21,6 +23,7 @@ cdef enum InstrumentStateCode:
 
 cdef enum:
     MAX_TICK_STEPS = 6
+    MAX_LEGS = 4
     NO_SLOT = 0xFFFFFFFF
 
 ctypedef struct Instrument:
@@ -29,6 +32,7 @@ ctypedef struct Instrument:
     uint8_t kind
     uint8_t option_type
     uint8_t inverse
+    uint8_t leg_count        # combos: 2 to 4; 0 for all others
     uint16_t underlying
     uint16_t currency
     uint16_t chain           # (underlying, settlement currency) pair
@@ -53,9 +57,13 @@ ctypedef struct Instrument:
     int tick_count
     int64_t tick_above[MAX_TICK_STEPS]
     int64_t tick_units[MAX_TICK_STEPS]
+    int64_t lot_weight       # lots held after a fill of one lot: a combo's sum of |ratio|, else 1
+    int64_t zero_units       # combos: the price units that mean a price of zero
+    uint32_t leg_slot[MAX_LEGS]
+    int64_t leg_ratio[MAX_LEGS]
     # the moving part
     uint8_t marked
-    int64_t mark_price_e8
+    int64_t mark_price_e8    # of a combo: may be negative
     int64_t mark_minor       # value of one long lot at the mark, in minor units
     int64_t last_price_units
     int64_t open_interest_lots
@@ -81,7 +89,14 @@ cdef class Instruments:
     cdef list names
     cdef list specs
     cdef list free_slots                 # heap: the smallest is reused first
+    cdef uint32_t* combos                # slots of live combos, ascending instrument_id
+    cdef readonly uint32_t combo_count
     cdef bint is_live(self, uint32_t slot) noexcept
     cdef bint on_tick(self, Instrument* row, int64_t price_units) noexcept
     cdef int64_t tick_at(self, Instrument* row, int64_t price_units) noexcept
     cdef int64_t trade_cost(self, Instrument* row, int64_t price_units, int64_t lots, int* bad) noexcept
+    cdef void traded(self, Instrument* row, int64_t price_units, int64_t lots, int64_t turnover_minor) noexcept
+    cdef int64_t mark_units(self, Instrument* row) noexcept
+    cdef bint leg_prices(self, Instrument* combo, int64_t price_units, int64_t* prices) noexcept
+    cdef void combo_range(self, Instrument* combo, int64_t* low, int64_t* high) noexcept
+    cdef int64_t combo_cost(self, Instrument* combo, const int64_t* prices, int64_t lots, int* bad) noexcept

@@ -1,7 +1,8 @@
 """Listed instruments: one C row each, prices in price units, sizes in lots.
 
 Trade cost (signed like a long position's): linear futures and all options `price x lots x unit_minor`; inverse
-futures `-lots x K / price`, so that in both cases P&L = value at the new price - cost.
+futures `-lots x K / price`, so that in both cases P&L = value at the new price - cost. A combo costs what its legs cost
+at the prices they would be booked at (docs/orders.md, Combos).
 """
 
 import heapq
@@ -9,9 +10,10 @@ import heapq
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
-from exchange.wide cimport wide_mul, wide_mul_div_near
+from exchange.wide cimport wide_add, wide_mul, wide_mul_div_near
 
-KINDS = ("perpetual", "future", "option")
+KINDS = ("perpetual", "future", "option", "future_combo", "option_combo")
+OPTION_KINDS = ("option", "option_combo")
 STATES = ("free", "open", "halted", "close_only", "settling", "settled", "auction")
 MAX_LADDER_UNITS = 1 << 28      # a ladder's directory takes 4 bytes for 64 prices
 _OPTION_TYPES = {None: OPTION_NONE, "call": OPTION_CALL, "put": OPTION_PUT}
@@ -27,7 +29,8 @@ cdef class Instruments:
     def __cinit__(self, uint32_t capacity):
         self.capacity = capacity
         self.at = <Instrument*>calloc(capacity, sizeof(Instrument))
-        if self.at == NULL:
+        self.combos = <uint32_t*>calloc(capacity, sizeof(uint32_t))
+        if self.at == NULL or self.combos == NULL:
             raise MemoryError()
         self.next_id = 1
         self.by_name = {}
@@ -37,6 +40,7 @@ cdef class Instruments:
 
     def __dealloc__(self):
         free(self.at)
+        free(self.combos)
 
     cdef bint is_live(self, uint32_t slot) noexcept:
         return slot < self.high and self.at[slot].state != STATE_FREE
@@ -53,9 +57,100 @@ cdef class Instruments:
 
     cdef int64_t trade_cost(self, Instrument* row, int64_t price_units, int64_t lots, int* bad) noexcept:
         """Signed cost in minor units of buying `lots` (> 0) at a price; sets *bad where it leaves int64."""
+        cdef int64_t prices[MAX_LEGS]
+        if row.leg_count:
+            self.leg_prices(row, price_units, prices)
+            return self.combo_cost(row, prices, lots, bad)
         if row.inverse and row.kind != KIND_OPTION:
             return -wide_mul_div_near(lots, row.inverse_k, price_units, bad)
         return wide_mul(price_units * row.unit_minor, lots, bad)
+
+    cdef void traded(self, Instrument* row, int64_t price_units, int64_t lots, int64_t turnover_minor) noexcept:
+        """Count a trade; one in the book (not at price 0) moves the last price and the tick direction too."""
+        row.volume_lots += lots
+        row.turnover_minor += turnover_minor
+        row.trade_seq += 1
+        if price_units == 0:
+            return
+        if row.last_price_units:
+            if price_units > row.last_price_units:
+                row.tick_direction = 0
+            elif price_units < row.last_price_units:
+                row.tick_direction = 2
+            elif row.tick_direction == 0 or row.tick_direction == 2:
+                row.tick_direction += 1
+        row.last_price_units = price_units
+
+    # ------------------------------------------------------------------ combos
+
+    cdef int64_t mark_units(self, Instrument* row) noexcept:
+        """The mark to the nearest price unit, within 1 .. max_price_units."""
+        cdef int64_t units = (row.mark_price_e8 + row.price_unit_e8 // 2) // row.price_unit_e8
+        return min(max(units, 1), row.max_price_units)
+
+    cdef bint leg_prices(self, Instrument* combo, int64_t price_units, int64_t* prices) noexcept:
+        """Prices that the legs are booked at for a price of the combo: their marks, and on one leg of ratio 1 or -1
+        the difference. False where no leg can take it whole: then `prices` are the nearest that can be booked."""
+        cdef int64_t rest = price_units - combo.zero_units
+        cdef int64_t price, taken, most = 0
+        cdef Instrument* leg
+        cdef int i, nearest = -1
+        for i in range(combo.leg_count):
+            prices[i] = self.mark_units(&self.at[combo.leg_slot[i]])
+            rest -= combo.leg_ratio[i] * prices[i]
+        if rest == 0:
+            return True
+        for i in range(combo.leg_count):
+            if combo.leg_ratio[i] != 1 and combo.leg_ratio[i] != -1:
+                continue
+            leg = &self.at[combo.leg_slot[i]]
+            price = min(max(prices[i] + combo.leg_ratio[i] * rest, 1), leg.max_price_units)
+            taken = combo.leg_ratio[i] * (price - prices[i])
+            if taken == rest:
+                prices[i] = price
+                return True
+            if nearest < 0 or (taken > most if rest > 0 else taken < most):
+                nearest = i
+                most = taken
+        prices[nearest] += combo.leg_ratio[nearest] * most
+        return False
+
+    cdef void combo_range(self, Instrument* combo, int64_t* low, int64_t* high) noexcept:
+        """Lowest and highest price of a combo that can be booked at its legs' marks, in its price units."""
+        cdef int64_t at_marks = combo.zero_units, below = 0, above = 0
+        cdef int64_t units, down, up
+        cdef Instrument* leg
+        cdef int i
+        for i in range(combo.leg_count):
+            leg = &self.at[combo.leg_slot[i]]
+            units = self.mark_units(leg)
+            at_marks += combo.leg_ratio[i] * units
+            down = units - 1
+            up = leg.max_price_units - units
+            if combo.leg_ratio[i] == 1:
+                below = max(below, down)
+                above = max(above, up)
+            elif combo.leg_ratio[i] == -1:
+                below = max(below, up)
+                above = max(above, down)
+        low[0] = min(max(at_marks - below, 1), combo.max_price_units)
+        high[0] = min(max(at_marks + above, 1), combo.max_price_units)
+
+    cdef int64_t combo_cost(self, Instrument* combo, const int64_t* prices, int64_t lots, int* bad) noexcept:
+        """Signed cost of buying `lots` of a combo with its legs at these prices."""
+        cdef int64_t cost = 0, ratio
+        cdef Instrument* leg
+        cdef int i
+        for i in range(combo.leg_count):
+            leg = &self.at[combo.leg_slot[i]]
+            ratio = combo.leg_ratio[i]
+            if ratio > 0:
+                cost = wide_add(cost, self.trade_cost(leg, prices[i], lots * ratio, bad), bad)
+            else:
+                cost = wide_add(cost, -self.trade_cost(leg, prices[i], -lots * ratio, bad), bad)
+        return cost
+
+    # ------------------------------------------------------------------ listing
 
     def check(self, spec, int exponent):
         """Integers that the definition implies; raises BadInstrument."""
@@ -74,7 +169,7 @@ cdef class Instruments:
         self._check_bounds(spec)
         scale = 10**exponent
         unit_minor = inverse_k = 0
-        if spec.inverse and spec.kind != "option":
+        if spec.inverse and spec.kind not in OPTION_KINDS:
             inverse_k, rest = divmod(spec.lot_size_e8 * scale, spec.price_unit_e8)
         else:
             unit_minor, rest = divmod(spec.price_unit_e8 * spec.lot_size_e8 * scale, 10**16)
@@ -153,6 +248,16 @@ cdef class Instruments:
         for i in range(row.tick_count):
             row.tick_above[i] = spec.tick_steps[i].above_units
             row.tick_units[i] = spec.tick_steps[i].tick_units
+        row.lot_weight = 1
+        row.zero_units = spec.zero_units
+        if spec.legs:
+            row.leg_count = len(spec.legs)
+            row.lot_weight = sum([abs(leg.ratio) for leg in spec.legs])
+            for i in range(row.leg_count):
+                row.leg_slot[i] = self.by_name[spec.legs[i].instrument]
+                row.leg_ratio[i] = spec.legs[i].ratio
+            self.combos[self.combo_count] = slot
+            self.combo_count += 1
         row.twin = NO_SLOT
         row.pair = -1
         self.by_name[spec.name] = slot
@@ -164,6 +269,13 @@ cdef class Instruments:
 
     def free_slot(self, uint32_t slot):
         """Archive: the slot may be given out again."""
+        cdef uint32_t i, kept = 0
+        if self.at[slot].leg_count:
+            for i in range(self.combo_count):
+                if self.combos[i] != slot:
+                    self.combos[kept] = self.combos[i]
+                    kept += 1
+            self.combo_count = kept
         del self.by_name[self.names[slot]]
         self.names[slot] = None
         self.specs[slot] = None
@@ -185,6 +297,20 @@ cdef class Instruments:
     def slots(self):
         """Live slots by ascending instrument_id."""
         return sorted(self.by_name.values(), key=self.instrument_id)
+
+    def combo_slots(self):
+        """Slots of live combos, ascending instrument_id."""
+        cdef uint32_t i
+        return [self.combos[i] for i in range(self.combo_count)]
+
+    def is_marked(self, uint32_t slot):
+        return bool(self.at[slot].marked)
+
+    def legs(self, uint32_t slot):
+        """((slot, ratio), ...) of a combo's legs, () for all others."""
+        cdef Instrument* row = &self.at[slot]
+        cdef int i
+        return tuple([(row.leg_slot[i], row.leg_ratio[i]) for i in range(row.leg_count)])
 
     def instrument_id(self, uint32_t slot):
         return self.at[slot].instrument_id

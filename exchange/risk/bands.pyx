@@ -167,7 +167,7 @@ cdef class Bands:
                 index.bound_options(k, &source)
         for slot in range(self.instruments.high):
             row = &self.instruments.at[slot]
-            if (row.state == STATE_FREE or row.underlying != underlying or row.kind == KIND_OPTION
+            if (row.state == STATE_FREE or row.underlying != underlying or row.kind >= KIND_OPTION
                     or row.mark_price_e8 <= 0):
                 continue
             if row.kind == KIND_PERPETUAL and slot not in self.perpetuals[underlying]:

@@ -59,7 +59,9 @@ cdef class Exposure:
     cdef ScenarioBook* ensure_book(self, uint32_t account_id, int chain) except NULL
     cdef double* rows_for(self, uint32_t account_id, int currency) noexcept
     cdef double* row_of(self, uint32_t account_id, uint32_t instrument) noexcept
+    cdef int64_t fill_loss(self, Order* order, int64_t lots) noexcept
     cdef int64_t order_cost(self, Order* order, int64_t lots) noexcept
+    cdef void _order_deltas(self, int64_t* up, int64_t* down, Order* order, int64_t lots, int sign) noexcept
     cdef bint holds(self, uint32_t account_id, int chain) noexcept
     cdef bint _gather(self, uint32_t count) noexcept
     cdef void rebuild(self, uint32_t account_id, int chain) noexcept

@@ -10,10 +10,10 @@ from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memset
 
 from exchange.clearing.account cimport by_formula, is_cross
-from exchange.clearing.fees cimport trade_fee
+from exchange.clearing.fees cimport combo_fees, trade_fee
 from exchange.clearing.ledger cimport SYS_FEES
 from exchange.clearing.position cimport PositionList
-from exchange.market.instrument cimport KIND_OPTION
+from exchange.market.instrument cimport KIND_OPTION, KIND_OPTION_COMBO, MAX_LEGS
 from exchange.records cimport FLAG_QUOTE, FLAG_RISK_REDUCING
 from exchange.risk.protection cimport Protection
 from exchange.risk.quote_caps cimport QuoteSum
@@ -41,6 +41,13 @@ cdef inline int64_t _abs(int64_t x) noexcept:
 
 cdef inline int64_t ceil_ppm(int64_t amount, int64_t ppm, int* bad) noexcept:
     return amount if ppm == 1_000_000 else wide_mul_div_ceil(amount, ppm, 1_000_000, bad)
+
+
+cdef inline void _open_delta(int64_t* up, int64_t* down, int bucket, int64_t delta, int sign) noexcept:
+    if delta > 0:
+        up[bucket] += delta * sign
+    else:
+        down[bucket] -= delta * sign
 
 
 cdef class Exposure:
@@ -194,7 +201,8 @@ cdef class Exposure:
                 continue
             gross = _abs(p.quantity_lots) + p.open_buy_lots + p.open_sell_lots
             book.gross_row += wide_mul(gross, self.rows.row_cap[p.instrument], &self.failed)
-            book.open_lots += p.open_buy_lots + p.open_sell_lots
+            if p.open_buy_lots or p.open_sell_lots:
+                book.open_lots += (p.open_buy_lots + p.open_sell_lots) * self.instruments.at[p.instrument].lot_weight
             if p.quantity_lots:
                 book.value_minor += self.positions.value_minor(p)
                 book.held_lots += _abs(p.quantity_lots)
@@ -209,23 +217,51 @@ cdef class Exposure:
 
     # ------------------------------------------------------------------ open orders
 
-    cdef int64_t order_cost(self, Order* order, int64_t lots) noexcept:
-        """max(0, what filling at the limit loses against the mark, plus the taker fee), in minor units."""
+    cdef int64_t fill_loss(self, Order* order, int64_t lots) noexcept:
+        """What filling at the limit loses against the mark, plus the taker fee, in minor units; negative: gains."""
         cdef Instrument* row = &self.instruments.at[order.instrument]
-        cdef int64_t cost = self.instruments.trade_cost(row, order.price_units, lots, &self.failed)
+        cdef int64_t index = self.rows.index_e8[row.underlying]
         cdef int64_t marked = wide_mul(lots, row.mark_minor, &self.failed)
-        cdef int64_t adverse = cost - marked if order.side == 0 else marked - cost
-        if row.kind == KIND_OPTION and by_formula(self.accounts.at[order.account_id].model):
-            adverse = cost if order.side == 0 else 0     # a premium is cash gone; one received is not counted
-        adverse += trade_fee(row, cost, lots, row.taker_ppm, self.rows.index_e8[row.underlying], &self.failed)
-        return adverse if adverse > 0 else 0
+        cdef int64_t cost, fee
+        cdef int64_t prices[MAX_LEGS]
+        cdef int64_t fees[MAX_LEGS]
+        if row.leg_count:
+            self.instruments.leg_prices(row, order.price_units, prices)
+            cost = self.instruments.combo_cost(row, prices, lots, &self.failed)
+            fee = combo_fees(self.instruments, row, prices, lots, True, index, fees, &self.failed)
+        else:
+            cost = self.instruments.trade_cost(row, order.price_units, lots, &self.failed)
+            fee = trade_fee(row, cost, lots, row.taker_ppm, index, &self.failed)
+        if (row.kind == KIND_OPTION or row.kind == KIND_OPTION_COMBO) and by_formula(
+                self.accounts.at[order.account_id].model):
+            # a premium is cash gone; one received is not counted
+            return max(cost if order.side == 0 else -cost, 0) + fee
+        return (cost - marked if order.side == 0 else marked - cost) + fee
+
+    cdef int64_t order_cost(self, Order* order, int64_t lots) noexcept:
+        """max(0, fill_loss): what an open order costs by itself."""
+        cdef int64_t loss = self.fill_loss(order, lots)
+        return loss if loss > 0 else 0
+
+    cdef void _order_deltas(self, int64_t* up, int64_t* down, Order* order, int64_t lots, int sign) noexcept:
+        """What an order's fill could add to the deltas of its expiry, a combo's to those of its legs."""
+        cdef Instrument* row = &self.instruments.at[order.instrument]
+        cdef int64_t signed = lots if order.side == 0 else -lots
+        cdef uint32_t leg
+        cdef int i
+        if row.leg_count == 0:
+            _open_delta(up, down, row.expiry_bucket, signed * self.rows.delta_e10[order.instrument], sign)
+            return
+        for i in range(row.leg_count):
+            leg = row.leg_slot[i]
+            _open_delta(up, down, self.instruments.at[leg].expiry_bucket,
+                        signed * row.leg_ratio[i] * self.rows.delta_e10[leg], sign)
 
     cdef void _order_terms(self, ScenarioBook* book, Order* order, int64_t lots, int sign) noexcept:
         """Add (sign 1) or take away (sign -1) an order's share of the mark-dependent order figures."""
         cdef Instrument* row = &self.instruments.at[order.instrument]
         cdef double amount = <double>(lots * sign)
         cdef double* risk = self.row_of(order.account_id, order.instrument)
-        cdef int64_t delta = self.rows.delta_e10[order.instrument] * lots
         cdef double* pnl = book.order_pnl
         cdef int64_t* up = book.delta_up
         cdef int64_t* down = book.delta_down
@@ -238,11 +274,7 @@ cdef class Exposure:
             open_axpy(pnl, risk, amount, 0.0, self.rows.scenario_count)
         else:
             open_axpy(pnl, risk, 0.0, amount, self.rows.scenario_count)
-            delta = -delta
-        if delta > 0:
-            up[row.expiry_bucket] += delta * sign
-        else:
-            down[row.expiry_bucket] -= delta * sign
+        self._order_deltas(up, down, order, lots, sign)
         book.order_cost_minor += sign * self.order_cost(order, lots)
 
     cdef int refresh_orders(self, uint32_t account_id, int chain) except -1:
@@ -303,7 +335,8 @@ cdef class Exposure:
 
     cdef int order_added(self, Order* order) except -1:
         """Count an order (its whole remaining quantity) as open."""
-        cdef int chain = self.instruments.at[order.instrument].chain
+        cdef Instrument* row = &self.instruments.at[order.instrument]
+        cdef int chain = row.chain
         cdef ScenarioBook* book = self.ensure_book(order.account_id, chain)
         cdef Position* position = self.positions.ensure(order.account_id, order.instrument)
         cdef int64_t lots = self.orders.whole_lots(order)
@@ -313,18 +346,21 @@ cdef class Exposure:
         else:
             position.open_sell_lots += lots
         position.open_orders += 1
-        book.open_lots += lots
+        book.open_lots += lots * row.lot_weight
         book.gross_row += wide_mul(lots, self.rows.row_cap[order.instrument], &self.failed)
         if book.orders_revision == revision:
             self._order_terms(book, order, lots, 1)
         else:
             self.refresh_orders(order.account_id, chain)
         book.open_orders += 1
+        if row.leg_count:
+            self.positions.legs_ordered(order.account_id, row, lots if order.side == 0 else -lots)
         return 0
 
     cdef void order_reduced(self, Order* order, int64_t lots, bint ends) noexcept:
         """`lots` of an order are no longer open (call before its remaining or hidden lots change)."""
-        cdef int chain = self.instruments.at[order.instrument].chain
+        cdef Instrument* row = &self.instruments.at[order.instrument]
+        cdef int chain = row.chain
         cdef ScenarioBook* book = self.book(order.account_id, chain)
         cdef Position* position = self.positions.find(order.account_id, order.instrument)
         cdef int64_t whole = self.orders.whole_lots(order)
@@ -332,12 +368,15 @@ cdef class Exposure:
             position.open_buy_lots -= lots
         else:
             position.open_sell_lots -= lots
-        book.open_lots -= lots
+        book.open_lots -= lots * row.lot_weight
         book.gross_row -= wide_mul(lots, self.rows.row_cap[order.instrument], &self.failed)
         if book.orders_revision == self.rows.revision[self.rows.chain[chain].underlying]:
             self._order_terms(book, order, whole, -1)
             if whole > lots:
                 self._order_terms(book, order, whole - lots, 1)
+        if row.leg_count:
+            self.positions.legs_reduced(order.account_id, row, lots if order.side == 0 else -lots, ends)
+            position = self.positions.find(order.account_id, order.instrument)
         if ends:
             position.open_orders -= 1
             book.open_orders -= 1
@@ -647,15 +686,11 @@ cdef class Exposure:
         cdef double* risk = self.row_of(order.account_id, order.instrument)
         cdef int64_t lots = self.orders.whole_lots(order)
         cdef int64_t signed = lots if order.side == 0 else -lots
-        cdef int64_t delta = signed * self.rows.delta_e10[order.instrument]
-        cdef int64_t cost = self.instruments.trade_cost(row, order.price_units, lots, &self.failed)
-        cdef int64_t marked = wide_mul(lots, row.mark_minor, &self.failed)
-        cdef int64_t adverse = cost - marked if order.side == 0 else marked - cost
+        cdef int64_t adverse = self.fill_loss(order, lots)
         cdef bint usd = is_cross(self.accounts.at[order.account_id].model)
         cdef bint coin = self.currency_underlying[row.currency] >= 0
         cdef int64_t taken, value
         cdef int j
-        adverse += trade_fee(row, cost, lots, row.taker_ppm, self.rows.index_e8[row.underlying], &self.failed)
         for j in range(self.rows.scenario_count):
             if coin and usd:
                 taken = -wide_mul_shift(-adverse, g.coin_price_q40[j], 40, &self.failed)
@@ -664,10 +699,7 @@ cdef class Exposure:
             value = signed * <int64_t>risk[j] - taken
             if value < 0:
                 pnl[j] += value
-        if delta > 0:
-            book.delta_up[row.expiry_bucket] += delta
-        else:
-            book.delta_down[row.expiry_bucket] -= delta
+        self._order_deltas(book.delta_up, book.delta_down, order, lots, 1)
 
     cdef int _lane_book(self, Order* order, int chain, double* pnl) except -1:
         """Let a book's order figures be those of risk-reducing orders alone, `order` among them; whether it has any.

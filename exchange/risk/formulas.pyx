@@ -226,7 +226,7 @@ cdef class Formulas:
         for i in range(list_.count):
             p = &list_.at[i]
             row = &self.instruments.at[p.instrument]
-            if row.currency != currency:
+            if row.currency != currency or row.leg_count:    # what combos' orders may do stands with their legs
                 continue
             # entries are distinct and ascending: a new holding each, without looking for it
             if count == self.held_capacity:
@@ -236,8 +236,8 @@ cdef class Formulas:
             count += 1
             holding.instrument = p.instrument
             holding.lots = p.quantity_lots
-            holding.buys = p.open_buy_lots if with_orders else 0
-            holding.sells = p.open_sell_lots if with_orders else 0
+            holding.buys = p.open_buy_lots + p.combo_buy_lots if with_orders else 0
+            holding.sells = p.open_sell_lots + p.combo_sell_lots if with_orders else 0
             if row.kind != KIND_OPTION:
                 equity[0] += self.positions.value_minor(p)
         for i in range(self.trial_count):

@@ -19,6 +19,10 @@ cdef class Pretrade:
     cdef int64_t option_band_ppm
     cdef uint32_t max_open_orders
     cdef int64_t _option_band(self, Instrument* row) noexcept
+    cdef int64_t _combo_edge(self, Instrument* row, int side) noexcept
+    cdef int _combo_reason(self, Instrument* row, int side, int64_t price_units, int64_t lots,
+                           bint market) noexcept
+    cdef bint _legs_within(self, uint32_t account_id, Instrument* row, int side, int64_t lots) noexcept
     cdef int64_t highest(self, Instrument* row) noexcept
     cdef int64_t lowest(self, Instrument* row) noexcept
     cdef int static_reason(self, uint32_t account_id, uint32_t instrument, int side, int64_t price_units,

@@ -1,6 +1,6 @@
 """What an order must pass before it may match: instrument, tick, size, price bands, limits, initial margin."""
 
-from exchange.market.instrument cimport KIND_OPTION, STATE_AUCTION, STATE_CLOSE_ONLY, STATE_OPEN
+from exchange.market.instrument cimport KIND_OPTION, MAX_LEGS, STATE_AUCTION, STATE_CLOSE_ONLY, STATE_OPEN
 from exchange.records cimport (
     FLAG_RISK_REDUCING, R_ACCOUNT_IN_LIQUIDATION, R_INSTRUMENT_EXPIRED, R_INSTRUMENT_NOT_OPEN, R_NONE, R_NO_MARK,
     R_NOT_ENOUGH_FUNDS, R_OPEN_ORDER_LIMIT, R_POSITION_LIMIT, R_PRICE_OFF_TICK, R_PRICE_TOO_HIGH, R_PRICE_TOO_LOW,
@@ -12,6 +12,11 @@ from exchange.wide cimport wide_mul_div_floor
 
 cdef int64_t ROW_BUDGET = 1 << 52
 cdef int64_t COST_BUDGET = 1 << 60
+cdef int64_t LEG_COST_BUDGET = 1 << 58
+
+
+cdef inline int64_t _abs(int64_t x) noexcept:
+    return -x if x < 0 else x
 
 
 cdef class Pretrade:
@@ -31,6 +36,8 @@ cdef class Pretrade:
 
     cdef int64_t highest(self, Instrument* row) noexcept:
         """Highest price a buy may name, on tick."""
+        if row.leg_count:
+            return self._combo_edge(row, 0)
         cdef int bad = 0
         cdef int64_t band = wide_mul_div_floor(row.mark_price_e8, self.price_band_ppm, 1_000_000, &bad)
         cdef int64_t units
@@ -43,6 +50,8 @@ cdef class Pretrade:
 
     cdef int64_t lowest(self, Instrument* row) noexcept:
         """Lowest price a sell may name, on tick; at least one tick."""
+        if row.leg_count:
+            return self._combo_edge(row, 1)
         cdef int bad = 0
         cdef int64_t band = wide_mul_div_floor(row.mark_price_e8, self.price_band_ppm, 1_000_000, &bad)
         cdef int64_t units, tick
@@ -53,6 +62,48 @@ cdef class Pretrade:
         tick = self.instruments.tick_at(row, units)
         units = (units + tick - 1) // tick * tick
         return min(units, row.max_price_units)
+
+    cdef int64_t _combo_edge(self, Instrument* row, int side) noexcept:
+        """A combo's band: what its legs come to at the edges of their own bands, within what can be booked."""
+        cdef int64_t units = row.zero_units, tick = row.tick_units[0], low, high
+        cdef Instrument* leg
+        cdef int i
+        for i in range(row.leg_count):
+            leg = &self.instruments.at[row.leg_slot[i]]
+            units += row.leg_ratio[i] * (
+                self.highest(leg) if (row.leg_ratio[i] > 0) == (side == 0) else self.lowest(leg))
+        self.instruments.combo_range(row, &low, &high)
+        units = min(max(units, low), high)
+        if side == 0:
+            return max(units // tick * tick, tick)
+        return min((units + tick - 1) // tick * tick, row.max_price_units // tick * tick)
+
+    cdef int _combo_reason(self, Instrument* row, int side, int64_t price_units, int64_t lots,
+                           bint market) noexcept:
+        """What the legs of a combo say to an order on it."""
+        cdef int64_t prices[MAX_LEGS]
+        cdef int64_t cost, low, high
+        cdef int bad = 0
+        cdef Instrument* leg
+        cdef int i
+        for i in range(row.leg_count):
+            if self.instruments.at[row.leg_slot[i]].state != STATE_OPEN:
+                return R_INSTRUMENT_NOT_OPEN
+        if market:
+            price_units = self.highest(row) if side == 0 else self.lowest(row)
+        else:
+            self.instruments.combo_range(row, &low, &high)
+            if price_units < low:
+                return R_PRICE_TOO_LOW
+            if price_units > high:
+                return R_PRICE_TOO_HIGH
+        self.instruments.leg_prices(row, price_units, prices)
+        for i in range(row.leg_count):
+            leg = &self.instruments.at[row.leg_slot[i]]
+            cost = self.instruments.trade_cost(leg, prices[i], lots * _abs(row.leg_ratio[i]), &bad)
+            if bad or not -LEG_COST_BUDGET <= cost <= LEG_COST_BUDGET:
+                return R_QUANTITY_TOO_LARGE
+        return R_NONE
 
     cdef int64_t _option_band(self, Instrument* row) noexcept:
         # a share of one coin, in the option's quote currency
@@ -90,11 +141,16 @@ cdef class Pretrade:
             return R_QUANTITY_TOO_SMALL
         if lots > row.max_quantity_lots:
             return R_QUANTITY_TOO_LARGE
+        if not market:
+            reason = self.form_reason(instrument, price_units)
+            if reason:
+                return reason
+        if row.leg_count:
+            reason = self._combo_reason(row, side, price_units, lots, market)
+            if reason:
+                return reason
         if market:
             return R_NONE
-        reason = self.form_reason(instrument, price_units)
-        if reason:
-            return reason
         if side == 0 and price_units > self.highest(row):
             return R_PRICE_TOO_HIGH
         if side == 1 and price_units < self.lowest(row):
@@ -136,8 +192,11 @@ cdef class Pretrade:
             return R_OPEN_ORDER_LIMIT
         if position != NULL:
             held = position.quantity_lots if side == 0 else -position.quantity_lots
-            open_lots = position.open_buy_lots if side == 0 else position.open_sell_lots
+            open_lots = (position.open_buy_lots + position.combo_buy_lots if side == 0
+                         else position.open_sell_lots + position.combo_sell_lots)
         if held + open_lots + lots > row.max_position_lots:
+            return R_POSITION_LIMIT
+        if row.leg_count and not self._legs_within(account_id, row, side, lots):
             return R_POSITION_LIMIT
         if book != NULL:
             gross = book.gross_row
@@ -146,6 +205,24 @@ cdef class Pretrade:
         if lots > (budget - gross) // self.exposure.rows.row_cap[instrument]:
             return R_ROW_LIMIT
         return R_NONE
+
+    cdef bint _legs_within(self, uint32_t account_id, Instrument* row, int side, int64_t lots) noexcept:
+        """Whether a combo's fill leaves every leg's position, with open orders, within its limit."""
+        cdef Position* position
+        cdef int64_t total
+        cdef bint buys
+        cdef int i
+        for i in range(row.leg_count):
+            buys = (row.leg_ratio[i] > 0) == (side == 0)
+            total = lots * _abs(row.leg_ratio[i])
+            position = self.positions.find(account_id, row.leg_slot[i])
+            if position != NULL and buys:
+                total += position.quantity_lots + position.open_buy_lots + position.combo_buy_lots
+            elif position != NULL:
+                total += -position.quantity_lots + position.open_sell_lots + position.combo_sell_lots
+            if total > self.instruments.at[row.leg_slot[i]].max_position_lots:
+                return False
+        return True
 
     cdef int fund(self, Order* order) except -1:
         """Initial margin with the order counted as open (the caller has counted it), else the risk-reducing lane.

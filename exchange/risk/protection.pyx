@@ -8,7 +8,7 @@ from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memset
 
 from exchange.events import ProtectionCause
-from exchange.market.instrument cimport KIND_OPTION
+from exchange.market.instrument cimport KIND_OPTION, KIND_OPTION_COMBO
 from exchange.records cimport ProtectionEvent
 from exchange.views import ProtectionView
 from exchange.wide cimport wide_add, wide_mul, wide_mul_div_ceil
@@ -113,7 +113,7 @@ cdef class Protection:
         """Lots (>= 0) in coins, 1e-8, rounded up; at most LARGEST."""
         cdef int bad = 0
         cdef int64_t amount = _product(lots, row.lot_size_e8)
-        if not row.inverse or row.kind == KIND_OPTION:
+        if not row.inverse or row.kind == KIND_OPTION or row.kind == KIND_OPTION_COMBO:
             return amount
         amount = wide_mul_div_ceil(amount, 100_000_000, max(1, self.rows.index_e8[row.underlying]), &bad)
         return LARGEST if bad else min(amount, LARGEST)

@@ -82,5 +82,6 @@ cdef class RiskRows:
     cdef int chain_input(self, int chain, int64_t time_ns, ChainInput* source) except -1
     cdef int _reprice_options(self, int chain, int64_t time_ns) except -1
     cdef int _reprice_future(self, uint32_t slot) except -1
+    cdef bint _sum_legs(self, uint32_t slot) noexcept
     cdef void _refresh_grid(self, int underlying, int64_t time_ns) noexcept
     cdef void _guard(self, uint32_t slot, double notional) noexcept

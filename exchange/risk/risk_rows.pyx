@@ -215,6 +215,8 @@ cdef class RiskRows:
         if row.kind == KIND_OPTION:
             self.chain[row.chain].option_inverse = row.inverse
             self.chain[row.chain].option_lot = row.lot_size
+        elif row.leg_count:
+            self._sum_legs(slot)
 
     def delisted(self, uint32_t slot):
         """Drop an instrument whose slot is being freed."""
@@ -456,10 +458,40 @@ cdef class RiskRows:
         self._guard(slot, target.delta_coin * 1e10)
         return 0
 
+    cdef bint _sum_legs(self, uint32_t slot) noexcept:
+        """A combo's mark, row, delta and row bound: exact sums over its legs; whether all of these are marked."""
+        cdef Instrument* row = &self.instruments.at[slot]
+        cdef double* coin = &self.rows_coin[<size_t>slot * self.scenario_count]
+        cdef double* usd = &self.rows_usd[<size_t>slot * self.scenario_count]
+        cdef uint32_t leg
+        cdef int64_t ratio
+        cdef int i, j
+        for i in range(row.leg_count):
+            if not self.instruments.at[row.leg_slot[i]].marked:
+                return False
+        row.mark_price_e8 = 0
+        row.mark_minor = 0
+        self.delta_e10[slot] = 0
+        self.row_cap[slot] = 0
+        memset(coin, 0, self.scenario_count * sizeof(double))
+        memset(usd, 0, self.scenario_count * sizeof(double))
+        for i in range(row.leg_count):
+            leg = row.leg_slot[i]
+            ratio = row.leg_ratio[i]
+            row.mark_price_e8 += ratio * self.instruments.at[leg].mark_price_e8
+            row.mark_minor += ratio * self.instruments.at[leg].mark_minor
+            self.delta_e10[slot] += ratio * self.delta_e10[leg]
+            self.row_cap[slot] += (ratio if ratio > 0 else -ratio) * self.row_cap[leg]
+            for j in range(self.scenario_count):
+                coin[j] += ratio * self.rows_coin[<size_t>leg * self.scenario_count + j]
+                usd[j] += ratio * self.rows_usd[<size_t>leg * self.scenario_count + j]
+        row.marked = 1
+        return True
+
     cdef int reprice(self, int underlying, int64_t time_ns) except -1:
         """All rows and marks of an underlying; futures' mark prices are set already. Returns instruments priced."""
         cdef int c, priced = 0
-        cdef uint32_t slot
+        cdef uint32_t slot, i
         cdef Instrument* row
         self._refresh_grid(underlying, time_ns)
         for c in range(self.chain_count):
@@ -468,19 +500,29 @@ cdef class RiskRows:
                 priced += self._reprice_options(c, time_ns)
         for slot in range(self.instruments.high):
             row = &self.instruments.at[slot]
-            if row.state != STATE_FREE and row.underlying == underlying and row.kind != KIND_OPTION:
+            if row.state != STATE_FREE and row.underlying == underlying and row.kind < KIND_OPTION:
                 if row.mark_price_e8 > 0:
                     self._reprice_future(slot)
                     priced += 1
+        for i in range(self.instruments.combo_count):
+            slot = self.instruments.combos[i]
+            if self.instruments.at[slot].underlying == underlying:
+                priced += self._sum_legs(slot)
         self.revision[underlying] += 1
         return priced
 
     cdef int64_t vega_e8(self, uint32_t slot, int64_t time_ns) noexcept:
-        """Dollar vega of one lot per vol point, 1e-8 USD, at the last mark's vol and forward; 0 for futures."""
+        """Dollar vega of one lot per vol point, 1e-8 USD, at the last mark's vol and forward; 0 for futures, combos
+        the sum over their legs."""
         cdef Instrument* row = &self.instruments.at[slot]
         cdef Greeks out
         cdef double years
-        cdef int64_t forward
+        cdef int64_t forward, total = 0
+        cdef int i
+        if row.leg_count:
+            for i in range(row.leg_count):
+                total += row.leg_ratio[i] * self.vega_e8(row.leg_slot[i], time_ns)
+            return total
         if row.kind != KIND_OPTION:
             return 0
         forward = self.forward_e8[row.underlying * MAX_EXPIRIES + row.expiry_bucket]
@@ -499,11 +541,14 @@ cdef class RiskRows:
         return [int(rows[<size_t>slot * self.scenario_count + j]) for j in range(self.scenario_count)]
 
     def greeks(self, uint32_t slot, int64_t time_ns):
-        """(delta, gamma, vega, theta, rho) per coin at current marks; futures have delta only."""
+        """(delta, gamma, vega, theta, rho) per coin at current marks; futures have delta only, combos sums."""
         cdef Instrument* row = &self.instruments.at[slot]
         cdef Greeks out
         cdef double years
         cdef int64_t forward
+        if row.leg_count:
+            found = [(ratio, self.greeks(leg, time_ns)) for leg, ratio in self.instruments.legs(slot)]
+            return tuple([sum([ratio * greeks[i] for ratio, greeks in found]) for i in range(5)])
         if row.kind != KIND_OPTION:
             return (1.0, 0.0, 0.0, 0.0, 0.0)
         forward = self.forward_e8[row.underlying * MAX_EXPIRIES + row.expiry_bucket]

@@ -34,6 +34,7 @@ ROOM_RANK = {
     "invariants": 6,
     "listing": 6,
     "config_checks": 6,
+    "combos": 5.5,
     "liquidation": 5,
     "risk": 4,
     "clearing": 3,
