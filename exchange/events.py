@@ -180,6 +180,7 @@ ORDER_EDITED = np.dtype(
         ("remaining_lots", "<i8"),
     ]
 )
+"""terms_slots 1: a slot of terms follows; of a quote then a slot with its new label, zero-padded (`quote_label`)."""
 ORDER_REPLENISHED = np.dtype(
     [
         *HEADER,
@@ -473,3 +474,10 @@ def label(fields: Any, tail: bytes | memoryview) -> bytes:
     """The label of ORDER_ACCEPTED or TRIGGER_PLACED, from the record's tail."""
     start = int(fields["terms_slots"]) * SLOT_BYTES
     return bytes(tail[start : start + int(fields["label_bytes"])])
+
+
+def quote_label(terms_slots: int, tail: bytes | memoryview) -> bytes:
+    """The label that an ORDER_EDITED of a quote carries in its tail: quote id, a zero byte, quote set; else empty."""
+    start = terms_slots * SLOT_BYTES
+    quote_id, _, quote_set = bytes(tail[start:]).partition(b"\0")
+    return quote_id + b"\0" + quote_set.rstrip(b"\0") if len(tail) > start else b""

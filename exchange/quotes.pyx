@@ -194,15 +194,13 @@ cdef class Quotes:
                       int64_t lots, int flags) except -1:
         """A standing quote takes new terms and keeps its id; 1 where they were taken."""
         cdef uint64_t order_id = self.orders.at[slot].order_id
-        cdef OrderDetail* detail
-        cdef int reason = self.trading.change(slot, price, lots, lots, flags)
+        cdef char label[LABEL_BYTES]
+        cdef int reason = self.trading.change(slot, price, lots, lots, flags, label, self._label(command, entry, label))
         if reason:
             self._refuse(command.header.account_id, entry.instrument, side, reason, flags, price, lots, order_id)
             return 0
         if self.orders.at[slot].order_id == order_id:
-            detail = &self.orders.detail[slot]
-            detail.label_bytes = self._label(command, entry, detail.label)
-            detail.key_id = command.key_id
+            self.orders.detail[slot].key_id = command.key_id
         return 1
 
     cdef int _place(self, const MassQuote* command, const QuoteEntry* entry, int side, int64_t price, int64_t lots,

@@ -43,7 +43,7 @@ cdef class Trading:
     cdef bint _try_group(self, dict groups, set stopped, Order* order, int64_t signed) except -1
     cdef int _restore_groups(self, dict groups, int underlying) except -1
     cdef int change(self, uint32_t slot, int64_t wanted_units, int64_t remaining, int64_t sized_lots,
-                    int wanted_flags) except -1
+                    int wanted_flags, const char* label, int label_bytes) except -1
     cdef void _write_terms(self, uint32_t slot, OrderTerms* terms) noexcept
     cdef int cancel(self, const CancelOrder* command) except -1
     cdef int cancel_all(self, const CancelAll* command, const char* label, uint32_t count) except -1

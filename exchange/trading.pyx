@@ -837,18 +837,18 @@ cdef class Trading:
                 return self._reject_edit(command, slot, reason)
             if terms != NULL and terms.display_lots:
                 detail.display_lots = terms.display_lots
-        reason = self.change(slot, command.price_units, remaining, command.quantity_lots, command.flags)
+        reason = self.change(slot, command.price_units, remaining, command.quantity_lots, command.flags, NULL, 0)
         if reason == R_NONE:
             return 0
         detail.display_lots = display
         return self._reject_edit(command, slot, reason)
 
     cdef int change(self, uint32_t slot, int64_t wanted_units, int64_t remaining, int64_t sized_lots,
-                    int wanted_flags) except -1:
+                    int wanted_flags, const char* label, int label_bytes) except -1:
         """Give an order a new price, remainder and flags, and match it where it lost its place.
 
-        `sized_lots` is the quantity that the size limits are held against. R_NONE, or the reason to refuse: then
-        nothing has changed."""
+        `sized_lots` is the quantity that the size limits are held against; `label` NULL leaves it, else the event
+        carries it in a slot of its own. R_NONE, or the reason to refuse: then nothing has changed."""
         cdef Order* order = &self.orders.at[slot]
         cdef OrderDetail* detail = &self.orders.detail[slot]
         cdef OrderEdited* event
@@ -882,7 +882,7 @@ cdef class Trading:
             return reason
         detail.quantity_lots = filled + remaining
         detail.updated_ns = self.events.time_ns
-        event = <OrderEdited*>self.events.emit(EV_ORDER_EDITED, 1 + special, order.account_id)
+        event = <OrderEdited*>self.events.emit(EV_ORDER_EDITED, 1 + special + (label != NULL), order.account_id)
         event.order_id = order.order_id
         event.instrument = order.instrument
         event.side = order.side
@@ -894,6 +894,10 @@ cdef class Trading:
         event.price_units = price
         event.quantity_lots = detail.quantity_lots
         event.remaining_lots = remaining
+        if label != NULL:
+            detail.label_bytes = label_bytes
+            memcpy(detail.label, label, label_bytes)
+            memcpy(<char*>event + sizeof(OrderEdited) + special * sizeof(OrderTerms), label, label_bytes)
         if kept:
             return 0
         return self._settle(slot)

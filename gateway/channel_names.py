@@ -21,6 +21,7 @@ from gateway.user_topics import (
     ChangesTopic,
     OrdersTopic,
     PortfolioTopic,
+    ProtectionTopic,
     RiskTopic,
     Selection,
     UserTradesTopic,
@@ -84,6 +85,9 @@ def user_topic(gateway: "Gateway", account_id: int, name: str) -> Topic | None:
     parts = name.split(".")
     if name == "user.liquidation":
         return RiskTopic(gateway, name, account_id)
+    if len(parts) == 3 and parts[1] == "mmp_trigger":
+        underlying = gateway.listings.index_by_name(parts[2])
+        return ProtectionTopic(gateway, name, account_id, parts[2], underlying) if underlying >= 0 else None
     if len(parts) == 3 and parts[1] == "portfolio":
         currency = parts[2].lower()
         known = {one.lower() for one in gateway.listings.exponents} | {"any"}

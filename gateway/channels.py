@@ -25,6 +25,7 @@ from gateway.topics import (
 from gateway.user_topics import (
     OrdersTopic,
     PortfolioTopic,
+    ProtectionTopic,
     RiskTopic,
     UserTopic,
 )
@@ -199,7 +200,7 @@ class Channels:
         for kind, fields in news.facts:
             for account_id in {fields.account_id, *(getattr(fields, name, 0) for name in BUYER)}:
                 for topic in self._by_account.get(account_id, ()):
-                    if isinstance(topic, RiskTopic):
+                    if isinstance(topic, (RiskTopic, ProtectionTopic)):
                         topic.on_fact(kind, fields)
 
     def _tell_trades(self, news: News) -> None:

@@ -62,7 +62,11 @@ MESSAGES: dict[int, str] = {
     13020: "not_found",
     13021: "forbidden",
     13028: "temporarily_unavailable",
+    13030: "mmp_trigger",
     13032: "non_unique_order_label",
+    13040: "mmp_required",
+    13042: "cod_not_enabled",
+    13043: "quotes_frozen",
     13778: "raw_subscriptions_not_available_for_unauthorized",
     13888: "timed_out",
 }
@@ -104,6 +108,9 @@ REASON_CODES: dict[Reason, int] = {
     Reason.TRIGGER_PRICE_TOO_HIGH: 10034,
     Reason.BAD_TRIGGER: 11036,
     Reason.TRIGGER_LIMIT: 11035,
+    Reason.QUOTES_FROZEN: 13030,
+    Reason.UNKNOWN_GROUP: 13040,
+    Reason.QUOTE_NOT_EDITABLE: 10004,
     Reason.ACCOUNT_IN_LIQUIDATION: 11098,
     Reason.ACCOUNT_LOCKED: 11098,
     Reason.AMOUNT_NOT_POSITIVE: 10021,
@@ -120,6 +127,8 @@ CANCEL_REASONS: dict[Reason, str] = {
     Reason.AUTO_LIQUIDATION: "autoliquidation",
     Reason.INSTRUMENT_SETTLED: "settlement",
     Reason.CANCEL_ON_DISCONNECT: "cancel_on_disconnect",
+    Reason.PROTECTION_TRIGGERED: "mmp_trigger",
+    Reason.PROTECTION_CHANGED: "mmp_config_curtailment",
 }
 """Reasons that Deribit has a word for; strict clients refuse any other word."""
 

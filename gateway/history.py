@@ -29,6 +29,7 @@ class OrderRecord:
         "is_liquidation",
         "label",
         "listing",
+        "mmp_group",
         "order_id",
         "order_type",
         "price_units",
@@ -54,6 +55,8 @@ class OrderRecord:
         self.created_ns = self.updated_ns = fields.time_ns
         self.closed_rank = 0
         """Place of its end among all events; 0 while it lives."""
+        self.mmp_group = ""
+        """Name of its protection group; empty for closed orders out of the history."""
         self.trigger_id = ""
         """Id of the waiting order that it was, where that fired under this gateway."""
 
@@ -77,7 +80,7 @@ class OrderRecord:
         # The engine keeps no average in price units: without a history the limit stands in for it.
         record.filled_value, replaced = stored or (record.filled_lots * view.price_units, False)
         record.created_ns, record.updated_ns = view.created_ns, view.updated_ns
-        record.session, record.closed_rank, record.trigger_id = None, 0, ""
+        record.session, record.closed_rank, record.trigger_id, record.mmp_group = None, 0, "", ""
         record.state, record.cancel_reason, record.replaced, record.is_liquidation = "open", 0, replaced, False
         return record
 
@@ -85,7 +88,8 @@ class OrderRecord:
     def from_row(cls, row: Sequence[Any], listing: Listing) -> "OrderRecord":
         """A closed order as the history store has it."""
         record = cls.__new__(cls)
-        record.listing, record.session, record.is_liquidation, record.trigger_id = listing, None, False, ""
+        record.listing, record.session, record.is_liquidation = listing, None, False
+        record.trigger_id = record.mmp_group = ""
         for name, value in zip(ORDER_COLUMNS, row, strict=True):
             if name not in ("instrument_id", "group_id"):
                 setattr(record, name, value)

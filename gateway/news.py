@@ -21,6 +21,7 @@ class News:
         "levels",
         "marks",
         "orders",
+        "refused",
         "rejected",
         "rejected_order",
         "seq",
@@ -40,6 +41,8 @@ class News:
         self.firing = False
         """Whether a waiting order has fired: what follows belongs to fired orders, not to the command."""
         self.rejected_order = 0
+        self.refused: list[Any] = []
+        """ORDER_REJECTED of the command itself, all of them."""
         self.count = 0
         self.created_account = 0
         self.levels: dict[int, set[tuple[int, int]]] = {}

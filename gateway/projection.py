@@ -9,11 +9,14 @@ from itertools import takewhile
 from types import MappingProxyType
 from typing import Any
 
+from exchange.commands import OrderFlag
 from exchange.events import EventKind as E
+from exchange.events import quote_label
 from gateway.history import DayStats, OrderRecord, TradeRecord
 from gateway.listing import Listings
 from gateway.news import News
-from gateway.records import decode, label_of
+from gateway.protection import group_name
+from gateway.records import decode, label_of, terms_of
 from gateway.settings import Settings
 from gateway.units import E8
 from gateway.waiting import WaitingRoom
@@ -62,7 +65,9 @@ class Projection:
         for account_id in engine.account_ids():
             for view in engine.open_orders(account_id):
                 listing = listings.by_slot[view.instrument]
-                self.orders[view.order_id] = OrderRecord.from_view(view, listing, fills.get(view.order_id))
+                record = OrderRecord.from_view(view, listing, fills.get(view.order_id))
+                record.mmp_group = group_name(engine, account_id, listing.underlying, view.protection_group)
+                self.orders[view.order_id] = record
 
     def apply(self, seq: int, events: bytes) -> None:
         """Take in one command's events, then tell the listeners."""
@@ -77,7 +82,7 @@ class Projection:
             elif kind == _CANCELLED:
                 self._cancelled(news, fields)
             elif kind == _EDITED:
-                self._edited(news, fields)
+                self._edited(news, fields, tail)
             elif kind == _MARKS:
                 news.marks.add(fields.underlying)
             elif kind in (_ORDER_REJECTED, _REJECTED):
@@ -85,6 +90,8 @@ class Projection:
                     self.waiting.refused(fields)
                 else:
                     news.rejected, news.rejected_order = fields.reason, fields.order_id
+                    if kind == _ORDER_REJECTED:
+                        news.refused.append(fields)
             elif kind == _PLACED:
                 record = self.waiting.placed(fields, tail, self.current_session)
                 news.accepted = news.orders[record.order_id] = record
@@ -102,6 +109,9 @@ class Projection:
         listing = self._listings.by_slot[fields.instrument]
         label = label_of(fields, tail)
         record = OrderRecord(listing, fields, label, self.current_session)
+        terms = terms_of(fields, tail)
+        if terms is not None and terms.protection_group:
+            record.mmp_group = group_name(self._engine, record.account_id, listing.underlying, terms.protection_group)
         self.orders[record.order_id] = record
         if news.firing:
             self.waiting.became(record)
@@ -157,7 +167,7 @@ class Projection:
         news.accounts.add(record.account_id)
         self._close(record)
 
-    def _edited(self, news: News, fields: Any) -> None:
+    def _edited(self, news: News, fields: Any, tail: bytes) -> None:
         if (waiting := self.waiting.edited(fields)) is not None:
             news.edited = news.orders[waiting.order_id] = waiting
             return
@@ -167,7 +177,11 @@ class Projection:
             return
         news.touch(fields.instrument, fields.side, record.price_units)
         record.price_units, record.quantity_lots = fields.price_units, fields.quantity_lots
-        record.flags, record.replaced, record.updated_ns = fields.flags, True, fields.time_ns
+        # the event has one byte for flags: those above stay with an order
+        record.flags = fields.flags | record.flags & ~0xFF
+        record.replaced, record.updated_ns = True, fields.time_ns
+        if record.flags & OrderFlag.QUOTE:
+            record.label = quote_label(fields.terms_slots, tail).decode("utf-8", "replace")
         news.edited = record
         news.orders[record.order_id] = record
 

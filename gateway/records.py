@@ -88,10 +88,23 @@ def label_of(fields: Any, tail: bytes) -> str:
     return tail[start : start + fields.label_bytes].decode("utf-8", "replace")
 
 
+_TERMS = Codec(0, commands.ORDER_TERMS, "OrderTerms")
+
+
+def terms_of(fields: Any, tail: bytes) -> Any:
+    """The special terms of an ORDER_ACCEPTED as a named tuple, None where it has none."""
+    return _TERMS.make(_TERMS.unpack_from(tail)) if fields.terms_slots else None
+
+
 place_order = COMMAND_CODECS[CommandKind.PLACE_ORDER].pack
 cancel_order = COMMAND_CODECS[CommandKind.CANCEL_ORDER].pack
 cancel_all = COMMAND_CODECS[CommandKind.CANCEL_ALL].pack
 edit_order = COMMAND_CODECS[CommandKind.EDIT_ORDER].pack
 place_bid = COMMAND_CODECS[CommandKind.PLACE_BID].pack
+mass_quote = COMMAND_CODECS[CommandKind.MASS_QUOTE].pack
+cancel_quotes = COMMAND_CODECS[CommandKind.CANCEL_QUOTES].pack
 
-__all__ = ["EventKind", "cancel_all", "cancel_order", "decode", "edit_order", "label_of", "place_bid", "place_order"]
+__all__ = [
+    "EventKind", "cancel_all", "cancel_order", "cancel_quotes", "decode", "edit_order", "label_of", "mass_quote",
+    "place_bid", "place_order", "terms_of",
+]  # fmt: skip

@@ -45,12 +45,16 @@ def order(record: OrderRecord) -> dict[str, Any]:
         "last_update_timestamp": ms(record.updated_ns),
         "api": True,
         "web": False,
-        "mmp": False,
+        "mmp": bool(flags & OrderFlag.PROTECTED),
         "replaced": record.replaced,
         "is_liquidation": record.is_liquidation,
         "risk_reducing": bool(flags & OrderFlag.RISK_REDUCING),
         "user_id": record.account_id,
     }
+    if record.mmp_group:
+        found["mmp_group"] = record.mmp_group
+    if flags & OrderFlag.QUOTE:
+        found |= quote_fields(record.label)
     if isinstance(record, WaitingOrder):
         found |= _trigger(record)
     elif record.trigger_id:
@@ -60,6 +64,17 @@ def order(record: OrderRecord) -> dict[str, Any]:
         found["cancel_detail"] = reason.name.lower()
         if reason in CANCEL_REASONS:
             found["cancel_reason"] = CANCEL_REASONS[reason]
+        if reason == Reason.PROTECTION_TRIGGERED:
+            found["mmp_cancelled"] = True
+    return found
+
+
+def quote_fields(label: str) -> dict[str, Any]:
+    """What tells a quote; its label is quote id, a zero byte and quote set."""
+    quote_id, _, quote_set = label.partition("\0")
+    found: dict[str, Any] = {"label": "", "quote": True, "quote_id": quote_id}
+    if quote_set:
+        found["quote_set_id"] = quote_set
     return found
 
 
@@ -129,7 +144,7 @@ def user_trade(record: TradeRecord, as_maker: bool) -> dict[str, Any]:
             "reduce_only": bool(flags & OrderFlag.REDUCE_ONLY),
             "post_only": bool(flags & OrderFlag.POST_ONLY),
             "risk_reducing": bool(flags & OrderFlag.RISK_REDUCING),
-            "mmp": False,
+            "mmp": isinstance(own, OrderRecord) and bool(own.flags & OrderFlag.PROTECTED),
             "api": True,
             "label": own.label if own else "",
             "profit_loss": money(realised, listing.exponent),
@@ -137,4 +152,8 @@ def user_trade(record: TradeRecord, as_maker: bool) -> dict[str, Any]:
             "user_id": event.maker_account_id if as_maker else event.account_id,
         }
     )
+    if own and "\0" in own.label:
+        quote = quote_fields(own.label)
+        del quote["quote"]
+        found |= quote | {"mmp": True}
     return found

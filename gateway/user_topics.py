@@ -5,7 +5,9 @@ from typing import TYPE_CHECKING, Any
 from exchange.events import EventKind
 from gateway import render_orders
 from gateway.listing import Listing
+from gateway.protection import group_name
 from gateway.topics import Topic, event_object
+from gateway.units import ms
 
 if TYPE_CHECKING:
     from gateway.gateway import Gateway
@@ -160,6 +162,27 @@ class PortfolioTopic(Topic):
             if self._last.get(summary["currency"]) != summary:
                 self._last[summary["currency"]] = summary
                 self.emit(summary)
+
+
+class ProtectionTopic(Topic):
+    """`user.mmp_trigger.{index_name}`: protection groups that were triggered; `frozen_until` 0: until reset."""
+
+    def __init__(self, gateway: "Gateway", name: str, account_id: int, index_name: str, underlying: int):
+        super().__init__(gateway, name)
+        self.account_id, self._index_name, self._underlying = account_id, index_name, underlying
+
+    def on_fact(self, kind: int, fields: Any) -> None:
+        """An engine event of this account."""
+        if kind == EventKind.PROTECTION_TRIGGERED and fields.underlying == self._underlying:
+            number = fields.protection_group
+            self.emit(
+                {
+                    "index_name": self._index_name,
+                    "mmp_group": group_name(self.gateway.engine, self.account_id, self._underlying, number),
+                    "frozen_until": max(0, ms(fields.frozen_until_ns)),
+                    "block_rfq": False,
+                }
+            )
 
 
 class RiskTopic(Topic):

@@ -13,8 +13,8 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from exchange.commands import SLOT_BYTES
-from exchange.events import LAYOUTS, EventKind
+from exchange.commands import SLOT_BYTES, OrderFlag
+from exchange.events import LAYOUTS, EventKind, quote_label
 from persistence import history_schema as schema
 from persistence.history_candles import Candles
 from persistence.history_money import MoneyRows
@@ -209,7 +209,10 @@ class Rows(MoneyRows):
         if order is None:
             return
         self._dirty[fields.order_id] = order
-        order[PRICE], order[QUANTITY], order[FLAGS] = fields.price_units, fields.quantity_lots, fields.flags
+        order[PRICE], order[QUANTITY] = fields.price_units, fields.quantity_lots
+        order[FLAGS] = fields.flags | order[FLAGS] & ~0xFF  # the event has one byte for flags: those above stay
+        if order[FLAGS] & OrderFlag.QUOTE:
+            order[LABEL] = quote_label(fields.terms_slots, record[SLOT_BYTES:]).decode("utf-8", "replace")
         order[REPLACED], order[UPDATED] = 1, fields.time_ns
 
     # store

@@ -230,6 +230,14 @@ cdef class Protection:
         return (group.interval_ns, group.frozen_ns, group.quantity_limit_e8, group.delta_limit_e8,
                 group.vega_limit_e8, group.max_quote_e8, self.names[account_id, underlying, number])
 
+    def number_of(self, uint32_t account_id, int underlying, str name):
+        """The smallest number of a group of that name, 0 where there is none."""
+        cdef int n
+        for n in range(1, self.max_groups + 1):
+            if self.names.get((account_id, underlying, n)) == name:
+                return n
+        return 0
+
     def refuses(self, uint32_t account_id, int underlying, int number):
         """Whether the group is set and frozen."""
         cdef Group* group = self.find(account_id, underlying, number)

@@ -2,7 +2,10 @@
 
 from importlib import import_module
 
-_SUBJECTS = ("connection", "market", "trading", "cancelling", "orders", "account", "margin", "auctions", "history")
+_SUBJECTS = (
+    "connection", "market", "trading", "cancelling", "quoting", "protection", "orders", "account", "margin", "auctions",
+    "history",
+)  # fmt: skip
 _loaded = False
 
 

@@ -72,7 +72,7 @@ def _identity(gateway, principal) -> dict[str, Any]:
         "system_name": account.name,
         "type": "main" if account.owner_id in (0, account.account_id) else "subaccount",
         "login_enabled": False,
-        "mmp_enabled": False,
+        "mmp_enabled": bool(gateway.engine.protection_groups(principal.account_id)),
         "self_trading_reject_mode": mode,
         "self_trading_extended_to_subaccounts": extended,
         "interuser_transfers_enabled": False,

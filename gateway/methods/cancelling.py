@@ -1,8 +1,9 @@
 """Cancelling orders: one, all, or those of a currency, an instrument, a kind or a label."""
 
+from collections.abc import Iterable
 from typing import Any
 
-from exchange.commands import ANY_CURRENCY, ANY_KIND, NO_INSTRUMENT, OrderType
+from exchange.commands import ANY_CURRENCY, ANY_KIND, NO_INSTRUMENT, OrderFlag, OrderType
 from exchange.config import INSTRUMENT_KINDS
 from exchange.reasons import Reason
 from gateway import records, render_orders
@@ -47,11 +48,14 @@ class CancelAll(Params, kw_only=True):
     kind: str | None = None
     type: str | None = None
     detailed: bool | None = None
+    freeze_quotes: bool | None = None
 
 
 def _cancel_many(gateway, session, principal, params: CancelAll, targets: list[dict[str, int]], label=b"") -> Any:
     """Run CANCEL_ALL once per target; the number of orders cancelled, or the orders in groups."""
-    count, groups = 0, {}
+    count, found = 0, []
+    if params.freeze_quotes:
+        freeze_quotes(gateway, session, principal)
     for target in targets:
         fields = {"instrument": NO_INSTRUMENT, **ANY, **target}
         news = gateway.submit(
@@ -68,11 +72,34 @@ def _cancel_many(gateway, session, principal, params: CancelAll, targets: list[d
         if news.rejected:
             raise engine_refusal(news.rejected)
         count += news.count
-        for record in news.orders.values() if params.detailed else ():
-            word = "trigger" if isinstance(record, WaitingOrder) else "limit"
-            groups.setdefault((record.listing, word), []).append(render_orders.order(record))
-    if not params.detailed:
-        return count
+        found += news.orders.values()
+    return group_orders(found) if params.detailed else count
+
+
+def freeze_quotes(gateway, session, principal) -> None:
+    """Have no quotes of the account taken for a second; those that stand are left alone (no group is numbered 0)."""
+    news = gateway.submit(
+        records.cancel_quotes(
+            account_id=principal.account_id,
+            key_id=principal.key_id,
+            reason=int(Reason.USER_REQUEST),
+            instrument=NO_INSTRUMENT,
+            currency=ANY_CURRENCY,
+            instrument_kind=ANY_KIND,
+            freeze=1,
+        ),
+        session,
+    )
+    if news.rejected:
+        raise engine_refusal(news.rejected)
+
+
+def group_orders(found: Iterable[Any]) -> list[dict[str, Any]]:
+    """Cancelled orders as a detailed answer has them: by instrument, waiting ones apart."""
+    groups: dict[tuple[Any, str], list[Any]] = {}
+    for record in found:
+        word = "quote" if record.flags & OrderFlag.QUOTE else "trigger" if isinstance(record, WaitingOrder) else "limit"
+        groups.setdefault((record.listing, word), []).append(render_orders.order(record))
     return [
         {"type": word, "instrument_name": listing.name, "currency": listing.currency, "result": orders}
         for (listing, word), orders in groups.items()
@@ -87,7 +114,7 @@ def _typed(targets: list[dict[str, int]], word: str | None) -> list[dict[str, in
     return [{**target, "order_type": int(one)} for target in targets for one in sorted(types)]
 
 
-def _kind_targets(kind: str) -> list[dict[str, int]]:
+def kind_targets(kind: str) -> list[dict[str, int]]:
     """CANCEL_ALL targets of a wire kind: futures are perpetuals and dated futures in the engine."""
     if kind == "any":
         return [{}]
@@ -95,14 +122,14 @@ def _kind_targets(kind: str) -> list[dict[str, int]]:
     return [{"instrument_kind": INSTRUMENT_KINDS.index(name)} for name in names]
 
 
-def _currency_targets(gateway, named: str | list[str] | None, kind: str) -> list[dict[str, int]]:
+def currency_targets(gateway, named: str | list[str] | None, kind: str) -> list[dict[str, int]]:
     """CANCEL_ALL targets of a currency, of several, or (absent) of any."""
     several = named if isinstance(named, list) else [named]
     currencies = list(dict.fromkeys(currency_name(name) for name in several))
     if "ANY" in currencies:
-        return _kind_targets(kind)
+        return kind_targets(kind)
     numbers = [gateway.engine.currency_index(currency) for currency in currencies]
-    return [{"currency": number, **target} for number in numbers if number >= 0 for target in _kind_targets(kind)]
+    return [{"currency": number, **target} for number in numbers if number >= 0 for target in kind_targets(kind)]
 
 
 @method("private/cancel_all", params=CancelAll, scope=TRADE, kind="matching")
@@ -122,7 +149,7 @@ def cancel_all_by_currency(gateway, session, principal, params: CancelAll) -> An
     """Cancel the open orders of a currency (or several), kind and type."""
     if params.currency is None:
         raise invalid_param("currency", "value required")
-    targets = _currency_targets(gateway, params.currency, check_kind(params.kind))
+    targets = currency_targets(gateway, params.currency, check_kind(params.kind))
     return _cancel_many(gateway, session, principal, params, _typed(targets, params.type))
 
 
@@ -155,5 +182,5 @@ def cancel_by_label(gateway, session, principal, params: CancelAll) -> Any:
     """Cancel the open orders that carry a label, in a currency (or several) where given."""
     if not params.label:
         raise invalid_param("label", "value required")
-    targets = _currency_targets(gateway, params.currency, "any")
+    targets = currency_targets(gateway, params.currency, "any")
     return _cancel_many(gateway, session, principal, params, targets, label_bytes(params.label))

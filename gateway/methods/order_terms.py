@@ -46,7 +46,7 @@ class Order(Quantity, kw_only=True):
     unique_label: bool | None = None
 
 
-_NOT_OFFERED = ("advanced", "display_amount", "linked_order_type", "mmp")
+_NOT_OFFERED = ("advanced", "display_amount", "linked_order_type")
 _not_offered = attrgetter(*_NOT_OFFERED)
 _TERMS = ("trigger", "trigger_price", "trigger_offset")
 _terms = attrgetter(*_TERMS)
@@ -131,9 +131,9 @@ def time_in_force(params: Order, of_type: OrderType) -> int:
     return int(chosen)
 
 
-def valid_until_ns(params: Order) -> int:
+def stamp_ns(stamp_ms: int | None) -> int:
     """`valid_until` in nanoseconds, 0 where absent."""
-    stamp_ms = params.valid_until or 0
+    stamp_ms = stamp_ms or 0
     if not 0 <= stamp_ms < 1 << 43:
         raise invalid_param("valid_until", "must be a timestamp in milliseconds")
     return stamp_ms * 1_000_000
@@ -151,6 +151,18 @@ def trigger_e8(price: float, param: str) -> int:
         return to_e8(price)
     except NotExact:
         raise ApiError(10044, {"reason": "must have at most 8 decimals", "param": param}) from None
+
+
+def terms_tail(params: Order, of_type: OrderType, group: int) -> bytes:
+    """The slot of special terms of an order, nothing where it has none; `group` is that of orders with `mmp`."""
+    tail = trigger_tail(params, of_type)
+    if not params.mmp:
+        return tail
+    if of_type != OrderType.LIMIT:
+        raise ApiError(11047, {"reason": "for limit orders only", "param": "mmp"})
+    if group == 0:
+        raise ApiError(13040, {"reason": "unknown_group", "param": "mmp"})
+    return commands.order_terms(protection_group=group)
 
 
 def trigger_tail(params: Order, of_type: OrderType) -> bytes:

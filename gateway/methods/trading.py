@@ -10,6 +10,7 @@ from gateway.errors import ApiError, engine_refusal, invalid_param
 from gateway.methods import order_terms
 from gateway.methods.filters import parse_order_id
 from gateway.methods.order_terms import PRICED, Order, Quantity, label_bytes, price_units, quantity_lots
+from gateway.protection import DEFAULT_GROUP, group_number
 from gateway.protocol import Params
 from gateway.registry import method
 from gateway.waiting import WaitingOrder
@@ -44,7 +45,10 @@ def _place(gateway, session, principal: Principal, params: Order, side: Side) ->
             raise invalid_param("price", "value required")
         units = price_units(listing, params.price)
     label = label_bytes(params.label)
-    terms = order_terms.trigger_tail(params, order_type)
+    group = 0
+    if params.mmp:
+        group = group_number(gateway.engine, principal.account_id, listing.underlying, DEFAULT_GROUP)
+    terms = order_terms.terms_tail(params, order_type, group)
     command = records.place_order(
         tail=terms + label,
         terms_slots=len(terms) // SLOT_BYTES,
@@ -58,7 +62,7 @@ def _place(gateway, session, principal: Principal, params: Order, side: Side) ->
         quantity_lots=lots,
         key_id=principal.key_id,
         label_bytes=len(label),
-        valid_until_ns=order_terms.valid_until_ns(params),
+        valid_until_ns=order_terms.stamp_ns(params.valid_until),
     )
     return placed(gateway, session, command)
 
@@ -83,6 +87,7 @@ class Edit(Quantity, kw_only=True):
     reduce_only: bool | None = None
     trigger_price: float | None = None
     trigger_offset: float | None = None
+    mmp: bool | None = None
 
 
 def refused(gateway, principal: Principal, order_id: int, reason: int) -> ApiError:
@@ -119,6 +124,8 @@ def _new_trigger(record: Any, params: Edit) -> int:
 def edit(gateway, session, principal, params: Edit) -> dict[str, Any]:
     """Change price, total amount or trigger price of an open or waiting order; what is not given stays."""
     record = open_order(gateway, principal, params.order_id)
+    if params.mmp is not None and params.mmp != bool(record.flags & OrderFlag.PROTECTED):
+        raise invalid_param("mmp", "cannot be changed")
     trigger_price_e8 = _new_trigger(record, params)
     lots = quantity_lots(record.listing, params)
     units = record.price_units if params.price is None else price_units(record.listing, params.price)
