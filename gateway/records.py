@@ -101,10 +101,29 @@ cancel_order = COMMAND_CODECS[CommandKind.CANCEL_ORDER].pack
 cancel_all = COMMAND_CODECS[CommandKind.CANCEL_ALL].pack
 edit_order = COMMAND_CODECS[CommandKind.EDIT_ORDER].pack
 place_bid = COMMAND_CODECS[CommandKind.PLACE_BID].pack
-mass_quote = COMMAND_CODECS[CommandKind.MASS_QUOTE].pack
 cancel_quotes = COMMAND_CODECS[CommandKind.CANCEL_QUOTES].pack
+
+_ENTRY = Codec(0, commands.QUOTE_ENTRY, "QuoteEntry")
+_ENTRY_DEFAULTS = dict.fromkeys(_ENTRY.names, 0)
+_QUOTE_ID = commands.MASS_QUOTE.fields["quote_id"][1]  # type: ignore[index]
+_QUOTE_SET = commands.QUOTE_ENTRY.fields["quote_set"][1]  # type: ignore[index]
+
+
+def mass_quote(quote_id: bytes, entries: list[bytes], **fields: int) -> bytearray:
+    """A MASS_QUOTE with its entries."""
+    pack = COMMAND_CODECS[CommandKind.MASS_QUOTE].pack
+    record = pack(tail=b"".join(entries), quote_count=len(entries), **fields)
+    record[_QUOTE_ID : _QUOTE_ID + len(quote_id)] = quote_id
+    return record
+
+
+def quote_entry(quote_set: bytes, **fields: int) -> bytes:
+    """A slot of QUOTE_ENTRY."""
+    values = _ENTRY_DEFAULTS | fields
+    return _ENTRY.struct.pack(*values.values())[:_QUOTE_SET] + quote_set.ljust(SLOT_BYTES - _QUOTE_SET, b"\0")
+
 
 __all__ = [
     "EventKind", "cancel_all", "cancel_order", "cancel_quotes", "decode", "edit_order", "label_of", "mass_quote",
-    "place_bid", "place_order", "terms_of",
+    "place_bid", "place_order", "quote_entry", "terms_of",
 ]  # fmt: skip

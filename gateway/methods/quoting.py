@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from exchange.commands import ANY_CURRENCY, ANY_KIND, NO_INSTRUMENT, OrderFlag, quote_entry
+from exchange.commands import ANY_CURRENCY, ANY_KIND, NO_INSTRUMENT, OrderFlag
 from exchange.reasons import Reason
 from gateway import records, render_orders
 from gateway.errors import ApiError, engine_refusal, invalid_param
@@ -101,7 +101,7 @@ def _entries(gateway, quotes: list[Quote]) -> tuple[list[bytes], int, list[dict[
     entries, faults, underlying = [], [], -1
     for quote in quotes:
         given = [name for name in SIDES if getattr(quote, name) is not None]
-        fields: dict[str, Any] = {"quote_set": id_bytes(quote.quote_set_id, "quote_set_id"), "sides": 0}
+        quote_set, fields = id_bytes(quote.quote_set_id, "quote_set_id"), {"sides": 0}
         try:
             listing = gateway.listing(quote.instrument_name)
         except ApiError as error:
@@ -114,7 +114,7 @@ def _entries(gateway, quotes: list[Quote]) -> tuple[list[bytes], int, list[dict[
             except ApiError as error:
                 faults.append(_fault(quote.instrument_name, name, error))
         if fields["sides"]:
-            entries.append(quote_entry(instrument=listing.slot, **fields))
+            entries.append(records.quote_entry(quote_set, instrument=listing.slot, **fields))
             underlying = listing.underlying if underlying < 0 else underlying
     return entries, underlying, faults
 
@@ -145,13 +145,12 @@ def mass_quote(gateway, session, principal, params: MassQuote) -> dict[str, Any]
     if number == 0:
         raise ApiError(13040, {"reason": "unknown_group", "param": "mmp_group"})
     command = records.mass_quote(
-        tail=b"".join(entries),
+        quote_id,
+        entries,
         account_id=principal.account_id,
         key_id=principal.key_id,
         protection_group=number,
-        quote_count=len(entries),
         valid_until_ns=stamp_ns(params.valid_until),
-        quote_id=quote_id,
     )
     news = gateway.submit(command, session)
     if news.rejected and not news.refused:
