@@ -40,8 +40,6 @@ cdef class Trading:
     cdef bint in_group(self, uint32_t slot, Group* group) noexcept
     cdef uint32_t count_group(self, uint32_t account_id, Group* group, uint32_t but) noexcept
     cdef int cancel_group(self, uint32_t account_id, Group* group, int reason, uint32_t but) except -1
-    cdef bint _try_group(self, dict groups, set stopped, Order* order, int64_t signed) except -1
-    cdef int _restore_groups(self, dict groups, int underlying) except -1
     cdef int change(self, uint32_t slot, int64_t wanted_units, int64_t remaining, int64_t sized_lots,
                     int wanted_flags, const char* label, int label_bytes) except -1
     cdef void _write_terms(self, uint32_t slot, OrderTerms* terms) noexcept

@@ -399,12 +399,14 @@ cdef class Trading:
             if hidden and lots == shown:
                 again.append((here, hidden))
             if maker.protection_group:
-                self._try_group(groups, stopped, maker, -signed_of(taker, lots))
-            if taker.protection_group and self._try_group(groups, stopped, taker, signed_of(taker, lots)):
+                self.protection.try_fill(groups, stopped, maker.account_id, maker.protection_group, maker.instrument,
+                                         -signed_of(taker, lots))
+            if taker.protection_group and self.protection.try_fill(
+                    groups, stopped, taker.account_id, taker.protection_group, taker.instrument, signed_of(taker, lots)):
                 break
         for account_id, instrument, held, signed, value in reversed(applied):
             self.exposure.shift(account_id, instrument, held + signed, -signed, -value)
-        self._restore_groups(groups, row.underlying)
+        self.protection.restore(groups, row.underlying)
         return wanted == 0
 
     cdef uint32_t _next_maker(self, uint32_t* slot, object again, int64_t* shown, int64_t* hidden) except? 0:
@@ -442,26 +444,6 @@ cdef class Trading:
         applied.append((maker.account_id, maker.instrument, held, signed, value))
         moved[maker.account_id] = moved.get(maker.account_id, 0) + signed
         return lots
-
-    cdef bint _try_group(self, dict groups, set stopped, Order* order, int64_t signed) except -1:
-        """Count a fill of a dry run; `groups` keeps each group as it was, `stopped` holds those triggered."""
-        cdef Group* group = self.protection.find(
-            order.account_id, self.instruments.at[order.instrument].underlying, order.protection_group)
-        key = (order.account_id, order.protection_group)
-        if key not in groups:
-            groups[key] = (<char*>group)[:sizeof(Group)]
-        if self.protection.add_fill(group, order.instrument, signed) == 0:
-            return False
-        stopped.add(key)
-        return True
-
-    cdef int _restore_groups(self, dict groups, int underlying) except -1:
-        """Undo what a dry run counted."""
-        cdef Group* group
-        for (account_id, number), saved in groups.items():
-            group = self.protection.find(account_id, underlying, number)
-            memcpy(group, <const char*><bytes>saved, sizeof(Group))
-        return 0
 
     cdef bint _same_trader(self, Order* maker, Order* taker) noexcept:
         """Whether a trade would be a self-trade under the taker's setting."""

@@ -5,7 +5,7 @@ at or after the interval's end starts them anew. Rules: docs/orders.md. Sums sat
 """
 
 from libc.stdlib cimport calloc, free, realloc
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
 from exchange.events import ProtectionCause
 from exchange.market.instrument cimport KIND_OPTION, KIND_OPTION_COMBO
@@ -138,6 +138,22 @@ cdef class Protection:
         if group.vega_limit_e8 and _abs(group.vega_e8) > group.vega_limit_e8:
             return VEGA
         return 0
+
+    def try_fill(self, dict groups, set stopped, uint32_t account_id, int number, uint32_t instrument, int64_t signed):
+        """add_fill() of a dry run: `groups` keeps each group as it was, `stopped` those triggered; whether this was."""
+        cdef Group* group = self.find(account_id, self.instruments.at[instrument].underlying, number)
+        key = (account_id, number)
+        if key not in groups:
+            groups[key] = (<char*>group)[:sizeof(Group)]
+        if self.add_fill(group, instrument, signed) == 0:
+            return False
+        stopped.add(key)
+        return True
+
+    def restore(self, dict groups, int underlying):
+        """Undo what a dry run counted."""
+        for (account_id, number), saved in groups.items():
+            memcpy(self.find(account_id, underlying, number), <const char*><bytes>saved, sizeof(Group))
 
     cdef void clear(self, Group* group) noexcept:
         """Sums at zero, the interval not begun."""
