@@ -402,7 +402,8 @@ cdef class Trading:
                 self.protection.try_fill(groups, stopped, maker.account_id, maker.protection_group, maker.instrument,
                                          -signed_of(taker, lots))
             if taker.protection_group and self.protection.try_fill(
-                    groups, stopped, taker.account_id, taker.protection_group, taker.instrument, signed_of(taker, lots)):
+                    groups, stopped, taker.account_id, taker.protection_group, taker.instrument,
+                    signed_of(taker, lots)):
                 break
         for account_id, instrument, held, signed, value in reversed(applied):
             self.exposure.shift(account_id, instrument, held + signed, -signed, -value)
