@@ -147,6 +147,7 @@ cdef class Engine(Administration):
             self._end_day()
             self.kill_switch.tick()
             self.uncross.tick()
+            self.advanced.tick(self.time_ns)
             self.triggers.drain()
             self.triggers.on_trades()
             self.liquidation.tick(self.time_ns)
@@ -261,6 +262,7 @@ cdef class Engine(Administration):
         event.repriced = self.marks.priced
         event.revision = self.rows.revision[command.underlying]
         self.monitor.remargin(command.underlying)
+        self.advanced.on_marks(command.underlying)
         self.triggers.on_marks(command.underlying)
         self.triggers.on_trades()
         return 0

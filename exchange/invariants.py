@@ -23,6 +23,7 @@ def audit(engine: Any) -> list[str]:
     found += _leases(engine)
     found += _groups(engine)
     found += engine.switches.check()
+    found += _advanced(engine)
     return found
 
 
@@ -153,3 +154,16 @@ def _groups(engine: Any) -> list[str]:
             if order.flags & OrderFlag.QUOTE and standing != order.order_id:
                 found.append(f"quote {order.order_id}: its side knows {standing}")
     return found
+
+
+def _advanced(engine: Any) -> list[str]:
+    """What is kept about advanced orders is exactly those that live."""
+    live: list[list[int]] = [[] for _ in engine.config.underlyings]
+    for account_id in engine.account_ids():
+        for order in engine.open_orders(account_id):
+            if order.advanced:
+                underlying = engine.underlying_index(engine.instrument(order.instrument).underlying)
+                live[underlying].append(order.order_id)
+    if [sorted(ids) for ids in live] != engine.advanced.live():
+        return ["the record of live advanced orders is wrong"]
+    return []

@@ -1,5 +1,6 @@
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
+from exchange.advanced cimport AdvancedOrders
 from exchange.clearing.account cimport Accounts
 from exchange.clearing.ledger cimport Ledger
 from exchange.clearing.position cimport Positions
@@ -44,6 +45,7 @@ cdef class State:
     cdef readonly Trading trading
     cdef readonly Quotes quotes
     cdef readonly Triggers triggers
+    cdef readonly AdvancedOrders advanced
     cdef int64_t day_end_ns
     cdef readonly Desk desk
     cdef readonly object liquidation

@@ -58,6 +58,7 @@ cdef class State:
         self.quotes = Quotes(self.accounts, self.listing, self.orders_room, self.exposure, self.pretrade,
                              self.protection, self.trading, self.events, config)
         self.triggers = Triggers(self.listing, self.rows, self.pretrade, self.trading, self.events, config)
+        self.advanced = AdvancedOrders(self.orders_room, self.pretrade, self.trading)
         self.settlement = Settlement(self.accounts, self.listing, self.orders_room, self.books, self.positions_room,
                                      self.exposure, self.marks, self.monitor, self.trading, self.triggers,
                                      self.events)
@@ -143,6 +144,7 @@ cdef class State:
             self.monitor.export(),
             self.triggers.export(),
             self.protection.export(),
+            self.advanced.export(),
             self.day_end_ns,
             self.switches.export(),
             self.kill_switch.export(),

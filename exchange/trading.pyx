@@ -10,32 +10,34 @@ from libc.string cimport memcmp, memcpy
 
 from exchange.clearing.fees cimport trade_fee
 from exchange.clearing.position cimport Position
+from exchange.entry cimport SPECIAL
 from exchange.market.instrument cimport NO_SLOT, STATE_AUCTION, STATE_CLOSE_ONLY
 from exchange.market.order cimport OrderDetail
 from exchange.records cimport (
-    EV_COMMAND_DONE, EV_COMMAND_REJECTED, EV_ORDER_ACCEPTED, EV_ORDER_CANCELLED, EV_ORDER_EDITED, EV_ORDER_REJECTED,
-    EV_ORDER_REPLENISHED, EV_PROTECTION_TRIGGERED, EV_TRADE_EXECUTED, FLAG_ADVANCED, FLAG_ICEBERG, FLAG_LINKED,
-    FLAG_POST_ONLY, FLAG_PRICE_ADJUSTED, FLAG_PROTECTED, FLAG_QUOTE, FLAG_REDUCE_ONLY, FLAG_REJECT_POST_ONLY,
-    FLAG_RISK_REDUCING, FLAG_UNIQUE_LABEL, R_AUCTION_ONLY, R_BAD_ORDER_TYPE, R_BAD_TERMS, R_BAD_TIME_IN_FORCE,
-    R_BOOK_FULL, R_DUPLICATE_LABEL, R_EDIT_BELOW_FILLED, R_FILL_OR_KILL_UNFILLABLE, R_IMMEDIATE_OR_CANCEL,
-    R_KILL_SWITCH, R_LABEL_TOO_LONG, R_MAINTENANCE_WOULD_BREACH, R_MARKET_REMAINDER, R_NONE, R_NOT_OWNER_OF_ORDER,
-    R_NO_LIQUIDITY, R_POST_ONLY_NOT_ALLOWED, R_POST_ONLY_WOULD_CROSS, R_PROTECTION_TRIGGERED,
-    R_QUANTITY_NOT_POSITIVE, R_QUOTES_FROZEN, R_QUOTE_NOT_EDITABLE, R_REDUCE_ONLY_POSITION_GONE,
-    R_REDUCE_ONLY_WOULD_INCREASE, R_SELF_TRADE, R_UNKNOWN_GROUP, R_UNKNOWN_ORDER, R_VALID_UNTIL_PASSED, TIF_FOK,
-    TIF_GTC, TIF_GTD, TRADE_UNCROSSED, TYPE_LIMIT, TYPE_MARKET, TYPE_MARKET_LIMIT, CommandEvent, OrderAccepted,
-    OrderCancelled, OrderEdited, OrderRejected, OrderReplenished, OrderTerms, TradeExecuted,
+    EV_COMMAND_DONE, EV_COMMAND_REJECTED, EV_ORDER_ACCEPTED, EV_ORDER_CANCELLED, EV_ORDER_EDITED,
+    EV_ORDER_REJECTED, EV_ORDER_REPLENISHED, EV_PROTECTION_TRIGGERED, EV_TRADE_EXECUTED, FLAG_ADVANCED,
+    FLAG_ICEBERG, FLAG_POST_ONLY, FLAG_PRICE_ADJUSTED, FLAG_QUOTE, FLAG_REDUCE_ONLY, FLAG_REJECT_POST_ONLY,
+    FLAG_RISK_REDUCING, FLAG_UNIQUE_LABEL, R_AUCTION_ONLY, R_BAND_PASSED, R_BOOK_FULL, R_DUPLICATE_LABEL,
+    R_EDIT_BELOW_FILLED, R_FILL_OR_KILL_UNFILLABLE, R_IMMEDIATE_OR_CANCEL, R_KILL_SWITCH,
+    R_MAINTENANCE_WOULD_BREACH, R_MARKET_REMAINDER, R_NONE, R_NOT_OWNER_OF_ORDER, R_NO_LIQUIDITY,
+    R_POST_ONLY_WOULD_CROSS, R_PROTECTION_TRIGGERED, R_QUANTITY_NOT_POSITIVE, R_QUANTITY_TOO_LARGE,
+    R_QUOTE_NOT_EDITABLE, R_REDUCE_ONLY_POSITION_GONE, R_REDUCE_ONLY_WOULD_INCREASE, R_SELF_TRADE, R_UNKNOWN_ORDER,
+    TIF_FOK, TIF_GTC, TIF_GTD, TRADE_UNCROSSED, TYPE_MARKET, TYPE_MARKET_LIMIT, CancelAll, CancelOrder,
+    CommandEvent, EditOrder, OrderAccepted, OrderCancelled, OrderEdited, OrderRejected, OrderReplenished,
+    OrderTerms, PlaceOrder, TradeExecuted,
 )
 from exchange.risk.exposure cimport NO_ORDERS, Margin
 
 cdef enum:
-    LABEL_MAX = 64
     REDUCED = 0          # what a fill makes of a resting order
     FILLED = 1
     REPLENISHED = 2
     ANY_CURRENCY = 0xFFFF
     ANY_BYTE = 0xFF
-    SPECIAL = FLAG_PROTECTED | FLAG_ADVANCED | FLAG_ICEBERG | FLAG_LINKED
     LASTING = SPECIAL | FLAG_QUOTE | FLAG_RISK_REDUCING     # flags that an edit leaves
+    WATCHED = FLAG_ADVANCED                     # somebody keeps a record of these while they live
+
+cdef int64_t NEVER = <int64_t>1 << 62
 
 
 cdef inline int64_t _abs(int64_t x) noexcept:
@@ -46,25 +48,18 @@ cdef inline int64_t signed_of(Order* order, int64_t lots) noexcept:
     return lots if order.side == 0 else -lots
 
 
-cdef class Trading:
+cdef class Trading(Entry):
     """Order commands over the core's rooms."""
 
     def __cinit__(self, Accounts accounts, Instruments instruments, Orders orders, Books books, Positions positions,
                   Exposure exposure, Pretrade pretrade, Protection protection, Monitor monitor, Combos combos,
                   EventBuffer events):
-        self.accounts = accounts
-        self.instruments = instruments
-        self.orders = orders
-        self.books = books
-        self.positions = positions
-        self.exposure = exposure
-        self.pretrade = pretrade
-        self.protection = protection
         self.monitor = monitor
         self.combos = combos
-        self.events = events
         self.next_order_id = 1
         self.next_trade_id = 1
+        self.advanced = [{} for _ in range(exposure.rows.underlying_count)]
+        self.advanced_end_ns = NEVER
 
     # ------------------------------------------------------------------ place
 
@@ -78,101 +73,6 @@ cdef class Trading:
         event.quantity_lots = command.quantity_lots
         event.order_id = order_id
         return 0
-
-    cdef bint _label_in_use(self, uint32_t account_id, const char* label, int size) noexcept:
-        cdef uint32_t slot = self.orders.account_head[account_id]
-        while slot:
-            if (self.orders.detail[slot].label_bytes == size
-                    and memcmp(self.orders.detail[slot].label, label, size) == 0):
-                return True
-            slot = self.orders.at[slot].account_next
-        return False
-
-    cdef int64_t _post_only_price(self, uint32_t instrument, int side, int64_t price_units) noexcept:
-        """The price one tick off the opposite side when `price_units` would cross it; 0 where no such price exists."""
-        cdef Instrument* row = &self.instruments.at[instrument]
-        cdef int64_t best = self.books.at[instrument].side[side ^ 1].best
-        if best < 0:
-            return price_units
-        if side == 0:
-            if price_units < best:
-                return price_units
-            return best - self.instruments.tick_at(row, best - 1)
-        if price_units > best:
-            return price_units
-        best += self.instruments.tick_at(row, best)
-        return best if best <= row.max_price_units else 0
-
-    cdef int _form_reason(self, const PlaceOrder* command) noexcept:
-        """What is wrong with the command by itself."""
-        if command.order_type > TYPE_MARKET_LIMIT or command.side > 1:
-            return R_BAD_ORDER_TYPE
-        if command.time_in_force > TIF_GTD:
-            return R_BAD_TIME_IN_FORCE
-        if command.label_bytes > LABEL_MAX:
-            return R_LABEL_TOO_LONG
-        if command.valid_until_ns and self.events.time_ns > command.valid_until_ns:
-            return R_VALID_UNTIL_PASSED
-        return R_NONE
-
-    cdef int _terms_reason(self, const PlaceOrder* command, const OrderTerms* terms) except -1:
-        """What is wrong with an order's special terms; its account and instrument exist."""
-        if terms.advanced:
-            return R_BAD_TERMS
-        if terms.display_lots:
-            if (command.order_type != TYPE_LIMIT or self.instruments.at[command.instrument].leg_count
-                    or command.flags & (FLAG_POST_ONLY | FLAG_REJECT_POST_ONLY) == FLAG_POST_ONLY
-                    or (command.time_in_force != TIF_GTC and command.time_in_force != TIF_GTD)
-                    or self._display_reason(command.instrument, terms.display_lots, command.quantity_lots)):
-                return R_BAD_TERMS
-        return self._group_reason(command, terms) if terms.protection_group else R_NONE
-
-    cdef int _display_reason(self, uint32_t instrument, int64_t display, int64_t quantity) noexcept:
-        """Whether an iceberg of a positive quantity may show so much of it."""
-        if display < self.instruments.at[instrument].min_quantity_lots or display >= quantity:
-            return R_BAD_TERMS
-        return R_BAD_TERMS if (quantity - 1) // 100 >= display else R_NONE
-
-    cdef int _kind_reason(self, uint32_t instrument, bint immediate, int flags) noexcept:
-        """Whether this kind of order may be post-only, and may come while the instrument is in an auction."""
-        if flags & FLAG_POST_ONLY and immediate:
-            return R_POST_ONLY_NOT_ALLOWED
-        if self.instruments.at[instrument].state == STATE_AUCTION and (immediate or flags & FLAG_POST_ONLY):
-            return R_AUCTION_ONLY
-        return R_NONE
-
-    cdef int _group_reason(self, const PlaceOrder* command, const OrderTerms* terms) noexcept:
-        """Whether an order of a known account and instrument may belong to the protection group that it names."""
-        cdef Group* group
-        if command.order_type != TYPE_LIMIT:
-            return R_BAD_TERMS
-        group = self.protection.find(command.header.account_id,
-                                     self.instruments.at[command.instrument].underlying, terms.protection_group)
-        if group == NULL:
-            return R_UNKNOWN_GROUP
-        return R_QUOTES_FROZEN if self.protection.frozen(group) else R_NONE
-
-    cdef int _entry_reason(self, const PlaceOrder* command, const OrderTerms* terms, bint market, int flags) except -1:
-        """Why a new order is refused whatever the book and the margin, R_NONE where it is not."""
-        cdef bint rests = command.time_in_force == TIF_GTC or command.time_in_force == TIF_GTD
-        cdef int reason = self._form_reason(command)
-        if reason == R_NONE:
-            reason = self.pretrade.static_reason(command.header.account_id, command.instrument, command.side,
-                                                 command.price_units, command.quantity_lots, market,
-                                                 self.events.time_ns)
-        if reason == R_NONE:
-            reason = self._kind_reason(command.instrument, market or not rests, flags)
-        return self._terms_reason(command, terms) if reason == R_NONE and terms != NULL else reason
-
-    cdef int64_t _market_price(self, Instrument* row, uint32_t instrument, int side, int order_type) noexcept:
-        """The limit of an order without a price: its band, or the best opposite price within it (0: there is none)."""
-        cdef int64_t band = self.pretrade.highest(row) if side == 0 else self.pretrade.lowest(row)
-        cdef int64_t best = self.books.at[instrument].side[side ^ 1].best
-        if order_type != TYPE_MARKET_LIMIT:
-            return band
-        if best < 0:
-            return 0
-        return min(band, best) if side == 0 else max(band, best)
 
     cdef int place(self, const PlaceOrder* command, const OrderTerms* terms, const char* label) except -1:
         """A new order; `terms` is NULL where it has only the common ones."""
@@ -191,8 +91,7 @@ cdef class Trading:
         cdef Instrument* row
         cdef uint32_t slot
         cdef Order* order
-        cdef int64_t allowed
-        reason = self._entry_reason(command, terms, market, flags)
+        reason = self._entry_reason(command, terms, market, flags, &price)
         if reason:
             return self._reject(command, reason, 0)
         row = &self.instruments.at[instrument]
@@ -200,18 +99,10 @@ cdef class Trading:
             price = self._market_price(row, instrument, side, command.order_type)
             if price == 0:
                 return self._reject(command, R_NO_LIQUIDITY, 0)
-        if flags & FLAG_REDUCE_ONLY or row.state == STATE_CLOSE_ONLY:
-            allowed = self.pretrade.reducible(account_id, instrument, side)
-            if allowed == 0:
-                return self._reject(command, R_BAD_TERMS if row.leg_count else R_REDUCE_ONLY_WOULD_INCREASE, 0)
-            lots = min(lots, allowed)
-            flags |= FLAG_REDUCE_ONLY
-        if flags & FLAG_POST_ONLY:
-            price = self._post_only_price(instrument, side, price)
-            if price != command.price_units:
-                if flags & FLAG_REJECT_POST_ONLY or price <= 0:
-                    return self._reject(command, R_POST_ONLY_WOULD_CROSS, 0)
-                flags |= FLAG_PRICE_ADJUSTED
+        if flags & (FLAG_REDUCE_ONLY | FLAG_POST_ONLY) or row.state == STATE_CLOSE_ONLY:
+            reason = self._fit(command, &price, &lots, &flags)
+            if reason:
+                return self._reject(command, reason, 0)
         if flags & FLAG_UNIQUE_LABEL and command.label_bytes:
             if self._label_in_use(account_id, label, command.label_bytes):
                 return self._reject(command, R_DUPLICATE_LABEL, 0)
@@ -230,13 +121,9 @@ cdef class Trading:
         order.order_type = command.order_type
         order.time_in_force = command.time_in_force
         order.flags = flags | special
-        if terms != NULL and terms.protection_group:
-            order.protection_group = terms.protection_group
-            order.flags |= FLAG_PROTECTED
         self.orders.detail[slot].key_id = command.key_id
-        if terms != NULL and terms.display_lots:
-            self.orders.detail[slot].display_lots = terms.display_lots
-            order.flags |= FLAG_ICEBERG
+        if terms != NULL:
+            self._take_terms(slot, terms)
         self.exposure.order_added(order)
         reason = self.pretrade.fund(order)
         if reason == R_NONE and command.time_in_force == TIF_FOK and not self._fillable(order):
@@ -275,17 +162,9 @@ cdef class Trading:
         event.flags = order.flags
         if special:
             self._write_terms(slot, <OrderTerms*>(<char*>event + sizeof(OrderAccepted)))
+            self._opened(order)
         memcpy(<char*>event + sizeof(OrderAccepted) + special * sizeof(OrderTerms), label, label_bytes)
         return 0
-
-    cdef void _write_terms(self, uint32_t slot, OrderTerms* terms) noexcept:
-        """An order's special terms as an event shows them (the slot is zero)."""
-        cdef OrderDetail* detail = &self.orders.detail[slot]
-        terms.advanced = detail.advanced
-        terms.protection_group = self.orders.at[slot].protection_group
-        terms.display_lots = detail.display_lots
-        terms.advanced_value_e8 = detail.advanced_value_e8
-        terms.linked_order_id = detail.linked_order_id
 
     cdef int _settle(self, uint32_t slot) except -1:
         """Execute an order that is counted as open, then rest or end it."""
@@ -294,6 +173,8 @@ cdef class Trading:
         order = &self.orders.at[slot]
         if order.remaining_lots == 0:
             self.exposure.order_reduced(order, 0, True)
+            if order.flags & WATCHED:
+                self._closed(order)
             self.orders.remove(slot)
             return 0
         if reason:
@@ -528,6 +409,8 @@ cdef class Trading:
     cdef int _conclude(self, uint32_t slot, int after) except -1:
         """Once its trade is told, an order that was filled goes and an iceberg shows its next tranche."""
         if after == FILLED:
+            if self.orders.at[slot].flags & WATCHED:
+                self._closed(&self.orders.at[slot])
             self.orders.remove(slot)
         elif after == REPLENISHED:
             self._replenish(slot)
@@ -681,7 +564,23 @@ cdef class Trading:
         event.price_units = order.price_units
         event.remaining_lots = whole
         event.quantity_lots = self.orders.detail[slot].quantity_lots
+        if order.flags & WATCHED:
+            self._closed(order)
         self.orders.remove(slot)
+        return 0
+
+    cdef int _opened(self, Order* order) except -1:
+        """An order with special terms was accepted."""
+        cdef Instrument* row = &self.instruments.at[order.instrument]
+        if order.flags & FLAG_ADVANCED:
+            self.advanced[row.underlying][order.order_id] = None
+            self.advanced_end_ns = min(self.advanced_end_ns, self.pretrade.advanced_end_ns(order.instrument))
+        return 0
+
+    cdef int _closed(self, Order* order) except -1:
+        """A watched order has ended and is about to leave the pool."""
+        if order.flags & FLAG_ADVANCED:
+            del self.advanced[self.instruments.at[order.instrument].underlying][order.order_id]
         return 0
 
     cdef int cancel(self, const CancelOrder* command) except -1:
@@ -779,27 +678,58 @@ cdef class Trading:
         detail.hidden_lots = 0
         return R_NONE
 
-    cdef int _edit_terms_reason(self, const EditOrder* command, const OrderTerms* terms, uint32_t slot) except -1:
-        """What is wrong with the special terms of an edited order, its new quantity being positive."""
+    cdef int _say_edited(self, uint32_t slot, bint kept) except -1:
+        """ORDER_EDITED as the order now is."""
         cdef Order* order = &self.orders.at[slot]
         cdef OrderDetail* detail = &self.orders.detail[slot]
-        cdef int64_t display = 0 if terms == NULL else terms.display_lots
-        if not order.flags & FLAG_ICEBERG:
-            return R_BAD_TERMS if display else R_NONE
-        if command.flags & (FLAG_POST_ONLY | FLAG_REJECT_POST_ONLY) == FLAG_POST_ONLY:
-            return R_BAD_TERMS
-        if display:
-            return self._display_reason(order.instrument, display, command.quantity_lots)
-        if command.quantity_lots > detail.quantity_lots:
-            return self._display_reason(order.instrument, detail.display_lots, command.quantity_lots)
-        return R_NONE
+        cdef int special = 1 if order.flags & SPECIAL else 0
+        cdef OrderEdited* event = <OrderEdited*>self.events.emit(EV_ORDER_EDITED, 1 + special, order.account_id)
+        event.order_id = order.order_id
+        event.instrument = order.instrument
+        event.side = order.side
+        event.flags = order.flags
+        event.kept_priority = kept
+        event.terms_slots = special
+        event.price_units = order.price_units
+        event.quantity_lots = detail.quantity_lots
+        event.remaining_lots = self.orders.whole_lots(order)
+        if special:
+            self._write_terms(slot, <OrderTerms*>(<char*>event + sizeof(OrderEdited)))
+        return 0
+
+    cdef int reprice(self, uint32_t slot) except -1:
+        """Give a resting advanced order the price that its terms mean now; it may trade. Whether anything changed.
+
+        What cannot have its new price ends; in a halt it keeps the one it has."""
+        cdef Order* order = &self.orders.at[slot]
+        cdef OrderDetail* detail = &self.orders.detail[slot]
+        cdef int reason
+        cdef int64_t price = self.pretrade.advanced_price(order.instrument, order.side, detail.advanced,
+                                                          detail.advanced_value_e8)
+        if price == 0 or price == order.price_units:
+            return 0
+        reason = self.pretrade.static_reason(order.account_id, order.instrument, order.side, price,
+                                             detail.quantity_lots, False, self.events.time_ns)
+        if reason == R_QUANTITY_TOO_LARGE:
+            self.withdraw(slot, R_BAND_PASSED, True)
+            return 1
+        if reason:
+            return 0
+        reason = self.change(slot, price, order.remaining_lots, detail.quantity_lots, order.flags)
+        if reason == R_REDUCE_ONLY_WOULD_INCREASE:
+            reason = R_REDUCE_ONLY_POSITION_GONE
+        if reason:
+            self.withdraw(slot, reason, True)
+        return 1
 
     cdef int edit(self, const EditOrder* command, const OrderTerms* terms) except -1:
-        """New price and total quantity; priority stays when only the quantity shrinks. Refused edits change nothing."""
+        """New price and total quantity; priority stays when only the quantity shrinks. Refused edits change nothing.
+
+        `terms` is NULL where the command has none."""
         cdef uint32_t slot = self.orders.find(command.order_id)
         cdef Order* order
-        cdef OrderDetail* detail = &self.orders.detail[slot]
-        cdef int64_t remaining, display
+        cdef OrderDetail* detail
+        cdef int64_t remaining, display, value_e8, price = command.price_units
         cdef int reason
         if slot == 0:
             return self._reject_edit(command, 0, R_UNKNOWN_ORDER)
@@ -808,22 +738,35 @@ cdef class Trading:
             return self._reject_edit(command, 0, R_NOT_OWNER_OF_ORDER)
         if order.flags & FLAG_QUOTE:
             return self._reject_edit(command, slot, R_QUOTE_NOT_EDITABLE)
+        detail = &self.orders.detail[slot]
         remaining = command.quantity_lots - (detail.quantity_lots - self.orders.whole_lots(order))
         if command.quantity_lots <= 0:
             return self._reject_edit(command, slot, R_QUANTITY_NOT_POSITIVE)
         if remaining <= 0:
             return self._reject_edit(command, slot, R_EDIT_BELOW_FILLED)
         display = detail.display_lots
+        value_e8 = detail.advanced_value_e8
         if order.flags & SPECIAL or terms != NULL:
             reason = self._edit_terms_reason(command, terms, slot)
             if reason:
                 return self._reject_edit(command, slot, reason)
             if terms != NULL and terms.display_lots:
                 detail.display_lots = terms.display_lots
+<<<<<<< HEAD
         reason = self.change(slot, command.price_units, remaining, command.quantity_lots, command.flags, NULL, 0)
+=======
+            if order.flags & FLAG_ADVANCED:
+                reason = self._advanced_price(order.account_id, order.instrument, order.side, command.quantity_lots,
+                                              terms, &price)
+                if reason:
+                    return self._reject_edit(command, slot, reason)
+                detail.advanced_value_e8 = terms.advanced_value_e8
+        reason = self.change(slot, price, remaining, command.quantity_lots, command.flags)
+>>>>>>> cd8472b (Advanced option orders; price bands by vol, kept per marks; limits of orders and owners)
         if reason == R_NONE:
             return 0
         detail.display_lots = display
+        detail.advanced_value_e8 = value_e8
         return self._reject_edit(command, slot, reason)
 
     cdef int change(self, uint32_t slot, int64_t wanted_units, int64_t remaining, int64_t sized_lots,
@@ -834,11 +777,9 @@ cdef class Trading:
         carries it in a slot of its own. R_NONE, or the reason to refuse: then nothing has changed."""
         cdef Order* order = &self.orders.at[slot]
         cdef OrderDetail* detail = &self.orders.detail[slot]
-        cdef OrderEdited* event
         cdef int64_t whole = self.orders.whole_lots(order)
         cdef int64_t filled = detail.quantity_lots - whole
         cdef int64_t price = wanted_units
-        cdef int special = 1 if order.flags & SPECIAL else 0
         cdef int flags = wanted_flags & (FLAG_POST_ONLY | FLAG_REJECT_POST_ONLY | FLAG_REDUCE_ONLY)
         cdef int kept
         cdef int reason = self.pretrade.static_reason(order.account_id, order.instrument, order.side, price, sized_lots,
@@ -865,6 +806,7 @@ cdef class Trading:
             return reason
         detail.quantity_lots = filled + remaining
         detail.updated_ns = self.events.time_ns
+<<<<<<< HEAD
         event = <OrderEdited*>self.events.emit(EV_ORDER_EDITED, 1 + special + (label != NULL), order.account_id)
         event.order_id = order.order_id
         event.instrument = order.instrument
@@ -881,6 +823,9 @@ cdef class Trading:
             detail.label_bytes = label_bytes
             memcpy(detail.label, label, label_bytes)
             memcpy(<char*>event + sizeof(OrderEdited) + special * sizeof(OrderTerms), label, label_bytes)
+=======
+        self._say_edited(slot, kept)
+>>>>>>> cd8472b (Advanced option orders; price bands by vol, kept per marks; limits of orders and owners)
         if kept:
             return 0
         return self._settle(slot)

@@ -37,6 +37,7 @@
 typedef struct {
     const char *name;
     void (*reprice_chain)(const ChainInput *, const ChainOutput *);
+    void (*chain_marks)(const ChainInput *, double *, double *);
     void (*future_row)(const FutureInput *, FutureOutput *);
     void (*black76_arrays)(int64_t, const double *, const double *, const double *, const double *,
                            const double *, double *const *, int);
@@ -136,25 +137,33 @@ static int32_t columns_fault(int32_t count, const double *spot_multiplier, const
     return KERNEL_OK;
 }
 
+/* What marks are made of: counts, expiries and pairs. */
+static int32_t pairs_fault(const ChainInput *in) {
+    if (in->pair_count < 0 || in->expiry_count < 0) return KERNEL_BAD_COUNT;
+    for (int32_t e = 0; e < in->expiry_count; e++) {
+        if (!is_positive(in->forward[e])) return KERNEL_BAD_FORWARD;
+        if (!is_not_negative(in->years[e])) return KERNEL_BAD_YEARS;
+    }
+    for (int32_t i = 0; i < in->pair_count; i++) {
+        if (in->expiry_of_pair[i] < 0 || in->expiry_of_pair[i] >= in->expiry_count) return KERNEL_BAD_EXPIRY;
+        if (!is_positive(in->strike[i])) return KERNEL_BAD_STRIKE;
+        if (!is_not_negative(in->vol[i])) return KERNEL_BAD_VOL;
+    }
+    return KERNEL_OK;
+}
+
 static int32_t chain_fault(const ChainInput *in) {
     if (in->pair_count < 0 || in->expiry_count < 0) return KERNEL_BAD_COUNT;
     int32_t fault = columns_fault(in->scenario_count, in->spot_multiplier, in->weight, in->coin_factor);
     if (fault) return fault;
     if (!is_positive(in->lot_coin) || (in->inverse && !is_positive(in->index_price)))
         return KERNEL_BAD_FORWARD;
-    for (int32_t e = 0; e < in->expiry_count; e++) {
-        if (!is_positive(in->forward[e])) return KERNEL_BAD_FORWARD;
-        if (!is_not_negative(in->years[e])) return KERNEL_BAD_YEARS;
-    }
+    fault = pairs_fault(in);
+    if (fault) return fault;
     for (int64_t k = 0; k < (int64_t)in->expiry_count * in->scenario_count; k++)
         if (!is_not_negative(in->vol_multiplier[k])) return KERNEL_BAD_VOL;
     for (int32_t j = 0; in->vol_floor && j < in->scenario_count; j++)
         if (!is_not_negative(in->vol_floor[j])) return KERNEL_BAD_VOL;
-    for (int32_t i = 0; i < in->pair_count; i++) {
-        if (in->expiry_of_pair[i] < 0 || in->expiry_of_pair[i] >= in->expiry_count) return KERNEL_BAD_EXPIRY;
-        if (!is_positive(in->strike[i])) return KERNEL_BAD_STRIKE;
-        if (!is_not_negative(in->vol[i])) return KERNEL_BAD_VOL;
-    }
     return KERNEL_OK;
 }
 
@@ -173,6 +182,12 @@ static int32_t future_fault(const FutureInput *in) {
 static int32_t checked_reprice_chain(const ChainInput *in, const ChainOutput *out) {
     int32_t fault = chain_fault(in);
     if (fault == KERNEL_OK) kernel_table->reprice_chain(in, out);
+    return fault;
+}
+
+static int32_t checked_chain_marks(const ChainInput *in, double *call, double *put) {
+    int32_t fault = pairs_fault(in);
+    if (fault == KERNEL_OK) kernel_table->chain_marks(in, call, put);
     return fault;
 }
 

@@ -11,6 +11,7 @@
 static const KernelTable NAME(table) = {
     KERNEL_STRING(KERNEL_ISA),
     NAME(reprice_chain),
+    NAME(chain_marks),
     NAME(future_row),
     NAME(black76_arrays),
     NAME(row_axpy),

@@ -89,6 +89,8 @@ cdef extern from "margin_ext/kernel_types.h" nogil:
 
 # Repricing. Both answer KERNEL_OK, or the first fault found and write nothing.
 cdef int32_t reprice_chain(const ChainInput* in_, const ChainOutput* out_) noexcept nogil
+# Marks alone of pairs: of the input are read pairs, expiries and `inverse`; call and put are [P].
+cdef int32_t chain_marks(const ChainInput* in_, double* call, double* put) noexcept nogil
 cdef int32_t future_row(const FutureInput* in_, FutureOutput* out_) noexcept nogil
 
 # Black-76: one option (all NaN on a negative or non-finite input), or arrays of valid inputs

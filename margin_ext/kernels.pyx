@@ -28,6 +28,7 @@ cdef extern from "margin_ext/dispatch.h" nogil:
     const KernelTable* kernel_table
     int kernel_select(const char* wanted) noexcept
     int32_t checked_reprice_chain(const ChainInput* in_, const ChainOutput* out_) noexcept
+    int32_t checked_chain_marks(const ChainInput* in_, double* call, double* put) noexcept
     int32_t checked_future_row(const FutureInput* in_, FutureOutput* out_) noexcept
     int32_t checked_bound_chain(const ChainInput* in_, const BandBox* box, const BandTables* out_) noexcept
     void scalar_black76(double forward, double strike, double vol, double years, int is_call,
@@ -40,6 +41,10 @@ cdef extern from "margin_ext/dispatch.h" nogil:
 
 cdef int32_t reprice_chain(const ChainInput* in_, const ChainOutput* out_) noexcept nogil:
     return checked_reprice_chain(in_, out_)
+
+
+cdef int32_t chain_marks(const ChainInput* in_, double* call, double* put) noexcept nogil:
+    return checked_chain_marks(in_, call, put)
 
 
 cdef int32_t future_row(const FutureInput* in_, FutureOutput* out_) noexcept nogil:

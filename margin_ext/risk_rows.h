@@ -173,6 +173,19 @@ static void NAME(reprice_chain)(const ChainInput *in, const ChainOutput *out) {
     }
 }
 
+/* Marks alone, [P] calls and puts, by the arithmetic of reprice_chain to the last bit. */
+static void NAME(chain_marks)(const ChainInput *in, double *call, double *put) {
+    NAME(base_point) base;
+    for (int32_t start = 0; start < in->pair_count; start += LANES) {
+        int32_t lanes = in->pair_count - start < LANES ? in->pair_count - start : LANES;
+        NAME(fill_base)(in, start, &base);
+        for (int32_t lane = 0; lane < lanes; lane++) {
+            call[start + lane] = base.value[lane];
+            put[start + lane] = base.put_value[lane];
+        }
+    }
+}
+
 /* A future: coin P&L lot_usd (1/F - 1/(F (1 + m))) inverse, USD P&L lot_coin F m linear. The coin P&L of a
  * column is valued at that column's own (never clamped) coin price. */
 static void NAME(future_row)(const FutureInput *in, FutureOutput *out) {

@@ -19,6 +19,7 @@ ctypedef struct Account:
     uint16_t liquidation_reason
     uint8_t queued           # stands in the liquidation work queue
     uint32_t owner_id
+    uint32_t owner_next      # the owner's accounts in a ring; itself where there is one
     uint32_t generation      # bumps on every change of cash, positions or orders
     uint16_t breached_currency
     uint8_t reject_taker     # self-trade: refuse the taker instead of cancelling the maker
@@ -42,5 +43,6 @@ cdef class Accounts:
     cdef readonly uint32_t high      # ids 1 .. high - 1 exist
     cdef uint32_t limit
     cdef dict by_name
+    cdef dict owner_last         # {owner id: its newest account}
     cdef list names
     cdef bint exists(self, uint32_t account_id) noexcept

@@ -17,6 +17,7 @@ cdef class Accounts:
         if self.at == NULL:
             raise MemoryError()
         self.by_name = {}
+        self.owner_last = {}
         self.names = [None]
 
     def __dealloc__(self):
@@ -43,6 +44,10 @@ cdef class Accounts:
         self.at[account_id].exists = 1
         self.at[account_id].owner_id = owner_id if owner_id else account_id
         self.at[account_id].model = MODELS.index(model)
+        last = self.owner_last.get(self.at[account_id].owner_id, account_id)
+        self.at[account_id].owner_next = self.at[<uint32_t>last].owner_next if last != account_id else account_id
+        self.at[<uint32_t>last].owner_next = account_id
+        self.owner_last[self.at[account_id].owner_id] = account_id
         self.by_name[name] = account_id
         self.names.append(name)
         return account_id

@@ -50,6 +50,7 @@ ctypedef struct Instrument:
     int64_t max_quantity_lots
     int64_t max_price_units
     int64_t max_position_lots
+    int64_t max_owner_position_lots  # over all accounts of an owner; 0: no such limit
     int64_t maker_ppm
     int64_t taker_ppm
     int64_t delivery_ppm
@@ -65,6 +66,10 @@ ctypedef struct Instrument:
     uint8_t marked
     int64_t mark_price_e8    # of a combo: may be negative
     int64_t mark_minor       # value of one long lot at the mark, in minor units
+    uint64_t bands_revision  # marks revision that the next three belong to (risk/price_bands.pyx); 0 none
+    int64_t highest_units    # highest price of a buy
+    int64_t lowest_units     # lowest price of a sell
+    int64_t order_cap_lots   # largest order by notional, delta and vega
     int64_t last_price_units
     int64_t open_interest_lots
     int64_t volume_lots
@@ -93,6 +98,8 @@ cdef class Instruments:
     cdef readonly uint32_t combo_count
     cdef bint is_live(self, uint32_t slot) noexcept
     cdef bint on_tick(self, Instrument* row, int64_t price_units) noexcept
+    cdef int64_t tick_floor(self, Instrument* row, int64_t price_units) noexcept
+    cdef int64_t tick_ceil(self, Instrument* row, int64_t price_units) noexcept
     cdef int64_t tick_at(self, Instrument* row, int64_t price_units) noexcept
     cdef int64_t trade_cost(self, Instrument* row, int64_t price_units, int64_t lots, int* bad) noexcept
     cdef void traded(self, Instrument* row, int64_t price_units, int64_t lots, int64_t turnover_minor) noexcept

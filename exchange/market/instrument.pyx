@@ -55,6 +55,22 @@ cdef class Instruments:
     cdef bint on_tick(self, Instrument* row, int64_t price_units) noexcept:
         return price_units % self.tick_at(row, price_units) == 0
 
+    cdef int64_t tick_floor(self, Instrument* row, int64_t price_units) noexcept:
+        """The highest price on tick that is not above; 0 where there is none."""
+        cdef int64_t units = min(price_units, row.max_price_units)
+        while units > 0 and not self.on_tick(row, units):   # again where it fell into the step below
+            units -= units % self.tick_at(row, units)
+        return units if units > 0 else 0
+
+    cdef int64_t tick_ceil(self, Instrument* row, int64_t price_units) noexcept:
+        """The lowest price on tick that is not below, at least one tick; the highest on tick where there is none."""
+        cdef int64_t units = max(price_units, 1)
+        cdef int64_t tick
+        while units <= row.max_price_units and not self.on_tick(row, units):    # again where it rose into the next step
+            tick = self.tick_at(row, units)
+            units += tick - units % tick
+        return units if units <= row.max_price_units else self.tick_floor(row, row.max_price_units)
+
     cdef int64_t trade_cost(self, Instrument* row, int64_t price_units, int64_t lots, int* bad) noexcept:
         """Signed cost in minor units of buying `lots` (> 0) at a price; sets *bad where it leaves int64."""
         cdef int64_t prices[MAX_LEGS]
@@ -240,6 +256,7 @@ cdef class Instruments:
         row.max_quantity_lots = spec.max_quantity_lots
         row.max_price_units = spec.max_price_units
         row.max_position_lots = spec.max_position_lots
+        row.max_owner_position_lots = spec.max_owner_position_lots
         row.maker_ppm = spec.fees.maker_ppm
         row.taker_ppm = spec.fees.taker_ppm
         row.delivery_ppm = spec.fees.delivery_ppm

@@ -4,6 +4,7 @@ from exchange.clearing.account cimport Accounts
 from exchange.clearing.position cimport Position, Positions
 from exchange.market.instrument cimport Instrument, Instruments
 from exchange.market.order cimport Order, Orders
+from exchange.risk.price_bands cimport PriceBands
 from exchange.risk.exposure cimport Exposure
 from exchange.risk.switches cimport Switches
 
@@ -15,16 +16,16 @@ cdef class Pretrade:
     cdef Positions positions
     cdef Exposure exposure
     cdef Switches switches
-    cdef int64_t price_band_ppm
-    cdef int64_t option_band_ppm
+    cdef PriceBands bands
     cdef uint32_t max_open_orders
-    cdef int64_t _option_band(self, Instrument* row) noexcept
-    cdef int64_t _combo_edge(self, Instrument* row, int side) noexcept
+    cdef uint32_t max_owner_orders
+    cdef int _owner_reason(self, uint32_t account_id, uint32_t instrument, int side, int64_t lots, bint new) except -1
+    cdef bint _owner_within(self, uint32_t account_id, uint32_t instrument, int side, int64_t lots) noexcept
+    cdef int64_t advanced_price(self, uint32_t instrument, int side, int kind, int64_t value_e8) except? -1
+    cdef int64_t advanced_end_ns(self, uint32_t instrument) noexcept
     cdef int _combo_reason(self, Instrument* row, int side, int64_t price_units, int64_t lots,
-                           bint market) noexcept
+                           bint market) except -1
     cdef bint _legs_within(self, uint32_t account_id, Instrument* row, int side, int64_t lots) noexcept
-    cdef int64_t highest(self, Instrument* row) noexcept
-    cdef int64_t lowest(self, Instrument* row) noexcept
     cdef int static_reason(self, uint32_t account_id, uint32_t instrument, int side, int64_t price_units,
                            int64_t lots, bint market, int64_t time_ns) except -1
     cdef int form_reason(self, uint32_t instrument, int64_t price_units) noexcept

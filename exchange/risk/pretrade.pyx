@@ -1,17 +1,20 @@
 """What an order must pass before it may match: instrument, tick, size, price bands, limits, initial margin."""
 
-from exchange.market.instrument cimport KIND_OPTION, MAX_LEGS, STATE_AUCTION, STATE_CLOSE_ONLY, STATE_OPEN
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+
+from exchange.clearing.position cimport Position
+from exchange.market.instrument cimport MAX_LEGS, STATE_AUCTION, STATE_CLOSE_ONLY, STATE_OPEN, Instrument
 from exchange.records cimport (
     FLAG_RISK_REDUCING, R_ACCOUNT_IN_LIQUIDATION, R_INSTRUMENT_EXPIRED, R_INSTRUMENT_NOT_OPEN, R_NONE, R_NO_MARK,
-    R_NOT_ENOUGH_FUNDS, R_OPEN_ORDER_LIMIT, R_POSITION_LIMIT, R_PRICE_OFF_TICK, R_PRICE_TOO_HIGH, R_PRICE_TOO_LOW,
-    R_QUANTITY_NOT_POSITIVE, R_QUANTITY_TOO_LARGE, R_QUANTITY_TOO_SMALL, R_ROW_LIMIT, R_TRADING_STOPPED,
-    R_UNKNOWN_ACCOUNT, R_UNKNOWN_INSTRUMENT,
+    R_NOT_ENOUGH_FUNDS, R_OPEN_ORDER_LIMIT, R_OWNER_ORDER_LIMIT, R_OWNER_POSITION_LIMIT, R_POSITION_LIMIT,
+    R_PRICE_OFF_TICK, R_PRICE_TOO_HIGH, R_PRICE_TOO_LOW, R_QUANTITY_NOT_POSITIVE, R_QUANTITY_TOO_LARGE,
+    R_QUANTITY_TOO_SMALL, R_ROW_LIMIT, R_TRADING_STOPPED, R_UNKNOWN_ACCOUNT, R_UNKNOWN_INSTRUMENT,
 )
 from exchange.risk.exposure cimport ALL_ORDERS, Margin, ScenarioBook
-from exchange.wide cimport wide_mul_div_floor
 
 cdef int64_t ROW_BUDGET = 1 << 52
 cdef int64_t COST_BUDGET = 1 << 60
+cdef int64_t ADVANCED_END_NS = 15 * 60 * 1_000_000_000
 cdef int64_t LEG_COST_BUDGET = 1 << 58
 
 
@@ -30,56 +33,12 @@ cdef class Pretrade:
         self.positions = positions
         self.exposure = exposure
         self.switches = switches
-        self.price_band_ppm = config.limits.price_band_ppm
-        self.option_band_ppm = config.limits.option_band_coin_ppm
+        self.bands = PriceBands(instruments, exposure.rows, config.limits)
         self.max_open_orders = config.limits.max_open_orders_per_account
-
-    cdef int64_t highest(self, Instrument* row) noexcept:
-        """Highest price a buy may name, on tick."""
-        if row.leg_count:
-            return self._combo_edge(row, 0)
-        cdef int bad = 0
-        cdef int64_t band = wide_mul_div_floor(row.mark_price_e8, self.price_band_ppm, 1_000_000, &bad)
-        cdef int64_t units
-        if row.kind == KIND_OPTION:
-            band += self._option_band(row)
-        units = (row.mark_price_e8 + band) // row.price_unit_e8
-        units = min(units, row.max_price_units)
-        units -= units % self.instruments.tick_at(row, units)
-        return units if units > 0 else self.instruments.tick_at(row, 1)
-
-    cdef int64_t lowest(self, Instrument* row) noexcept:
-        """Lowest price a sell may name, on tick; at least one tick."""
-        if row.leg_count:
-            return self._combo_edge(row, 1)
-        cdef int bad = 0
-        cdef int64_t band = wide_mul_div_floor(row.mark_price_e8, self.price_band_ppm, 1_000_000, &bad)
-        cdef int64_t units, tick
-        if row.kind == KIND_OPTION:
-            band += self._option_band(row)
-        units = row.mark_price_e8 - band
-        units = (units + row.price_unit_e8 - 1) // row.price_unit_e8 if units > 0 else 1
-        tick = self.instruments.tick_at(row, units)
-        units = (units + tick - 1) // tick * tick
-        return min(units, row.max_price_units)
-
-    cdef int64_t _combo_edge(self, Instrument* row, int side) noexcept:
-        """A combo's band: what its legs come to at the edges of their own bands, within what can be booked."""
-        cdef int64_t units = row.zero_units, tick = row.tick_units[0], low, high
-        cdef Instrument* leg
-        cdef int i
-        for i in range(row.leg_count):
-            leg = &self.instruments.at[row.leg_slot[i]]
-            units += row.leg_ratio[i] * (
-                self.highest(leg) if (row.leg_ratio[i] > 0) == (side == 0) else self.lowest(leg))
-        self.instruments.combo_range(row, &low, &high)
-        units = min(max(units, low), high)
-        if side == 0:
-            return max(units // tick * tick, tick)
-        return min((units + tick - 1) // tick * tick, row.max_price_units // tick * tick)
+        self.max_owner_orders = config.limits.max_open_orders_per_owner
 
     cdef int _combo_reason(self, Instrument* row, int side, int64_t price_units, int64_t lots,
-                           bint market) noexcept:
+                           bint market) except -1:
         """What the legs of a combo say to an order on it."""
         cdef int64_t prices[MAX_LEGS]
         cdef int64_t cost, low, high
@@ -90,7 +49,7 @@ cdef class Pretrade:
             if self.instruments.at[row.leg_slot[i]].state != STATE_OPEN:
                 return R_INSTRUMENT_NOT_OPEN
         if market:
-            price_units = self.highest(row) if side == 0 else self.lowest(row)
+            price_units = self.bands.highest(row) if side == 0 else self.bands.lowest(row)
         else:
             self.instruments.combo_range(row, &low, &high)
             if price_units < low:
@@ -104,14 +63,6 @@ cdef class Pretrade:
             if bad or not -LEG_COST_BUDGET <= cost <= LEG_COST_BUDGET:
                 return R_QUANTITY_TOO_LARGE
         return R_NONE
-
-    cdef int64_t _option_band(self, Instrument* row) noexcept:
-        # a share of one coin, in the option's quote currency
-        cdef int bad = 0
-        cdef int64_t coin = 100_000_000
-        if not row.inverse:
-            coin = self.exposure.rows.index_e8[row.underlying]
-        return wide_mul_div_floor(coin, self.option_band_ppm, 1_000_000, &bad)
 
     cdef int static_reason(self, uint32_t account_id, uint32_t instrument, int side, int64_t price_units,
                            int64_t lots, bint market, int64_t time_ns) except -1:
@@ -151,9 +102,9 @@ cdef class Pretrade:
                 return reason
         if market:
             return R_NONE
-        if side == 0 and price_units > self.highest(row):
+        if side == 0 and price_units > self.bands.highest(row):
             return R_PRICE_TOO_HIGH
-        if side == 1 and price_units < self.lowest(row):
+        if side == 1 and price_units < self.bands.lowest(row):
             return R_PRICE_TOO_LOW
         # an inverse future bought at a price near zero would cost more than a sum can hold
         cost = self.instruments.trade_cost(row, price_units, lots, &bad)
@@ -182,11 +133,13 @@ cdef class Pretrade:
 
     cdef int limit_reason(self, uint32_t account_id, uint32_t instrument, int side, int64_t lots,
                           bint new) except -1:
-        """Open-order (of a new order) and position limits, and the bound that keeps scenario sums exact."""
+        """Open-order (of a new order) and position limits of account and owner, the largest order, and the bound that
+        keeps scenario sums exact."""
         cdef Instrument* row = &self.instruments.at[instrument]
         cdef Position* position = self.positions.find(account_id, instrument)
         cdef ScenarioBook* book = self.exposure.book(account_id, row.chain)
-        cdef int64_t open_lots = 0, held = 0, gross = 0, budget
+        cdef int64_t open_lots = 0, held = 0, gross = 0, budget, total
+        cdef int reason
         if (new and account_id < self.orders.accounts
                 and self.orders.account_count[account_id] >= self.max_open_orders):
             return R_OPEN_ORDER_LIMIT
@@ -194,14 +147,25 @@ cdef class Pretrade:
             held = position.quantity_lots if side == 0 else -position.quantity_lots
             open_lots = (position.open_buy_lots + position.combo_buy_lots if side == 0
                          else position.open_sell_lots + position.combo_sell_lots)
-        if held + open_lots + lots > row.max_position_lots:
+        total = held + open_lots + lots
+        if total > row.max_position_lots:
             return R_POSITION_LIMIT
         if row.leg_count and not self._legs_within(account_id, row, side, lots):
             return R_POSITION_LIMIT
         if book != NULL:
             gross = book.gross_row
-        # what only takes off the position may go beyond the budget, still below 2**53: nobody is locked in
-        budget = ROW_BUDGET if held + open_lots + lots > 0 else ROW_BUDGET + ROW_BUDGET // 2
+        budget = ROW_BUDGET
+        if total > 0:
+            if lots > self.bands.order_cap(row):
+                return self.bands.order_reason(row, lots)
+            if (self.accounts.at[account_id].owner_next != account_id or row.max_owner_position_lots or row.leg_count
+                    or self.max_owner_orders < self.max_open_orders):
+                reason = self._owner_reason(account_id, instrument, side, lots, new)
+                if reason:
+                    return reason
+        else:
+            # what only takes off the position may go beyond the budget, still below 2**53: nobody is locked in
+            budget += ROW_BUDGET // 2
         if lots > (budget - gross) // self.exposure.rows.row_cap[instrument]:
             return R_ROW_LIMIT
         return R_NONE
@@ -223,6 +187,56 @@ cdef class Pretrade:
             if total > self.instruments.at[row.leg_slot[i]].max_position_lots:
                 return False
         return True
+
+    cdef int _owner_reason(self, uint32_t account_id, uint32_t instrument, int side, int64_t lots, bint new) except -1:
+        """Open orders and position over all accounts of the owner, as if the order were added; of a combo also the
+        positions in its legs."""
+        cdef Instrument* row = &self.instruments.at[instrument]
+        cdef uint64_t open_orders = 0
+        cdef uint32_t other = account_id
+        cdef int i
+        while new:
+            if other < self.orders.accounts:
+                open_orders += self.orders.account_count[other]
+            other = self.accounts.at[other].owner_next
+            if other == account_id:
+                break
+        if new and open_orders >= self.max_owner_orders:
+            return R_OWNER_ORDER_LIMIT
+        if not self._owner_within(account_id, instrument, side, lots):
+            return R_OWNER_POSITION_LIMIT
+        for i in range(row.leg_count):
+            if not self._owner_within(account_id, row.leg_slot[i], side if row.leg_ratio[i] > 0 else 1 - side,
+                                      lots * _abs(row.leg_ratio[i])):
+                return R_OWNER_POSITION_LIMIT
+        return R_NONE
+
+    cdef bint _owner_within(self, uint32_t account_id, uint32_t instrument, int side, int64_t lots) noexcept:
+        """Whether positions and open orders of a side over the owner's accounts, with `lots` more, are within the
+        instrument's limit."""
+        cdef int64_t limit = self.instruments.at[instrument].max_owner_position_lots
+        cdef int64_t total = lots
+        cdef Position* position
+        cdef uint32_t other = account_id
+        if limit == 0:
+            return True
+        while True:
+            position = self.positions.find(other, instrument)
+            if position != NULL and side == 0:
+                total += position.quantity_lots + position.open_buy_lots + position.combo_buy_lots
+            elif position != NULL:
+                total += -position.quantity_lots + position.open_sell_lots + position.combo_sell_lots
+            other = self.accounts.at[other].owner_next
+            if other == account_id:
+                return total <= limit
+
+    cdef int64_t advanced_price(self, uint32_t instrument, int side, int kind, int64_t value_e8) except? -1:
+        """Price of an advanced order at the last mark, 0 where its terms mean none."""
+        return self.bands.advanced_price(&self.instruments.at[instrument], side, kind, value_e8)
+
+    cdef int64_t advanced_end_ns(self, uint32_t instrument) noexcept:
+        """When the option's advanced orders end."""
+        return self.instruments.at[instrument].expiry_ns - ADVANCED_END_NS
 
     cdef int fund(self, Order* order) except -1:
         """Initial margin with the order counted as open (the caller has counted it), else the risk-reducing lane.

@@ -71,6 +71,7 @@ cdef class RiskRows:
     cdef int64_t* coin_scale         # [underlying] minor units per coin
     cdef uint64_t* revision          # [underlying] bumps on every repricing
     cdef uint64_t* shape             # [underlying] bumps on every listing, delisting and change of a row cap
+    cdef int64_t* priced_ns          # [underlying] time of the last repricing
     cdef int32_t* scratch_int
     cdef double* scratch
     cdef int bucket_of(self, int underlying, int64_t expiry_ns) noexcept
@@ -83,5 +84,6 @@ cdef class RiskRows:
     cdef int _reprice_options(self, int chain, int64_t time_ns) except -1
     cdef int _reprice_future(self, uint32_t slot) except -1
     cdef bint _sum_legs(self, uint32_t slot) noexcept
+    cdef bint price_at_vols(self, uint32_t slot, const double* vol, int64_t* price_e8, int count) noexcept
     cdef void _refresh_grid(self, int underlying, int64_t time_ns) noexcept
     cdef void _guard(self, uint32_t slot, double notional) noexcept

@@ -10,8 +10,8 @@ from libc.string cimport memset
 from exchange.market.instrument cimport KIND_OPTION, NO_SLOT, STATE_FREE, OPTION_CALL
 from exchange.risk.scenarios import columns
 from margin_ext.kernels cimport (
-    KERNEL_OK, ChainInput, ChainOutput, FutureInput, FutureOutput, Greeks, black76, future_row, k_exp, k_pow,
-    reprice_chain,
+    KERNEL_OK, ChainInput, ChainOutput, FutureInput, FutureOutput, Greeks, black76, chain_marks, future_row, k_exp,
+    k_pow, reprice_chain,
 )
 
 cdef extern from *:
@@ -66,6 +66,7 @@ cdef class RiskRows:
         self.coin_scale = <int64_t*>calloc(self.underlying_count, sizeof(int64_t))
         self.revision = <uint64_t*>calloc(self.underlying_count, sizeof(uint64_t))
         self.shape = <uint64_t*>calloc(self.underlying_count, sizeof(uint64_t))
+        self.priced_ns = <int64_t*>calloc(self.underlying_count, sizeof(int64_t))
         self.scratch_int = <int32_t*>calloc(slots * 3, sizeof(int32_t))
         self.scratch = <double*>aligned((slots * 2 + MAX_EXPIRIES * (2 + MAX_SCENARIOS)) * sizeof(double))
         if (self.grid == NULL or self.rows_coin == NULL or self.rows_usd == NULL or self.mark == NULL
@@ -73,7 +74,8 @@ cdef class RiskRows:
                 or self.vol_e6 == NULL or self.forward_e8 == NULL or self.bucket_expiry_ns == NULL
                 or self.bucket_use == NULL or self.bucket_high == NULL or self.index_e8 == NULL
                 or self.coin_scale == NULL
-                or self.revision == NULL or self.shape == NULL or self.scratch_int == NULL or self.scratch == NULL):
+                or self.revision == NULL or self.shape == NULL or self.priced_ns == NULL or self.scratch_int == NULL
+                or self.scratch == NULL):
             raise MemoryError()
         memset(self.rows_coin, 0, rows)
         memset(self.rows_usd, 0, rows)
@@ -109,6 +111,7 @@ cdef class RiskRows:
         free(self.coin_scale)
         free(self.revision)
         free(self.shape)
+        free(self.priced_ns)
         free(self.scratch_int)
         free(self.scratch)
 
@@ -509,6 +512,7 @@ cdef class RiskRows:
             if self.instruments.at[slot].underlying == underlying:
                 priced += self._sum_legs(slot)
         self.revision[underlying] += 1
+        self.priced_ns[underlying] = time_ns
         return priced
 
     cdef int64_t vega_e8(self, uint32_t slot, int64_t time_ns) noexcept:
@@ -532,6 +536,42 @@ cdef class RiskRows:
         black76(forward / 1e8, row.strike_e8 / 1e8, self.vol_e6[slot] / 1e6, years,
                 row.option_type == OPTION_CALL, &out)
         return <int64_t>nearest(out.vega * row.lot_size * 1e6)
+
+    # ------------------------------------------------------------------ prices beside the mark
+
+    cdef bint price_at_vols(self, uint32_t slot, const double* vol, int64_t* price_e8, int count) noexcept:
+        """Prices (1e-8 of the quote currency) of an option at up to 8 vols and all else as at its mark, by the mark's
+        own arithmetic; False where it has no forward or a vol is not a number that can be priced."""
+        cdef Instrument* row = &self.instruments.at[slot]
+        cdef int64_t forward_e8 = self.forward_e8[row.underlying * MAX_EXPIRIES + row.expiry_bucket]
+        cdef int64_t left_ns = row.expiry_ns - self.priced_ns[row.underlying]
+        cdef double forward = forward_e8 / 1e8
+        cdef double years = left_ns / YEAR_NS if left_ns > 0 else 0.0
+        cdef double strike[8]
+        cdef double call[8]
+        cdef double put[8]
+        cdef int32_t expiry[8]
+        cdef ChainInput source
+        cdef int i
+        if forward_e8 == 0 or not 0 < count <= 8:
+            return False
+        memset(&source, 0, sizeof(ChainInput))
+        for i in range(count):
+            strike[i] = row.strike_e8 / 1e8
+            expiry[i] = 0
+        source.pair_count = count
+        source.expiry_count = 1
+        source.inverse = row.inverse
+        source.expiry_of_pair = expiry
+        source.strike = strike
+        source.vol = vol
+        source.forward = &forward
+        source.years = &years
+        if chain_marks(&source, call, put) != KERNEL_OK:
+            return False
+        for i in range(count):
+            price_e8[i] = <int64_t>nearest((call[i] if row.option_type == OPTION_CALL else put[i]) * 1e8)
+        return True
 
     # ------------------------------------------------------------------ reads
 
