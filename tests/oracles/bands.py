@@ -12,9 +12,9 @@ HIGHEST_VOL_E8 = 20 * E8
 NO_PRICE = 1 << 62
 
 
-def years_left(c: Contract) -> float:
-    """To expiry, at the time of the last marks."""
-    left = c.spec.expiry_ns - c.priced_ns
+def years_left(c: Contract, time_ns: int | None = None) -> float:
+    """To expiry, from a time, else that of the last marks."""
+    left = c.spec.expiry_ns - (c.priced_ns if time_ns is None else time_ns)
     return left / YEAR_NS if left > 0 else 0.0
 
 
@@ -32,12 +32,18 @@ def price_at_vol(grid: Grid, c: Contract, vol: float, index_e8: int) -> int | No
     return round(float(priced.mark[0]) * 1e8)
 
 
-def vega_e8(c: Contract) -> int:
-    """What a lot gains with a vol point, 1e-8 USD."""
+def vega_e8(c: Contract, time_ns: int | None = None) -> int:
+    """What a lot gains with a vol point, 1e-8 USD, at the last marks and a time, else theirs; combos: their legs."""
+    if c.legs:
+        return sum(ratio * vega_e8(leg, time_ns) for leg, ratio in c.legs)
     if not c.is_option or c.forward_e8 == 0 or c.vol_e6 == 0:
         return 0
     found = margin_ext.greeks(
-        [c.forward_e8 / 1e8], [c.spec.strike_e8 / 1e8], [c.vol_e6 / 1e6], [years_left(c)], c.spec.option_type == "call"
+        [c.forward_e8 / 1e8],
+        [c.spec.strike_e8 / 1e8],
+        [c.vol_e6 / 1e6],
+        [years_left(c, time_ns)],
+        c.spec.option_type == "call",
     )
     return round(float(found.vega[0]) * (c.spec.lot_size_e8 / 1e8) * 1e6)
 

@@ -117,7 +117,8 @@ class Grid:
         mark = float(priced.mark[0])
         c.mark_minor = round(mark * c.lot_scale_minor)
         c.mark_price_e8 = round(mark * 1e8)
-        c.delta_e10 = round(float(priced.delta[0]) * lot * 1e10)
+        c.coin_delta = float(priced.delta[0])
+        c.delta_e10 = round(c.coin_delta * lot * 1e10)
         dollars = lot * (index_e8 / 1e8) * 1e4
         self._mark(c, max(lot * 1e10, dollars) if c.spec.inverse else dollars, float(priced.row_max[0]))
 

@@ -16,6 +16,8 @@ from tests.oracles.book import BUY, Order
 from tests.oracles.contract import PPM, Contract, ceil_div
 from tests.oracles.formulas import Formulas, is_formula
 from tests.oracles.grid import Grid, usd_of_coin
+from tests.oracles.protection import Group, Key
+from tests.oracles.quote_caps import QuoteCaps, QuoteSum
 
 E10 = 10**10
 CROSS = "cross_pm"
@@ -53,6 +55,9 @@ class Risk:
         self.open_lots = 0
         self.order_cost = 0
         self.ordered = False
+        self.quotes: dict[int, QuoteSum] = {}
+        self.capped: list[tuple[int, QuoteSum]] = []
+        """(most that it can move deltas, quotes) of groups beyond their cap."""
 
     def add_delta(self, expiry_ns: int, signed: int) -> None:
         """An order's delta, which may or may not come about."""
@@ -63,7 +68,7 @@ class Risk:
 OrderRule = Callable[[Risk, Order], None]
 
 
-class MarginModel:
+class MarginModel(QuoteCaps):
     """Requirements of accounts at the marks that contracts and grids carry."""
 
     def __init__(self, config: Config, contracts: dict[int, Contract], grids: list[Grid], index_e8: list[int]) -> None:
@@ -77,6 +82,7 @@ class MarginModel:
         self.unit = [1 if c.underlying else 10 ** (c.exponent - 4) for c in config.currencies]
         self.size = len(grids[0].columns)
         self.formulas = Formulas(self)
+        self.groups: dict[Key, Group] = {}
 
     # ------------------------------------------------------------------ one account, one chain
 
@@ -104,6 +110,10 @@ class MarginModel:
             contract = self.contracts[order.instrument]
             if order.remaining_lots and currency in (None, contract.currency):
                 rule(found.setdefault(contract.chain, Risk(self.size)), order)
+        for chain, risk in found.items():
+            usd = account.model == CROSS or self.coin_of[chain[1]] is None
+            for number, quotes in risk.quotes.items():
+                self.cap(account.account_id, usd, chain, risk, number, quotes)
         return found
 
     def counted(self, account: Account) -> OrderRule:
@@ -113,10 +123,11 @@ class MarginModel:
             contract = self.contracts[order.instrument]
             lots = order.remaining_lots
             signed = lots if order.side == BUY else -lots
-            moves = zip(risk.hurt, self.rows(account, contract), strict=True)
-            risk.hurt = [h + min(0, signed * r) for h, r in moves]
+            into = self.quotes_of(account.account_id, risk, order) or risk
+            moves = zip(into.hurt, self.rows(account, contract), strict=True)
+            into.hurt = [h + min(0, signed * r) for h, r in moves]
             for part, moved in contract.parts(signed):
-                risk.add_delta(part.spec.expiry_ns, moved * part.delta_e10)
+                into.add_delta(part.spec.expiry_ns, moved * part.delta_e10)
             risk.order_cost += max(0, slippage(contract, order, self.index_e8[contract.underlying]))
             risk.open_lots += sum(abs(moved) for _, moved in contract.parts(lots))
             risk.ordered = True
@@ -159,6 +170,11 @@ class MarginModel:
             total += ceil_div(max(abs(top), abs(bottom)) * move, 1 << 32)
             low += bottom
             high += top
+        for most, quotes in (pair for r in live for pair in r.capped):
+            moves = [grid.roll_move_q32(e, self.time_ns[underlying]) for e in quotes.expiries()]
+            total += ceil_div(most * max(moves, default=0), 1 << 32)
+            high += min(sum(quotes.delta_up.values()), most)
+            low -= min(sum(quotes.delta_down.values()), most)
         worst = max(abs(low), abs(high))
         excess = worst - grid.delta_threshold_e10
         if excess > 0:

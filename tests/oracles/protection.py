@@ -1,6 +1,7 @@
 """Naive market-maker protection: sums of what a group traded in an interval. Rules: docs/orders.md."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from exchange.events import ProtectionCause
 from tests.oracles.bands import vega_e8
@@ -13,6 +14,10 @@ Key = tuple[int, int, int]
 @dataclass
 class Group:
     """Settings and running sums; `began_ns` None: the interval has not begun. frozen_until_ns -1: until reset."""
+
+    SETTINGS: ClassVar = (
+        "interval_ns", "frozen_ns", "quantity_limit_e8", "delta_limit_e8", "vega_limit_e8", "max_quote_e8",
+    )  # fmt: skip
 
     interval_ns: int
     frozen_ns: int
@@ -43,7 +48,7 @@ class Group:
             self.began_ns = time_ns
         self.quantity_e8 += coins_e8(c, abs(signed_lots), index_e8)
         self.delta_e10 += signed_lots * c.delta_e10
-        self.vega_e8 += signed_lots * vega_e8(c)
+        self.vega_e8 += signed_lots * vega_e8(c, time_ns)
         if self.quantity_limit_e8 and self.quantity_e8 > self.quantity_limit_e8:
             return ProtectionCause.QUANTITY
         if self.delta_limit_e8 and abs(self.delta_e10) > self.delta_limit_e8 * 100:

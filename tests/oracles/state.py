@@ -66,6 +66,7 @@ class State:
         exponents = {c.underlying: c.exponent for c in config.currencies if c.underlying}
         self.grids = [Grid(u.matrix, exponents.get(u.name)) for u in config.underlyings]
         self.model = MarginModel(config, self.contracts, self.grids, self.index_e8)
+        self.model.groups = self.groups
         self.ledger: dict[tuple[str, int], int] = {}
         self.events: list[Predicted] = []
         self.time_ns = 0

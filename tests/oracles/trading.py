@@ -33,19 +33,23 @@ class Trading(Uncrossing):
 
     # ------------------------------------------------------------------ place
 
-    def place(self, command: Mapping[str, Any], terms: Mapping[str, Any], account_id: int, label: bytes) -> None:
+    def place(
+        self, command: Mapping[str, Any], terms: Mapping[str, Any], account_id: int, label: bytes, special: int = 0
+    ) -> bool:
+        """Accept and match an order with `special` flags beside its own, or reject it; whether it was accepted."""
         try:
-            order = self.admit(command, terms, account_id, label)
+            order = self.admit(command, terms, account_id, label, special)
         except Refused as refused:
             self.state.emit(
                 EventKind.ORDER_REJECTED, account_id, instrument=command["instrument"], reason=refused.reason,
                 side=command["side"], flags=command["flags"], price_units=command["price_units"],
                 quantity_lots=command["quantity_lots"],
             )  # fmt: skip
-            return
+            return False
         self.state.next_order_id += 1
         self.say_accepted(order)
         self.settle(order)
+        return True
 
     def say_accepted(self, order: Order) -> None:
         special = terms_of(order) if order.flags & SPECIAL else {}
@@ -57,12 +61,14 @@ class Trading(Uncrossing):
             label_bytes=len(order.label), **special,
         )  # fmt: skip
 
-    def admit(self, command: Mapping[str, Any], terms: Mapping[str, Any], account_id: int, label: bytes) -> Order:
+    def admit(
+        self, command: Mapping[str, Any], terms: Mapping[str, Any], account_id: int, label: bytes, special: int
+    ) -> Order:
         """The order, counted as open, or Refused."""
         s = self.state
         slot, side, lots = command["instrument"], command["side"], command["quantity_lots"]
         tif, price = command["time_in_force"], command["price_units"]
-        flags = command["flags"] & GIVEN_FLAGS
+        flags = (command["flags"] & GIVEN_FLAGS) | special
         require(command["order_type"] <= OrderType.MARKET_LIMIT and side <= 1, Reason.BAD_ORDER_TYPE)
         require(tif <= TimeInForce.GOOD_TIL_DAY, Reason.BAD_TIME_IN_FORCE)
         require(command["label_bytes"] <= LABEL_MAX_BYTES, Reason.LABEL_TOO_LONG)
@@ -80,7 +86,7 @@ class Trading(Uncrossing):
         require(resting or not flags & OrderFlag.POST_ONLY, Reason.POST_ONLY_NOT_ALLOWED)
         gathers = resting and not flags & OrderFlag.POST_ONLY
         require(gathers or s.contracts[slot].state != "auction", Reason.AUCTION_ONLY)
-        flags |= self.check_terms(command, terms)
+        flags |= self.check_terms(command, terms, account_id)
         if market:
             price = self.priceless(slot, side, command["order_type"])
         reduces = flags & OrderFlag.REDUCE_ONLY or s.contracts[slot].state == "close_only"
@@ -94,7 +100,8 @@ class Trading(Uncrossing):
         order = Order(
             s.next_order_id, account_id, account.owner_id, slot, side, price, lots, lots,
             command["order_type"], tif, flags, command["key_id"], label, display_lots=terms["display_lots"],
-            advanced=terms["advanced"], advanced_value_e8=terms["advanced_value_e8"] if terms["advanced"] else 0,
+            protection_group=terms["protection_group"], advanced=terms["advanced"],
+            advanced_value_e8=terms["advanced_value_e8"] if terms["advanced"] else 0,
         )  # fmt: skip
         account.orders[order.order_id] = s.orders[order.order_id] = order
         try:
@@ -106,15 +113,26 @@ class Trading(Uncrossing):
             raise
         return order
 
-    def check_terms(self, command: Mapping[str, Any], terms: Mapping[str, Any]) -> int:
+    def check_group(self, command: Mapping[str, Any], terms: Mapping[str, Any], account_id: int) -> None:
+        """Whether an order may belong to the protection group that it names."""
+        underlying = self.state.contracts[command["instrument"]].underlying
+        group = self.state.groups.get((account_id, underlying, terms["protection_group"]))
+        require(group is not None, Reason.UNKNOWN_GROUP)
+        require(not group.frozen(self.state.time_ns), Reason.QUOTES_FROZEN)
+
+    def check_terms(self, command: Mapping[str, Any], terms: Mapping[str, Any], account_id: int) -> int:
         """The flags that special terms give an order, or Refused."""
-        require(terms["protection_group"] == 0, Reason.BAD_TERMS)
-        if terms["display_lots"] == 0:
-            return 0
-        require(command["order_type"] == OrderType.LIMIT and command["time_in_force"] in RESTING, Reason.BAD_TERMS)
-        require(terms["advanced"] == 0, Reason.BAD_TERMS)
-        self.check_display(command, terms["display_lots"], command["instrument"])
-        return OrderFlag.ICEBERG
+        flags = 0
+        if terms["display_lots"]:
+            rests = command["order_type"] == OrderType.LIMIT and command["time_in_force"] in RESTING
+            require(rests and not terms["advanced"], Reason.BAD_TERMS)
+            self.check_display(command, terms["display_lots"], command["instrument"])
+            flags |= OrderFlag.ICEBERG
+        if terms["protection_group"]:
+            require(command["order_type"] == OrderType.LIMIT, Reason.BAD_TERMS)
+            self.check_group(command, terms, account_id)
+            flags |= OrderFlag.PROTECTED
+        return flags
 
     def price_of(self, slot: int, side: int, kind: int, value_e8: int) -> int | None:
         """The price of an advanced order at the last marks."""
@@ -158,6 +176,7 @@ class Trading(Uncrossing):
             require(order is not None, Reason.UNKNOWN_ORDER)
             require(order.account_id == account_id, Reason.NOT_OWNER_OF_ORDER)
             shown = order
+            require(not order.flags & OrderFlag.QUOTE, Reason.QUOTE_NOT_EDITABLE)
             kept = self.change(command, terms, order)
         except Refused as refused:
             self.state.emit(
@@ -189,14 +208,7 @@ class Trading(Uncrossing):
         if order.flags & OrderFlag.ADVANCED or terms["advanced"]:
             require(terms["advanced"] == order.advanced, Reason.BAD_TERMS)
             price = self.check_advanced(command, terms, order.account_id, order.instrument, order.side)
-        self.check_static(order.account_id, order.instrument, order.side, price, quantity, False)
-        flags = command["flags"] & EDIT_FLAGS
-        auction = self.state.contracts[order.instrument].state == "auction"
-        require(not (auction and flags & OrderFlag.POST_ONLY), Reason.AUCTION_ONLY)
-        account = self.state.accounts[order.account_id]
-        remaining, flags = self.reduce_only(account, order.instrument, order.side, quantity - filled, flags)
-        price, flags = self.post_only(order.instrument, order.side, price, flags)
-        kept = self.reterm(order, price, remaining, flags)
+        kept = self.change_terms(order, price, quantity - filled, quantity, command["flags"])
         order.display_lots = terms["display_lots"] or order.display_lots
         if order.flags & OrderFlag.ADVANCED:
             order.advanced_value_e8 = terms["advanced_value_e8"]
@@ -213,6 +225,17 @@ class Trading(Uncrossing):
                 self.check_display(command, display, order.instrument)
         else:
             require(terms["display_lots"] == 0, Reason.BAD_TERMS)
+
+    def change_terms(self, order: Order, price: int, remaining: int, sized: int, flags: int) -> bool:
+        """Give a resting order its terms after all checks, sizes against `sized`; whether it keeps its place."""
+        self.check_static(order.account_id, order.instrument, order.side, price, sized, False)
+        flags &= EDIT_FLAGS
+        auction = self.state.contracts[order.instrument].state == "auction"
+        require(not (auction and flags & OrderFlag.POST_ONLY), Reason.AUCTION_ONLY)
+        account = self.state.accounts[order.account_id]
+        remaining, flags = self.reduce_only(account, order.instrument, order.side, remaining, flags)
+        price, flags = self.post_only(order.instrument, order.side, price, flags)
+        return self.reterm(order, price, remaining, flags)
 
     def reterm(self, order: Order, price: int, remaining: int, flags: int) -> bool:
         """New price, remainder and flags of a resting order, or Refused; whether it keeps its place.

@@ -20,6 +20,7 @@ from tests.oracles.blocks import Blocks
 from tests.oracles.calendar import next_day_end
 from tests.oracles.marking import Marking
 from tests.oracles.pretrade import Refused, require
+from tests.oracles.quoting import Quoting
 from tests.oracles.state import Predicted, State
 from tests.oracles.switches import KillSwitch
 from tests.oracles.trading import Trading
@@ -86,6 +87,11 @@ class Venue:
                 self.waiting.saw_marks()
         elif kind == CommandKind.TICK:
             self.tick()
+        elif kind == CommandKind.MASS_QUOTE:
+            self.quoting.mass_quote(command, record, account_id)
+            self.waiting.look()
+        elif kind == CommandKind.CANCEL_QUOTES:
+            self.quoting.cancel(command, record, account_id)
         else:
             raise NotImplementedError(kind.name)
 
@@ -125,6 +131,7 @@ class Venue:
         self.trading = Trading(self.state)
         self.waiting = Waiting(self.trading)
         self.advancing = Advancing(self.trading)
+        self.quoting = Quoting(self.trading)
         self.switches = KillSwitch(self.waiting)
         self.blocks = Blocks(self.trading)
         self.marking = Marking(self.state)
@@ -152,10 +159,12 @@ class Venue:
             CommandKind.CHANGE_MARGIN_MODEL: (self.change_model, config.ChangeMarginModel),
             CommandKind.SET_SELF_TRADE: (self.set_self_trade, config.SelfTrade),
             CommandKind.BLOCK_TRADE: (self.block, payloads.BlockTrade),
+            CommandKind.SET_PROTECTION: (self.protect, payloads.Protection),
+            CommandKind.RESET_PROTECTION: (self.quoting.reset, payloads.ResetProtection),
             CommandKind.KILL_SWITCH: (self.kill, payloads.KillSwitch),
         }
         handler, layout = handlers[kind]
-        self.detail = 0
+        self.detail, trades = 0, self.state.next_trade_id
         try:
             handler(account_id, msgspec.msgpack.decode(body, type=layout))
         except Refused as refused:
@@ -164,6 +173,8 @@ class Venue:
                 detail=self.detail,
             )  # fmt: skip
         else:
+            if self.state.next_trade_id != trades:
+                self.waiting.look()
             self.state.emit(EventKind.COMMAND_DONE, account_id, command_kind=kind, detail=self.detail)
 
     def create_account(self, _: int, payload: config.CreateAccount) -> None:
@@ -259,6 +270,10 @@ class Venue:
         except Refused:
             self.detail = self.blocks.detail
             raise
+
+    def protect(self, account_id: int, payload: payloads.Protection) -> None:
+        reason, self.detail = self.quoting.set(account_id, payload)
+        require(not reason, reason)
 
     def kill(self, _: int, payload: payloads.KillSwitch) -> None:
         self.detail = self.switches.throw(payload)

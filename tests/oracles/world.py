@@ -45,7 +45,9 @@ def instruments(short_expiry_ns: int = SHORT_EXPIRY_NS) -> tuple[Instrument, ...
     future = Fees(maker_ppm=0, taker_ppm=500)
     maker = Fees(maker_ppm=100, taker_ppm=500)
     return (
-        Instrument(name="BTC-PERPETUAL", kind="perpetual", underlying="BTC", fees=future, **inverse),
+        Instrument(
+            name="BTC-PERPETUAL", kind="perpetual", underlying="BTC", fees=future, block_min_lots=200, **inverse
+        ),
         Instrument(
             name="BTC-LONG", kind="future", underlying="BTC", expiry_ns=LONG_EXPIRY_NS, fees=maker,
             min_quantity_lots=10, **inverse,

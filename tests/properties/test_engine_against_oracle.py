@@ -28,7 +28,7 @@ from tests.oracles.venue import Venue
 
 # a history of either kind: how wealthy accounts are, how often everything is compared
 TIGHT, AMPLE = (1, 200), (20_000, 5_000)
-FEATURES = ("icebergs",)
+FEATURES = ("icebergs", "auctions", "switches", "blocks", "quotes")
 MET = {
     "icebergs": "ORDER_REPLENISHED accepted:iceberg ORDER_REJECTED:BAD_TERMS",
     "advanced": "accepted:advanced ORDER_REJECTED:BAD_TERMS ORDER_CANCELLED:INSTRUMENT_SETTLED",
