@@ -13,6 +13,7 @@ class DeskDraws(SpecialDraws):
 
     stopped: set[tuple[str, str]]
     blocked: list[tuple[int, int, int, str]]
+    tried: tuple[int, int, int, str]
 
     # ------------------------------------------------------------------ quotes
 
@@ -77,7 +78,7 @@ class DeskDraws(SpecialDraws):
 
         payload = payloads.Protection(
             underlying=r.choice(QUOTES_OF) if r.random() < 0.98 else "XRP", group=r.choice((*PROTECTION_GROUPS, 1, 2)),
-            interval_ns=r.choice((10**9, 30 * 10**9, 10**12)) if r.random() < 0.92 else r.choice((0, -1)),
+            interval_ns=r.choice((10**9, 30 * 10**9, 10**12)) if r.random() < 0.85 else r.choice((0, 0, 0, -1)),
             frozen_ns=r.choice((0, 10**9, 20 * 10**9)), quantity_limit_e8=limit(10**8, 5 * 10**7, 3 * 10**8),
             delta_limit_e8=limit(10**7, 5 * 10**7), vega_limit_e8=limit(20 * 10**8, 100 * 10**8),
             max_quote_e8=limit(10**8, 3 * 10**8, 10**9), name=r.choice(("", "group")),
@@ -102,7 +103,7 @@ class DeskDraws(SpecialDraws):
     def _kill(self) -> bytearray:
         """Throw a switch, or release one that is on: seldom many at once."""
         r = self.random
-        if self.stopped and r.random() < 0.85:
+        if self.stopped and r.random() < 0.93:
             scope, target = r.choice(sorted(self.stopped))
             on = False
         else:
@@ -156,18 +157,18 @@ class DeskDraws(SpecialDraws):
             trades = []
         elif wrong < 0.09:
             stamp += r.choice((-400_000, 400_000))
-        elif wrong < 0.14 and self.blocked:
+        elif wrong < 0.25 and self.blocked:
             maker, taker, stamp, nonce = r.choice(self.blocked[-5:])
             if r.random() < 0.5:
                 maker, taker = taker, maker
-        elif wrong < 0.16:
+        elif wrong < 0.27:
             taker = 99
-        elif wrong < 0.18:
+        elif wrong < 0.3:
             trades[0] = payloads.BlockLeg(
                 instrument=r.choice((slots[0], 63)), side=r.choice((0, 2)), price_units=r.choice((0, 51, 10**7)),
                 quantity_lots=r.choice((0, 1, -4, 2**61)),
             )  # fmt: skip
-        self.blocked.append((maker, taker, stamp, nonce))
+        self.tried = (maker, taker, stamp, nonce)
         payload = payloads.BlockTrade(
             maker_account_id=maker, taker_account_id=taker, timestamp_ms=stamp, nonce=nonce, trades=tuple(trades)
         )

@@ -123,6 +123,8 @@ class History(DeskDraws):
                 self.auctions[int(event["auction_id"])] = (int(event["phase"]), int(event["price_minor"]))
             elif kind == EventKind.AUCTION_CLOSED:
                 self.auctions.pop(int(event["auction_id"]), None)
+            elif kind == EventKind.BLOCK_TRADE_EXECUTED:
+                self.blocked.append(self.tried)
             elif kind == EventKind.INSTRUMENT_SETTLED:
                 del self.specs[int(event["instrument"])]
             elif kind == EventKind.INSTRUMENT_LISTED and self.pending and int(event["instrument"]) not in self.specs:
