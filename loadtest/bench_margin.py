@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from loadtest import kernel_loops
+from loadtest import bench_bands, kernel_loops
 from loadtest.report import Figure, progress
 from margin_ext import portfolio, risk_array
 from margin_ext.kernels import instruction_set
@@ -205,8 +205,8 @@ def _imported(module: str, name: str) -> Any:
 
 
 def figures(runs: int = RUNS) -> dict[str, Figure]:
-    """`margin.reprice`, `margin.accounts`, `margin.fill.hot` and `margin.fill.random`."""
+    """`margin.reprice`, `margin.accounts`, `margin.fill.hot`, `margin.fill.random` and `margin.bands.*`."""
     found = {"margin.reprice": reprice_figure(runs)}
     progress(f"margin: {found['margin.reprice'].value:.2f} ns a price")
     found["margin.accounts"] = accounts_figure(runs)
-    return found | fill_figures(max(5, runs // 3))
+    return found | fill_figures(max(5, runs // 3)) | bench_bands.figures()

@@ -39,6 +39,7 @@ ctypedef struct BandGrid:                # the columns as margin weighs them
     double factor                            # of the charges
     double lot_slack                         # units per lot: the lot charge, and rounding of marks, rows and deltas
     double threshold_usd                     # delta shock, 1e-4 USD
+    double least_move                        # of the roll shock
     double move_per_coin
     double move_max
 
@@ -91,7 +92,9 @@ cdef class BandIndex:
     cdef int bound_options(self, int chain, const ChainInput* source) except -1
     cdef void bound_future(self, uint32_t slot, bint inverse, double lot, double price, int group) noexcept
     cdef double leg_bounds(self, int level, const BandLeg* leg, double* least) noexcept
-    cdef double _charges(self, int level, const BandLeg* leg) noexcept
+    cdef void warned_bounds(self, int level, BandLeg* leg, double cash, double warning, double* above,
+                            double* below) noexcept
+    cdef double _charges(self, int level, const BandLeg* leg, double* least, double* slack) noexcept
     cdef void void_account(self, uint32_t account) noexcept
     cdef void set_idle(self, uint32_t account) noexcept
     cdef bint set_band(self, uint32_t account, int level, int group, double low, double high, double shrink) noexcept

@@ -281,7 +281,8 @@ cdef class BandIndex:
         lower end (1e-4 USD); linear bounds in between. Returns the smallest of the three."""
         cdef double v[BAND_COLUMNS]
         cdef int point
-        cdef double reach, taken = self._charges(level, leg), worst = INFINITY
+        cdef double reach, slack, least_charges, worst = INFINITY
+        cdef double taken = self._charges(level, leg, &least_charges, &slack) + slack
         for point in range(3):
             reach = 1.0 if point == 0 else 1.0 + PRICE_RANGE[level] if point == 1 else 1.0 - PRICE_RANGE[level]
             rows_sum(v, self.tables[level].rows[leg.numeraire][point], leg.row, leg.lots, leg.count,
@@ -291,13 +292,49 @@ cdef class BandIndex:
             worst = min(worst, least[point])
         return worst
 
-    cdef double _charges(self, int level, const BandLeg* leg) noexcept:
-        """Roll, delta shock, lots and slack at their largest in the box, 1e-4 USD."""
+    cdef void warned_bounds(self, int level, BandLeg* leg, double cash, double warning, double* above,
+                            double* below) noexcept:
+        """For an account whose only requirement the leg is: at least how far its equity is above the maintenance
+        margin, and at most how far above `warning` times it, at the three points (1e-4 USD). With excess the equity
+        less the warning, the first is excess / warning + (1 - 1 / warning) x equity; the second is bounded by the
+        excess of any one column, and the one that is worst at the anchor is taken."""
+        cdef double v[BAND_COLUMNS]
+        cdef double reach, coin, slack, least_charges, equity, one, lowest = INFINITY
+        cdef double taken = self._charges(level, leg, &least_charges, &slack)
+        cdef const double* factor = self.grid.coin_factor[leg.numeraire]
+        cdef int point, i, j, worst = 0, base = self.grid.base_column
+        for point in range(3):
+            reach = 1.0 if point == 0 else 1.0 + PRICE_RANGE[level] if point == 1 else 1.0 - PRICE_RANGE[level]
+            coin = leg.coin_offset * reach
+            rows_sum(v, self.tables[level].rows[leg.numeraire][point], leg.row, leg.lots, leg.count,
+                     self.grid.scenario_count)
+            equity = v[base] + coin * factor[base]
+            one = bound_least(v, self.grid.dampener, coin, factor, self.grid.scenario_count) - taken
+            above[point] = one / warning + (1.0 - 1.0 / warning) * equity + cash - slack
+            for i in range(leg.count):
+                leg.row[i] ^= 1
+            rows_sum(v, self.tables[level].rows[leg.numeraire][point], leg.row, leg.lots, leg.count,
+                     self.grid.scenario_count)
+            for i in range(leg.count):
+                leg.row[i] ^= 1
+            if point == 0:
+                for j in range(self.grid.scenario_count):
+                    one = v[j] + self.grid.dampener[j] + coin * factor[j]
+                    if one < lowest:
+                        lowest = one
+                        worst = j
+            one = v[worst] + self.grid.dampener[worst] + coin * factor[worst]
+            below[point] = one + cash - least_charges + slack
+
+    cdef double _charges(self, int level, const BandLeg* leg, double* least, double* slack) noexcept:
+        """Roll and delta shock at their largest in the box, at their least, and the slack of lots and rounding, all in
+        1e-4 USD."""
         cdef double low[BAND_BUCKETS]
         cdef double high[BAND_BUCKETS]
         cdef const BandTables* t = &self.tables[level]
         cdef double top = self.anchor[self.newest].index * (1.0 + PRICE_RANGE[level]) * 1e4
-        cdef double net_low = 0.0, net_high = 0.0, roll = 0.0, gross = fabs(leg.coin_offset), net, excess, move, lots
+        cdef double bottom = self.anchor[self.newest].index * (1.0 - PRICE_RANGE[level]) * 1e4
+        cdef double net_low = 0.0, net_high = 0.0, roll = 0.0, small = 0.0, gross = fabs(leg.coin_offset), net, excess, move, lots
         cdef int i, b
         cdef int32_t slot
         memset(low, 0, sizeof(low))
@@ -314,6 +351,7 @@ cdef class BandIndex:
                 high[leg.bucket[i]] += lots * t.delta_low[slot]
         for b in range(BAND_BUCKETS):
             roll += max(high[b], -low[b]) * self.move[b]
+            small += max(0.0, max(low[b], -high[b]))
             net_low += low[b]
             net_high += high[b]
         roll *= top
@@ -322,9 +360,11 @@ cdef class BandIndex:
         if excess > 0.0:
             move = excess / top * self.grid.move_per_coin
             roll += net * min(move, self.grid.move_max)
-        return (self.grid.factor * roll * (1.0 + RELATIVE_SLACK)
-                + (leg.gross_lots * self.grid.lot_slack + UNIT_SLACK * (1.0 + self.grid.factor)) * leg.unit_usd
-                + gross * (RELATIVE_SLACK + leg.relative_error))
+        slack[0] = ((leg.gross_lots * self.grid.lot_slack + UNIT_SLACK * (1.0 + self.grid.factor)) * leg.unit_usd
+                    + gross * (RELATIVE_SLACK + leg.relative_error))
+        # moves shrink with the time to expiry, down to the least there is
+        least[0] = self.grid.factor * small * bottom * self.grid.least_move
+        return self.grid.factor * roll * (1.0 + RELATIVE_SLACK)
 
     # ------------------------------------------------------------------ bands
 

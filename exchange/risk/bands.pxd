@@ -42,6 +42,7 @@ cdef class Bands:
     cdef int leg_count
     cdef Requirement requirement[MAX_BAND_CURRENCIES]
     cdef int requirement_count
+    cdef bint warned
     cdef int32_t* row
     cdef double* lots
     cdef uint16_t* bucket
@@ -55,11 +56,14 @@ cdef class Bands:
     cdef int observe(self, int underlying, int64_t time_ns) except -1
     cdef int _take_shape(self, int underlying) except -1
     cdef int64_t scan(self, int underlying) except -1
+    cdef int renew(self, int underlying, int64_t time_ns) except -1
+    cdef bint settle(self, uint32_t account_id, bint sound) except -1
     cdef bint certify(self, uint32_t account_id) except -1
     cdef int refresh(self, int underlying, int64_t found, int64_t time_ns) except -1
     cdef int _open_anchor(self, int underlying, int64_t time_ns) except -1
     cdef bint _collect(self, uint32_t account_id) except -1
     cdef bint _collect_leg(self, uint32_t account_id, int underlying, int currency, bint cross) except -1
     cdef bint _collect_cross(self, uint32_t account_id) except -1
+    cdef double _warned_level(self, int level, double* low, double* high) except? -1.0
     cdef double _level(self, int level, double* low, double* high) except? -1.0
     cdef int64_t _offset(self, uint32_t account_id, int currency) noexcept

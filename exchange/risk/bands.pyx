@@ -1,18 +1,18 @@
 """Safe bands of accounts: which accounts a mark can have moved across a margin level.
 
 Each account carries, per underlying, a box of market states around an anchor in which its level provably stays
-HEALTHY. After a mark only the accounts whose box was left, or whose cash or positions changed, are looked at. Bands
-are not state: they emit nothing, are not exported, and decide only who is looked at. Proof: docs/margin.md.
+HEALTHY, or WARNING. After a mark only the accounts whose box was left, or whose cash or positions changed, are looked
+at. Bands are not state: they emit nothing, are not exported, and decide only who is looked at. Proof: docs/margin.md.
 
-Certified are healthy accounts of both portfolio models. Always looked at are: accounts at WARNING or BREACHED; cross
-accounts with a haircut or surcharge on a currency they have; accounts with a coin chain of another coin's underlying;
-those whose excess is within the bounds' error; and what is not priced yet.
+Certified are accounts of both portfolio models. Always looked at are: accounts at BREACHED; those at WARNING that hold
+more than one underlying and settlement; cross accounts with a haircut or surcharge on a currency they have; accounts
+with a coin chain of another coin's underlying; those whose excess is within the bounds' error; and what is not priced.
 """
 
 from libc.math cimport INFINITY
 from libc.stdlib cimport calloc, free, realloc
 
-from exchange.clearing.account cimport LEVEL_HEALTHY, MODEL_CROSS, MODEL_SEGREGATED
+from exchange.clearing.account cimport LEVEL_HEALTHY, LEVEL_WARNING, MODEL_CROSS, MODEL_SEGREGATED
 from exchange.clearing.position cimport Position, PositionList
 from exchange.market.instrument cimport KIND_OPTION, KIND_PERPETUAL, STATE_FREE, Instrument
 from exchange.risk.risk_rows cimport MAX_EXPIRIES, Grid
@@ -176,6 +176,19 @@ cdef class Bands:
                                0 if row.kind == KIND_PERPETUAL else 1)
         return 0
 
+    cdef int renew(self, int underlying, int64_t time_ns) except -1:
+        """A new anchor where the market has moved away from the newest."""
+        cdef BandIndex index = self.index[underlying]
+        cdef int g
+        cdef bint far = index.newest < 0
+        if not far:
+            far = abs(index.index / index.anchor[index.newest].index - 1.0) > MOVE_OF_ANCHOR
+            for g in range(BAND_GROUPS):
+                far = far or index.change[index.newest * BAND_GROUPS + g] > CHANGE_OF_ANCHOR[g]
+        if far:
+            self._open_anchor(underlying, time_ns)
+        return 0
+
     cdef int refresh(self, int underlying, int64_t found, int64_t time_ns) except -1:
         """After the accounts found have been looked at: certify them anew, within a budget. Those left over have no
         band in any underlying, since their requirement may share one budget over several."""
@@ -183,18 +196,11 @@ cdef class Bands:
         cdef BandIndex other
         cdef int64_t i, budget = REFRESH_BUDGET
         cdef uint32_t a
-        cdef int g, v
-        cdef bint stale
+        cdef int v
         cdef uint32_t bit = <uint32_t>1 << underlying
         if found == 0:
             return 0
-        stale = index.newest < 0
-        if not stale:
-            stale = abs(index.index / index.anchor[index.newest].index - 1.0) > MOVE_OF_ANCHOR
-            for g in range(BAND_GROUPS):
-                stale = stale or index.change[index.newest * BAND_GROUPS + g] > CHANGE_OF_ANCHOR[g]
-        if stale:
-            self._open_anchor(underlying, time_ns)
+        self.renew(underlying, time_ns)
         for i in range(found):
             # start where the account numbers say: the same ones must not always come last
             a = self.found[(i + self.marks * 997) % found]
@@ -211,7 +217,16 @@ cdef class Bands:
     # ------------------------------------------------------------------ certification
 
     cdef bint certify(self, uint32_t account_id) except -1:
-        """Give a healthy account bands in all underlyings, around their newest anchors; False where it gets none."""
+        """Give an account bands in all underlyings, around their newest anchors; False where it gets none."""
+        cdef int level = self.accounts.at[account_id].level
+        cdef bint sound = (level == LEVEL_HEALTHY or level == LEVEL_WARNING) and self._collect(account_id)
+        self.warned = level == LEVEL_WARNING
+        self.ledger.touched[account_id] = 0
+        return self.settle(account_id, sound)
+
+    cdef bint settle(self, uint32_t account_id, bint sound) except -1:
+        """certify() from the requirements and legs collected, and whether the account is warned; none where they
+        are not `sound`. A warned account must have one leg alone, or its level could come from another."""
         cdef double low[MAX_BAND_UNDERLYINGS]
         cdef double high[MAX_BAND_UNDERLYINGS]
         cdef double best_low[MAX_BAND_UNDERLYINGS]
@@ -219,15 +234,15 @@ cdef class Bands:
         cdef int group[MAX_BAND_UNDERLYINGS]
         cdef int u, i, level, best = -1
         cdef double reach, widest = SMALLEST, shrink
-        cdef bint sound = self.accounts.at[account_id].level == LEVEL_HEALTHY and self._collect(account_id)
         cdef BandIndex index
         shrink = 0.7 + 0.3 * ((account_id * <uint32_t>2654435761) >> 16) / 65536.0
-        for u in range(self.rows.underlying_count):
+        sound = sound and not (self.warned and (self.leg_count != 1 or self.requirement_count != 1))
+        for u in range(MAX_BAND_UNDERLYINGS):
             group[u] = -1
         for i in range(self.leg_count):
             group[self.leg_underlying[i]] = max(group[self.leg_underlying[i]], self.leg_group[i])
         for level in range(BAND_LEVELS if sound else 0):
-            reach = self._level(level, low, high)
+            reach = self._warned_level(level, low, high) if self.warned else self._level(level, low, high)
             if reach > widest:
                 widest = reach
                 best = level
@@ -258,7 +273,6 @@ cdef class Bands:
                 if index is not None:
                     index.void_account(account_id)
                     index.tried[account_id] = index.serial
-        self.ledger.touched[account_id] = 0
         self.certified += sound
         return sound
 
@@ -301,6 +315,28 @@ cdef class Bands:
                         low[u] = min(low[u], share)
                     smallest = min(smallest, share)
         return smallest
+
+    cdef double _warned_level(self, int level, double* low, double* high) except? -1.0:
+        """_level() of an account at WARNING, whose only leg is the first: it must reach neither neighbour."""
+        cdef int u = self.leg_underlying[0], p
+        cdef BandIndex index = self.index[u]
+        cdef double above[3]
+        cdef double below[3]
+        cdef double b = index.price_range(level), share
+        index.warned_bounds(level, &self.leg[0], self.requirement[0].cash, self.warning, above, below)
+        if above[0] <= 0.0 or below[0] >= 0.0:
+            return 0.0
+        for p in range(1, 3):
+            share = b
+            if above[p] < 0.0:
+                share = min(share, b * (above[0] / (above[0] - above[p])))
+            if below[p] > 0.0:
+                share = min(share, b * (below[0] / (below[0] - below[p])))
+            if p == 1:
+                high[u] = share
+            else:
+                low[u] = share
+        return min(low[u], high[u])
 
     cdef bint _collect(self, uint32_t account_id) except -1:
         """The account's requirements and their legs; False where something in them cannot be certified."""
@@ -469,6 +505,7 @@ cdef int _fill_grid(BandGrid* to, Grid* g, int scenario_count, double warning) e
     to.factor = factor
     to.lot_slack = 2.0 + warning + 2.0 * factor
     to.threshold_usd = g.delta_threshold_usd * 1e4
+    to.least_move = g.minimum_move - 1e-9
     to.move_per_coin = g.delta_move_per_coin_e9 / 1e9
     to.move_max = g.delta_move_max_e9 / 1e9
     to.base_column = -1

@@ -88,6 +88,7 @@ class Crowd:
         self.send(commands.cold(CommandKind.GENESIS, configuration(accounts, **changes)))
         self.options = [slot for slot, _, _ in self.engine.pairs(0)]
         self.skew = self.rng.normal(0.0, 0.05, len(self.options))
+        self.near = [self.engine.instrument(slot).expiry_ns == min(self.basis) for slot in self.options]
         self.marks("BTC")
         self.marks("ETH")
         self.slots = [self.engine.instrument(slot) for slot in self.engine.instruments()]
@@ -133,6 +134,18 @@ class Crowd:
                 self.basis[expiry] += float(draw(0.0, calm * 0.08 + abs(jump) * 0.05))
         return self.marks(coin)
 
+    def shock(self, what: int) -> None:
+        """One thing alone: every vol, the vols of the nearest expiry, one forward, or all of them."""
+        size = float(self.rng.choice([-1.0, 1.0]))
+        if what == 0:
+            self.level *= 1.0 + 0.12 * size
+        elif what == 1:
+            self.skew += 0.4 * size * (1.0 + self.skew) * self.near
+        else:
+            chosen = list(self.basis) if what == 3 else [int(self.rng.choice(list(self.basis)))]
+            for expiry in chosen:
+                self.basis[expiry] += 0.003 * size
+
     def _account(self, name: str, model: str, **cash: float) -> int:
         payload = config.CreateAccount(name=name, owner_id=0, margin_model=model)
         self.send(commands.cold(CommandKind.CREATE_ACCOUNT, payload))
@@ -158,14 +171,27 @@ class Crowd:
                 )
             )  # fmt: skip
 
-    def quote(self, premium: float) -> None:
-        """Two orders on each perpetual around its index: marks move towards their middle, and funding accrues."""
+    def cancel_all(self, account_id: int) -> None:
         self.send(
             commands.record(
-                CommandKind.CANCEL_ALL, self.quoter, instrument=commands.NO_INSTRUMENT, currency=commands.ANY_CURRENCY,
+                CommandKind.CANCEL_ALL, account_id, instrument=commands.NO_INSTRUMENT, currency=commands.ANY_CURRENCY,
                 instrument_kind=commands.ANY_KIND, order_type=0xFF,
             )
         )  # fmt: skip
+
+    def trade_most(self, account_id: int, house: int, slot: int) -> None:
+        """The largest of some trades that the account's margin allows."""
+        sign = int(self.rng.choice([-1, 1]))
+        held = self.engine.positions_room.lots(account_id, slot)
+        for size in (1e6, 4e5, 1.5e5, 6e4, 2e4, 5e3):
+            self.trade(account_id, house, slot, sign * self.lots_worth(slot, size))
+            if self.engine.positions_room.lots(account_id, slot) != held:
+                break
+        self.cancel_all(house)
+
+    def quote(self, premium: float) -> None:
+        """Two orders on each perpetual around its index: marks move towards their middle, and funding accrues."""
+        self.cancel_all(self.quoter)
         for view in self.slots:
             if view.kind == "perpetual":
                 middle = self.index[view.underlying] * 1e8 / view.price_unit_e8 * (1 + premium)
@@ -178,7 +204,8 @@ class Crowd:
                         )
                     )  # fmt: skip
 
-    def _lots(self, slot: int, size_usd: float) -> int:
+    def lots_worth(self, slot: int, size_usd: float) -> int:
+        """Lots of an instrument with about that notional, at least one."""
         view = self.slots[slot]
         lot = view.lot_size_e8 / 1e8
         if not (view.inverse and view.kind != "option"):
@@ -186,10 +213,14 @@ class Crowd:
         return max(1, round(size_usd / lot))
 
     def _pick(self, number: int) -> list[tuple[int, int]]:
-        """Instruments and signed sizes of one member: takers of futures, buyers, sellers, hedgers, everything."""
-        rng, kind = self.rng, number % 6
+        """Instruments and signed sizes of one member: takers of futures, buyers, sellers, spreads of options, hedgers,
+        everything at once, calendars, synthetic forwards against a future."""
+        rng, kind = self.rng, number % 8
         futures = [view.instrument for view in self.slots if view.kind != "option"]
-        settled = ("BTC", "USDC")[number // 6 % 2]
+        settled = ("BTC", "USDC")[number // 8 % 2]
+        size = float(np.exp(rng.normal(9.5, 0.8)))
+        if kind >= 6:
+            return self._hedged(kind == 7, size)
         options = [view.instrument for view in self.slots if view.kind == "option" and view.settlement == settled]
         count = int(rng.integers(1, 5))
         if kind == 0:
@@ -201,8 +232,21 @@ class Crowd:
         else:
             every = futures + options
             chosen = [(slot, 1 - 2 * int(rng.integers(2))) for slot in rng.choice(every, 2 * count, False)]
-        size = float(np.exp(rng.normal(9.5, 0.8)))
-        return [(int(slot), sign * self._lots(int(slot), size)) for slot, sign in chosen]
+        return [(int(slot), sign * self.lots_worth(int(slot), size)) for slot, sign in chosen]
+
+    def _hedged(self, synthetic: bool, size: float) -> list[tuple[int, int]]:
+        """Long one expiry and short another by the same size: what is left is the basis between them."""
+        dated = [view for view in self.slots if view.kind == "future"]
+        near, far = (dated[int(place)] for place in self.rng.choice(len(dated), 2, False))
+        held = [(near.instrument, self.lots_worth(near.instrument, size))]
+        if not synthetic:
+            return [*held, (far.instrument, -self.lots_worth(far.instrument, size))]
+        strike = round(SPOT["BTC"] * float(self.rng.choice(STRIKES))) * 10**8
+        for view in self.slots:
+            if view.expiry_ns == far.expiry_ns and view.strike_e8 == strike and view.inverse:
+                sign = -1 if view.option_type == "call" else 1
+                held.append((view.instrument, sign * self.lots_worth(view.instrument, size)))
+        return held
 
     def _member(self, number: int, house: int) -> None:
         """An account with positions and little more than its initial margin: one in four is near its warning."""

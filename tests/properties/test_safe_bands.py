@@ -24,7 +24,7 @@ from tests.oracles.history import History
 from tests.oracles.world import HOUR_NS, START_NS
 
 ROOT = Path(__file__).resolve().parents[2]
-HEALTHY = 0
+WARNING = 1
 WIDTH_TO_BASIS = 30.0
 DUMP = """
 import hashlib, sys
@@ -94,11 +94,14 @@ def disturb(crowd: Crowd, calm: float) -> None:
     account = crowd.members[int(rng.integers(len(crowd.members)))]
     what = int(rng.integers(5))
     if what == 0:
-        slots = crowd.engine.instruments()
-        lots = int(rng.choice([-1, 1])) * int(rng.integers(1, 20))
-        crowd.trade(account, 1, slots[int(rng.integers(len(slots)))], lots)
-    elif what < 3:
-        crowd.cash(account, ("BTC", "USDC", "ETH")[int(rng.integers(3))], int(rng.integers(1, 10**8)) * (3 - 2 * what))
+        # a future, because an option's premium moves cash too
+        crowd.trade_most(account, 1, int(rng.integers(4)))
+    elif what == 1:
+        crowd.cash(account, ("BTC", "USDC", "ETH")[int(rng.integers(3))], int(rng.integers(1, 10**8)))
+    elif what == 2:
+        view = crowd.engine.account(account).currencies[place := int(rng.integers(3))]
+        if view.withdrawable_minor > 0:
+            crowd.cash(account, ("BTC", "USDC", "ETH")[place], -max(1, view.withdrawable_minor * 98 // 100))
     elif what == 3:
         crowd.quote(float(rng.uniform(-4.0, 4.0)) * calm)
     else:
@@ -119,6 +122,9 @@ def run(seed: int, accounts: int, marks: int, calm: float) -> Pair:
             crowd.time_ns = last_day - (marks - number) * 4 * 10**9
         for _ in range(int(crowd.rng.integers(3))):
             disturb(crowd, calm)
+        if number % 12 == 11:
+            crowd.shock(int(crowd.rng.integers(4)))
+            pair.same(crowd.marks("BTC"))
         pair.same(crowd.move(calm, ("BTC", "BTC", "BTC", "ETH")[number % 4], jump))
         if number % 10 == 9:
             pair.same(crowd.send(commands.record(CommandKind.TICK)))
@@ -139,9 +145,9 @@ def test_every_crossing_is_found(seed: int) -> None:
 
 
 def test_every_crossing_is_found_in_a_large_population(seed: int) -> None:
-    pair = run(seed, 20_000, 60, 0.0002)
+    pair = run(seed, 10_000, 60, 0.0002)
     # certified at first within the budget of each mark, then few are looked at
-    assert np.median(pair.visited[30:45]) < 0.1 * 20_000
+    assert np.median(pair.visited[30:45]) < 0.25 * 10_000
 
 
 @pytest.mark.full
@@ -153,7 +159,7 @@ def test_every_crossing_is_found_at_length(number: int, seed: int) -> None:
 def test_histories_with_every_command_are_the_same(seed: int) -> None:
     history, plain, bands = History(seed, ticks=True), Engine(), Engine()
     plain.band_accounts, bands.band_accounts = 1 << 62, 0
-    for _ in range(25_000):
+    for _ in range(15_000):
         record = history.next()
         plain.apply(record)
         bands.apply(record)
@@ -164,48 +170,55 @@ def test_histories_with_every_command_are_the_same(seed: int) -> None:
     assert bands.monitor.bands.statistics()[2] > 100
 
 
-def corner(rng: np.random.Generator, crowd: Crowd, start: dict) -> float:
-    """Put the market at the edge of a box around `start`; returns how far it is from there, as a change of widths."""
-    reach = float(rng.choice([0.0, 0.003, 0.01, 0.03, 0.05]))
-    crowd.index["BTC"] = start["index"] * (1.0 + float(rng.uniform(-0.046, 0.046)))
-    signs = rng.choice([-1.0, 1.0], len(crowd.options)) if rng.integers(2) else float(rng.choice([-1.0, 1.0]))
-    vols = start["vols"] * (1.0 + reach * signs)
-    crowd.skew = vols / crowd.level - 1.0
+def corner(rng: np.random.Generator, crowd: Crowd, start: dict, band: tuple[float, float, float]) -> float:
+    """Put the market just inside a band's edge; returns how far it is from `start`, as a change of widths."""
+    low, high, most = band
+    reach = most * 0.998
+    of_vol, of_basis = ((1.0, 1.0), (1.0, 0.0), (0.0, 1.0))[int(rng.integers(3))]
+    crowd.index["BTC"] = float(rng.choice([low * (1.0 + 1e-7), high * (1.0 - 1e-7)]))
+    signs = rng.choice([-1.0, 1.0], len(crowd.options)) if rng.integers(3) == 0 else float(rng.choice([-1.0, 1.0]))
+    crowd.skew = start["vols"] * (1.0 + reach * of_vol * signs) / crowd.level - 1.0
     for expiry, basis in start["basis"].items():
-        change = reach / WIDTH_TO_BASIS * float(rng.choice([-1.0, 1.0]))
+        change = reach * of_basis / WIDTH_TO_BASIS * float(rng.choice([-1.0, 1.0]))
         crowd.basis[expiry] = (1.0 + basis) * (1.0 + change) - 1.0
     return reach
 
 
-def test_no_corner_of_a_box_holds_a_crossing(seed: int) -> None:
-    """From one anchor into the corners of its boxes: who is still inside its band is healthy, by brute force."""
-    crowd = Crowd(seed, 1_500)
+# the share of the maintenance margin where the warning stands: values at the mark weigh nothing in the main grid at
+# 1.25, the other way round above, and as part of the equity below
+@pytest.mark.parametrize("warning_ppm", [1_000_000, 1_250_000, 1_600_000])
+def test_no_corner_of_a_box_holds_a_crossing(warning_ppm: int, seed: int) -> None:
+    """From one anchor into the corners of its boxes: who is still inside its band keeps its level, by brute force."""
+    crowd = Crowd(seed, 1_200, liquidation=config.Liquidation(warning_ppm=warning_ppm))
     rng = crowd.rng
-    for coin in ("ETH", "BTC", "ETH", "BTC"):
-        crowd.move(1e-6, coin)
+    crowd.index["BTC"] *= 0.985
+    for coin in ("ETH", "BTC"):
+        crowd.marks(coin)
     watched = banded(crowd.records)
     bands = {a: band for a in crowd.members if (band := watched.monitor.bands.band(a, 0)) is not None}
+    edges = [band for band in bands.values() if np.isfinite(band).all()]
     start = {
         "index": crowd.index["BTC"],
         "vols": crowd.level * (1.0 + crowd.skew),
         "basis": dict(crowd.basis),
     }
     levels = {a: crowd.engine.account(a).level for a in crowd.engine.account_ids()}
+    before = dict(levels)
     inside = 0
-    for _ in range(300):
-        reach = corner(rng, crowd, start)
+    for _ in range(400):
+        reach = corner(rng, crowd, start, edges[int(rng.integers(len(edges)))])
         for kind, fields, _ in events.records(crowd.marks("BTC")):
             if kind == EventKind.LEVEL_CHANGED:
                 levels[int(fields["account_id"])] = int(fields["level"])
         price = crowd.index["BTC"]
         for account, (low, high, most) in bands.items():
-            if low <= price <= high and reach * 1.001 + 1e-5 <= most:
+            if low <= price <= high and reach * 1.001 <= most:
                 inside += 1
-                assert levels[account] == HEALTHY, (account, low, high, most, price, reach)
-    print(f"{len(bands)} of {len(crowd.members)} certified, {inside} states inside a band, all healthy")
-    assert len(bands) > 1_000
-    assert inside > 50_000
-    assert sum(level != HEALTHY for level in levels.values()) > 20
+                assert levels[account] == before[account], (levels[account], account, low, high, most, price, reach)
+    print(f"{len(bands)} of {len(crowd.members)} certified, {inside} states inside a band, level kept")
+    assert sum(before[account] == WARNING for account in bands) >= (5 if warning_ppm > 1_000_000 else 0)
+    assert len(bands) > (300 if warning_ppm > 1_250_000 else 900)
+    assert inside > 30_000
 
 
 @pytest.mark.parametrize("wanted", ["avx512", "avx2", "base"])
