@@ -39,7 +39,7 @@ cdef class Population:
     cdef double[::1] leg_lots
     cdef uint16_t[::1] leg_bucket
     cdef double warning
-    cdef int64_t budget
+    cdef public int64_t budget               # accounts certified anew after one mark
 
     def __init__(self, engine, start, slot, lots, offset, double warning, int64_t budget):
         cdef Monitor monitor = engine.monitor

@@ -160,11 +160,13 @@ def drive(venue: Venue, population: Population, accounts: int, marks: int, step:
 
 
 def warm(venue: Venue, accounts: int, seed: int = 3) -> Population:
-    """A population with its bands: everybody certified, within the budget of each mark."""
+    """A population with its bands."""
     population = crowd(venue, accounts, seed)
-    for _ in range(3 + 2 * accounts // BUDGET):
+    population.budget = accounts
+    for _ in range(3):
         venue.move(0.00002, seconds=1.0)
         population.mark_moved(venue.time_ns)
+    population.budget = BUDGET
     return population
 
 

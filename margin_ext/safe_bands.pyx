@@ -334,7 +334,8 @@ cdef class BandIndex:
         cdef const BandTables* t = &self.tables[level]
         cdef double top = self.anchor[self.newest].index * (1.0 + PRICE_RANGE[level]) * 1e4
         cdef double bottom = self.anchor[self.newest].index * (1.0 - PRICE_RANGE[level]) * 1e4
-        cdef double net_low = 0.0, net_high = 0.0, roll = 0.0, small = 0.0, gross = fabs(leg.coin_offset), net, excess, move, lots
+        cdef double net_low = 0.0, net_high = 0.0, roll = 0.0, small = 0.0, gross = fabs(leg.coin_offset)
+        cdef double net, excess, move, lots
         cdef int i, b
         cdef int32_t slot
         memset(low, 0, sizeof(low))
