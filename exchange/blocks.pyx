@@ -135,6 +135,11 @@ cdef class Blocks:
                                                  leg.quantity_lots, False, self.events.time_ns)
             if reason:
                 return reason
+        # both sides' bounds, also where only one of the accounts is known
+        if leg.price_units > self.pretrade.highest(&self.instruments.at[<uint32_t>leg.instrument]):
+            return Reason.PRICE_TOO_HIGH
+        if leg.price_units < self.pretrade.lowest(&self.instruments.at[<uint32_t>leg.instrument]):
+            return Reason.PRICE_TOO_LOW
         spec = self.instruments.spec(leg.instrument)
         if spec.legs:
             return Reason.BLOCK_LEGS

@@ -7,8 +7,9 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from exchange import commands, config
+from exchange import commands, config, payloads
 from exchange.commands import CommandKind
+from exchange.killswitch import SCOPES
 from gateway.admin_operations import AdminError, Nothing, OfAccount, operation, submit
 from gateway.units import money
 
@@ -22,9 +23,30 @@ def list_instruments(gateway: Any, params: config.ListInstruments) -> dict[str, 
 
 @operation("set_instrument_state", config.InstrumentState)
 def set_instrument_state(gateway: Any, params: config.InstrumentState) -> str:
-    """Open, halt or restrict an instrument."""
+    """Open, halt or restrict an instrument, or put it into an auction."""
     submit(gateway, commands.cold(CommandKind.SET_INSTRUMENT_STATE, params))
     return "ok"
+
+
+@operation("kill_switch", payloads.KillSwitch)
+def kill_switch(gateway: Any, params: payloads.KillSwitch) -> dict[str, int]:
+    """Stop (or let go) the venue, an underlying, an owner or an account (by number or name)."""
+    if params.scope == "account":
+        target = params.target
+        known = OfAccount(account=int(target) if target.isascii() and target.isdecimal() else target)
+        params = msgspec.structs.replace(params, target=str(known.account_id(gateway)))
+    news = submit(gateway, commands.cold(CommandKind.KILL_SWITCH, params))
+    return {"cancelled": news.detail}
+
+
+@operation("stopped", Nothing)
+def stopped(gateway: Any, params: Nothing) -> list[dict[str, str]]:
+    """The kill switches that are on."""
+    names = [underlying.name for underlying in gateway.engine.config.underlyings]
+    return [
+        {"scope": SCOPES[scope], "target": names[target] if SCOPES[scope] == "underlying" else str(target or "")}
+        for scope, target in gateway.engine.switches.on()
+    ]
 
 
 class Marks(msgspec.Struct, kw_only=True):

@@ -166,6 +166,29 @@ class Archive:
                 found.append((record, as_maker))
         return found[:limit]
 
+    def block(self, account_id: int, block_id: int) -> list[UserTrade]:
+        """An account's trades of a block, oldest first."""
+        covered = self.covered[1]
+        found: list[UserTrade] = []
+        if self.reader is not None:
+            found = [self._user_trade(row) for row in self.reader.fills_of_block(account_id, block_id, covered)]
+        return found + [
+            one for one in self._projection.account_trades(account_id, covered) if one[0].block_id == block_id
+        ]
+
+    def blocks(self, account_id: int, currency: str, first: int, final: int, limit: int) -> list[int]:
+        """Numbers of an account's blocks with a trade in a currency (empty: any), newest first."""
+        covered = self.covered[1]
+        fresh = {
+            record.block_id
+            for record, _ in self._projection.account_trades(account_id, covered)
+            if record.block_id and first <= record.block_id <= final and currency in ("", record.listing.currency)
+        }
+        stored: list[int] = []
+        if self.reader is not None:
+            stored = self.reader.blocks(account_id, currency, first, final, covered, limit)
+        return (sorted(fresh, reverse=True) + stored)[:limit]
+
     # orders
 
     def order(self, account_id: int, order_id: int) -> OrderRecord | None:

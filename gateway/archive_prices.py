@@ -79,6 +79,8 @@ def candles(archive: Archive, listing: Listing, minutes: int, start_ns: int, end
         traded = {row[0]: Candle(*row) for row in rows}
         previous = None if before is None else Candle(*before)
     for record in archive.fresh_trades(listing, covered):
+        if record.block_id:  # candles are of the book
+            continue
         candle = Candle.of(record.event.time_ns // step * step, listing, record.event)
         if candle.start_ns < first:
             previous = candle

@@ -160,3 +160,23 @@ def revoke(
         print_json({"revoked": client_id, "result": result})
     else:
         out.print(f"revoked {escape(client_id)}")
+
+
+@app.command()
+def stop(
+    account: Annotated[str, typer.Argument(help="Number or name of the account.")],
+    data_dir: DataDir,
+    release: Annotated[bool, typer.Option("--release", help="Let it trade again.")] = False,
+    keep_orders: Annotated[bool, typer.Option("--keep-orders", help="Leave its open orders where they are.")] = False,
+    json: AsJson = False,
+) -> None:
+    """Stop an account from trading and cancel its orders (the kill switch), or release it."""
+    result = _run(
+        data_dir, "kill_switch", scope="account", target=account, on=not release, cancel=not (release or keep_orders)
+    )
+    if json:
+        print_json(result)
+    elif release:
+        out.print(f"released {escape(account)}")
+    else:
+        out.print(f"stopped {escape(account)}, {result['cancelled']} orders cancelled")

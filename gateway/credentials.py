@@ -12,9 +12,10 @@ from cryptography.fernet import Fernet, InvalidToken
 
 STORE_NAME = "credentials.enc"
 KEY_NAME = "credentials.key"
-RESOURCES = ("account", "trade", "wallet")
-FULL_SCOPES = ("account:read_write", "trade:read_write", "wallet:read_write")
+RESOURCES = ("account", "block_trade", "trade", "wallet")
+FULL_SCOPES = ("account:read_write", "block_trade:read_write", "trade:read_write", "wallet:read_write")
 MAX_KEYS = 1_000_000
+MAX_WITHDRAWN = 10_000
 
 
 class CredentialError(Exception):
@@ -48,6 +49,10 @@ class _Store(msgspec.Struct):
     version: int = 1
     next_key_id: int = 1
     credentials: list[Credential] = []
+    block_key: bytes = b""
+    """Signs agreements to block trades; made when first needed."""
+    withdrawn: dict[str, int] = {}
+    """Digests of signatures that their signers took back, until they end by themselves (ms)."""
 
 
 def check_scopes(scopes: tuple[str, ...]) -> tuple[str, ...]:
@@ -161,3 +166,24 @@ class CredentialStore:
             return False
         self._save()
         return True
+
+    # block trades
+
+    def block_key(self) -> bytes:
+        """The venue's secret for signatures of block trades."""
+        if not self._state.block_key:
+            self._state.block_key = secrets.token_bytes(32)
+            self._save()
+        return self._state.block_key
+
+    def withdraw_signature(self, digest: str, expires_ms: int, now_ms: int) -> None:
+        """Have a signature count no more; CredentialError where there are too many such."""
+        kept = {one: until for one, until in self._state.withdrawn.items() if until >= now_ms}
+        if len(kept) >= MAX_WITHDRAWN:
+            raise CredentialError("too many signatures withdrawn")
+        self._state.withdrawn = kept | {digest: expires_ms}
+        self._save()
+
+    def signature_withdrawn(self, digest: str) -> bool:
+        """Whether a signature was taken back."""
+        return digest in self._state.withdrawn

@@ -117,6 +117,9 @@ REASON_CODES: dict[Reason, int] = {
     Reason.AMOUNT_TOO_LARGE: 10021,
     Reason.MARK_STALE: 13028,
     Reason.STALE_MARKS: 13028,
+    Reason.TRADING_STOPPED: 10019,
+    Reason.BLOCK_TIMED_OUT: 13888,
+    Reason.BLOCK_TOO_SMALL: 10002,
     Reason.LIMIT_REACHED: 10047,
 }
 

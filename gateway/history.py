@@ -108,14 +108,17 @@ class OrderRecord:
 class TradeRecord:
     """One trade with both orders; rendered for the public or for either side."""
 
-    __slots__ = ("event", "index_e8", "listing", "maker", "maker_state", "taker", "taker_state")
+    __slots__ = ("block_id", "event", "index_e8", "listing", "maker", "maker_state", "taker", "taker_state")
 
-    def __init__(self, event: Any, listing: Listing, taker: OrderRecord | None, maker: OrderRecord | None):
-        self.event, self.listing = event, listing
+    def __init__(
+        self, event: Any, listing: Listing, taker: OrderRecord | None, maker: OrderRecord | None, block_id: int = 0
+    ):
+        self.event, self.listing, self.block_id = event, listing, block_id
         self.taker: OrderRecord | Party | None = taker
         self.maker: OrderRecord | Party | None = maker
-        self.taker_state = taker.state if taker else "open"
-        self.maker_state = maker.state if maker else "open"
+        unknown = "filled" if block_id else "open"
+        self.taker_state = taker.state if taker else unknown
+        self.maker_state = maker.state if maker else unknown
 
     @classmethod
     def from_row(cls, row: Sequence[Any], listing: Listing) -> "TradeRecord":
@@ -123,7 +126,7 @@ class TradeRecord:
         event, taker_type, maker_type, taker_state, maker_state, taker_label, maker_label = row[5:12]
         record = cls.__new__(cls)
         record.event = _TRADE.make(_TRADE.unpack_from(event))
-        record.listing = listing
+        record.listing, record.block_id = listing, row[12]
         record.taker, record.maker = Party(taker_type, taker_label), Party(maker_type, maker_label)
         record.taker_state, record.maker_state = STATES[taker_state], STATES[maker_state]
         return record

@@ -120,6 +120,8 @@ class ChartTopic(Topic):
 
     def add(self, trade: "TradeRecord") -> None:
         """Count a trade."""
+        if trade.block_id:
+            return
         event = trade.event
         later = Candle.of(event.time_ns // self._step * self._step, self.listing, event)
         same = self._candle is not None and self._candle.start_ns == later.start_ns

@@ -13,8 +13,10 @@ class News:
         "accepted",
         "accounts",
         "auctions",
+        "block_id",
         "count",
         "created_account",
+        "detail",
         "edited",
         "facts",
         "firing",
@@ -43,8 +45,11 @@ class News:
         self.rejected_order = 0
         self.refused: list[Any] = []
         """ORDER_REJECTED of the command itself, all of them."""
-        self.count = 0
+        self.count = self.detail = 0
+        """Of COMMAND_DONE."""
         self.created_account = 0
+        self.block_id = 0
+        """Of a block trade: the command's trades are its."""
         self.levels: dict[int, set[tuple[int, int]]] = {}
         """instrument slot -> touched (side, price_units)"""
         self.trades: list[TradeRecord] = []

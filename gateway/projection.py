@@ -9,7 +9,7 @@ from itertools import takewhile
 from types import MappingProxyType
 from typing import Any
 
-from exchange.commands import OrderFlag
+from exchange.commands import OrderFlag, TradeFlag
 from exchange.events import EventKind as E
 from exchange.events import quote_label
 from gateway.history import DayStats, OrderRecord, TradeRecord
@@ -26,6 +26,7 @@ _ORDER_ACCEPTED, _ORDER_REJECTED, _TRADE = int(E.ORDER_ACCEPTED), int(E.ORDER_RE
 _CANCELLED, _EDITED, _MARKS = int(E.ORDER_CANCELLED), int(E.ORDER_EDITED), int(E.MARKS_UPDATED)
 _REJECTED, _DONE = int(E.COMMAND_REJECTED), int(E.COMMAND_DONE)
 _PLACED, _TRIGGERED = int(E.TRIGGER_PLACED), int(E.ORDER_TRIGGERED)
+_BLOCK, _UNCROSSED = int(TradeFlag.BLOCK), int(TradeFlag.UNCROSSED)
 _STATES = frozenset(map(int, (E.INSTRUMENT_LISTED, E.INSTRUMENT_STATE_CHANGED, E.INSTRUMENT_SETTLED)))
 _AUCTION = frozenset(
     map(int, (E.AUCTION_OPENED, E.AUCTION_LOT_SOLD, E.AUCTION_PHASE_CHANGED, E.AUCTION_CLOSED))
@@ -99,7 +100,7 @@ class Projection:
                 record = self.waiting.triggered(fields)
                 news.orders[record.order_id], news.firing = record, True
             elif kind == _DONE:
-                news.count = fields.count
+                news.count, news.detail = fields.count, fields.detail
             else:
                 self._other(news, kind, fields)
         for listener in self.listeners:
@@ -124,9 +125,14 @@ class Projection:
         listing = self._listings.by_slot[fields.instrument]
         taker = self._fill(news, fields.taker_order_id, fields)
         maker = self._fill(news, fields.maker_order_id, fields)
-        trade = TradeRecord(fields, listing, taker, maker)
+        block_id = news.block_id if fields.taker_flags & _BLOCK else 0
+        trade = TradeRecord(fields, listing, taker, maker, block_id)
         news.trades.append(trade)
-        news.touch(fields.instrument, 1 - fields.side, fields.price_units)
+        if fields.maker_flags & _UNCROSSED and taker is not None and maker is not None:
+            for record in (taker, maker):  # both rested, each at its own price
+                news.touch(fields.instrument, record.side, record.price_units)
+        elif not block_id:
+            news.touch(fields.instrument, 1 - fields.side, fields.price_units)
         keep = self._settings.history_per_instrument
         self._trades.setdefault(fields.instrument, deque(maxlen=keep)).append(trade)
         self._all_trades.append(trade)
@@ -136,6 +142,8 @@ class Projection:
             news.user_trades.append((account_id, trade, as_maker))
             news.accounts.add(account_id)
             self._ring(self._trades_by_account, account_id).append((trade, as_maker))
+        if block_id:  # statistics are of the book
+            return
         price = fields.price_units * listing.unit_e8 / E8
         amount = listing.amount(fields.quantity_lots)
         if not listing.is_option:
@@ -200,6 +208,8 @@ class Projection:
                 self._listings.forget(slot)
         elif kind == E.ACCOUNT_CREATED:
             news.created_account = fields.account_id
+        elif kind == E.BLOCK_TRADE_EXECUTED:
+            news.block_id = fields.block_id
         if kind in _ACCOUNT:
             news.accounts.add(fields.account_id)
         if kind == E.POSITION_TRANSFERRED:
@@ -280,6 +290,6 @@ class Projection:
         return self._stats.setdefault(slot, DayStats()).read(self._engine.time_ns, self._listings.by_slot[slot])
 
     def last_price(self, slot: int) -> int | None:
-        """Price units of the last trade seen, None where none was."""
-        trades = self._trades.get(slot)
-        return trades[-1].event.price_units if trades else None
+        """Price units of the last trade seen in the book, None where none was."""
+        in_book = (record for record in reversed(self._trades.get(slot, ())) if not record.block_id)
+        return next((record.event.price_units for record in in_book), None)

@@ -18,7 +18,7 @@ def wire_state(state: str) -> str:
 
 def instrument(listing: Listing, market: MarketView) -> dict[str, Any]:
     """An instrument object."""
-    active = market.state in ("open", "close_only", "halted")
+    active = market.state in ("open", "close_only", "halted", "auction")
     return listing.wire | {"is_active": active, "state": wire_state(market.state)}
 
 
@@ -43,6 +43,17 @@ def best(listing: Listing, market: MarketView) -> dict[str, Any]:
     }
 
 
+def auction(listing: Listing, market: MarketView) -> dict[str, Any]:
+    """Our own members of an instrument in an auction: where it would uncross now, and until when it lasts."""
+    if market.state != "auction":
+        return {}
+    return {
+        "indicative_price": listing.price(market.indicative_price_units),
+        "indicative_amount": listing.amount(market.indicative_lots),
+        "auction_until": ms(market.auction_until_ns) if market.auction_until_ns else None,
+    }
+
+
 def ticker(
     listing: Listing, market: MarketView, stats: dict[str, Any], greeks: tuple[float, ...], now_ns: int
 ) -> dict[str, Any]:
@@ -63,6 +74,7 @@ def ticker(
         "estimated_delivery_price": index,
         "settlement_price": from_e8(market.settlement_price_e8 or market.mark_price_e8),
     }
+    found |= auction(listing, market)
     if listing.is_option:
         forward, guess = market.forward_e8 / E8, market.mark_vol_e6 / 1_000_000
         names = ("delta", "gamma", "vega", "theta", "rho")

@@ -99,6 +99,11 @@ def trigger_entry(record: WaitingOrder) -> dict[str, Any]:
     return found
 
 
+def block_name(block_id: int) -> str:
+    """The wire's id of a block trade."""
+    return f"BLOCK-{block_id}"
+
+
 def trade(record: TradeRecord) -> dict[str, Any]:
     """A public trade."""
     event, listing = record.event, record.listing
@@ -116,6 +121,8 @@ def trade(record: TradeRecord) -> dict[str, Any]:
         "index_price": event.index_price_e8 / E8,
         "mark_price": event.mark_price_e8 / E8,
     }
+    if record.block_id:
+        found["block_trade_id"] = block_name(record.block_id)
     if listing.is_option:
         index = event.index_price_e8 / E8
         found["iv"] = iv_percent(listing, price, index, event.time_ns)

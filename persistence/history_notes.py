@@ -16,6 +16,7 @@ RECORDED = frozenset(
         (
             EventKind.ORDER_ACCEPTED,
             EventKind.TRADE_EXECUTED,
+            EventKind.BLOCK_TRADE_EXECUTED,
             EventKind.ORDER_CANCELLED,
             EventKind.ORDER_EDITED,
             EventKind.BALANCE_CHANGED,

@@ -17,6 +17,7 @@ import msgspec
 
 from exchange.views import InstrumentView
 from persistence.history import connect
+from persistence.history_blocks import BlockReads
 from persistence.history_notes import decode_view
 from persistence.history_schema import RANK_BITS
 
@@ -120,7 +121,7 @@ _ASCENDING = {sql: sql.replace(" DESC", "") for sql in (
 )}  # fmt: skip
 
 
-class HistoryReader:
+class HistoryReader(BlockReads):
     """One connection beside the writer, used by one thread."""
 
     def __init__(self, path: Path):

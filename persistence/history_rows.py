@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from exchange.commands import SLOT_BYTES, OrderFlag
+from exchange.commands import SLOT_BYTES, OrderFlag, OrderType, TradeFlag
 from exchange.events import LAYOUTS, EventKind, quote_label
 from persistence import history_schema as schema
 from persistence.history_candles import Candles
@@ -37,6 +37,9 @@ ORDER_COLUMNS = (
     ),
 )  # fmt: skip
 ORDER_TYPE = ORDER_COLUMNS.index("order_type")
+NO_ORDER: list[Any] = [0] * len(ORDER_COLUMNS)
+"""What stands for the orders of a block trade."""
+NO_ORDER[ORDER_TYPE], NO_ORDER[STATE], NO_ORDER[LABEL] = int(OrderType.LIMIT), FILLED, ""
 
 _LAYOUTS = {
     int(kind): (layout, namedtuple(kind.name.title().replace("_", ""), layout.names or ())._make)
@@ -64,10 +67,12 @@ class Rows(MoneyRows):
         self.seq, self.time_ns, self.trade_id = connection.execute("SELECT seq, time_ns, trade_id FROM meta").fetchone()
         self._hour = self.time_ns // HOUR_NS
         self._prune = False
+        self._block_id = 0
         self._clear()
         self._handlers = {
             int(EventKind.ORDER_ACCEPTED): self._accepted,
             int(EventKind.TRADE_EXECUTED): self._traded,
+            int(EventKind.BLOCK_TRADE_EXECUTED): self._block,
             int(EventKind.ORDER_CANCELLED): self._cancelled,
             int(EventKind.ORDER_EDITED): self._edited,
             int(EventKind.BALANCE_CHANGED): self._balance,
@@ -154,11 +159,14 @@ class Rows(MoneyRows):
 
     def _traded(self, fields: Any, record: bytes) -> None:
         known = self._instruments[fields.instrument]
-        taker, maker = self._fill(fields.taker_order_id, fields), self._fill(fields.maker_order_id, fields)
+        block_id = self._block_id if fields.taker_flags & TradeFlag.BLOCK else 0
+        taker = maker = NO_ORDER
+        if not block_id:
+            taker, maker = self._fill(fields.taker_order_id, fields), self._fill(fields.maker_order_id, fields)
         instrument_id, group_id, trade_id = known.instrument_id, known.group_id, fields.trade_id
         self._trades.append((
             trade_id, instrument_id, group_id, fields.time_ns, fields.trade_seq, record, taker[ORDER_TYPE],
-            maker[ORDER_TYPE], taker[STATE], maker[STATE], taker[LABEL], maker[LABEL],
+            maker[ORDER_TYPE], taker[STATE], maker[STATE], taker[LABEL], maker[LABEL], block_id,
         ))  # fmt: skip
         price_e8 = fields.price_units * known.unit_e8
         lots, cash, base = fields.quantity_lots, 0, 0
@@ -179,8 +187,13 @@ class Rows(MoneyRows):
                 fields.quantity_lots, price_e8, fields.mark_price_e8, fields.index_price_e8, side, as_maker, order_id,
                 trade_id, None,
             ))  # fmt: skip
-        self._candles.add(known.instrument_id, fields.time_ns, fields.price_units, lots, base)
+        if not block_id:  # candles are of the book
+            self._candles.add(known.instrument_id, fields.time_ns, fields.price_units, lots, base)
         self.trade_id = trade_id
+
+    def _block(self, fields: Any, record: bytes) -> None:
+        """The trades that follow in the same command are the block's."""
+        self._block_id = fields.block_id
 
     def _fill(self, order_id: int, fields: Any) -> list[Any]:
         order = self._dirty[order_id] = self._live[order_id]

@@ -4,7 +4,7 @@
 settlement currency and a kind (`future`, `option`), so that a query by currency reads an index and not a table.
 """
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 RANK_BITS = 20
 RESOLUTIONS = (1, 3, 5, 10, 15, 30, 60, 120, 180, 360, 720, 1440)
 """Minutes of a candle; all begin at multiples of their length since 1970 (days at 00:00 UTC)."""
@@ -41,10 +41,11 @@ CREATE INDEX orders_unfilled ON orders (updated_ns) WHERE closed_rank IS NOT NUL
 CREATE TABLE trades (
     trade_id INTEGER PRIMARY KEY, instrument_id INTEGER, group_id INTEGER, time_ns INTEGER, trade_seq INTEGER,
     event BLOB, taker_type INTEGER, maker_type INTEGER, taker_state INTEGER, maker_state INTEGER,
-    taker_label TEXT, maker_label TEXT);
+    taker_label TEXT, maker_label TEXT, block_id INTEGER);
 CREATE INDEX trades_instrument ON trades (instrument_id, trade_id);
 CREATE INDEX trades_group ON trades (group_id, trade_id);
 CREATE INDEX trades_time ON trades (time_ns, trade_id);
+CREATE INDEX trades_block ON trades (block_id, trade_id) WHERE block_id > 0;
 CREATE TABLE fills (
     account_id INTEGER, group_id INTEGER, trade_id INTEGER, instrument_id INTEGER, order_id INTEGER,
     as_maker INTEGER, PRIMARY KEY (account_id, group_id, trade_id)) WITHOUT ROWID;
@@ -78,7 +79,7 @@ ADD_INSTRUMENT = "INSERT OR REPLACE INTO instruments VALUES (?, ?, ?, ?, ?)"
 ADD_CURRENCY = "INSERT OR REPLACE INTO currencies VALUES (?, ?, ?)"
 ADD_GROUP = "INSERT OR REPLACE INTO groups VALUES (?, ?, ?)"
 ADD_ORDER = "INSERT OR REPLACE INTO orders VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-ADD_TRADE = "INSERT OR REPLACE INTO trades VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+ADD_TRADE = "INSERT OR REPLACE INTO trades VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 ADD_FILL = "INSERT OR REPLACE INTO fills VALUES (?, ?, ?, ?, ?, ?)"
 ADD_TRANSACTION = "INSERT OR REPLACE INTO transactions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 ADD_SETTLEMENT = "INSERT OR REPLACE INTO settlements VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
