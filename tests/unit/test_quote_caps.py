@@ -165,3 +165,47 @@ def test_the_cap_covers_whatever_fills_until_the_trigger():
         assert venue.engine.open_orders(venue.maker) == []
         equity, after, _ = venue.engine.exposure.margins(venue.maker, 0)
         assert after + 40 * 10**10 - equity <= before
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_below_the_cap_quotes_cost_what_orders_cost(model):
+    costs = []
+    for special in (True, False):
+        venue = make(model)
+        protect(venue, venue.maker, quantity_limit_e8=500 * COINS, max_quote_e8=100 * COINS)
+        if special:
+            mass_quote(venue, venue.maker, *quotes(venue, NAMES, 7), entry(venue, "BTC-PERPETUAL", (199_000, 9_000)))
+        else:
+            for name in NAMES:
+                row = venue.engine.instrument(venue.slot(name))
+                mark = venue.engine.market(venue.slot(name)).mark_price_e8 // row.price_unit_e8
+                venue.place(venue.maker, name, "buy", max(5, mark // 5 * 5 - 5), 7)
+                venue.place(venue.maker, name, "sell", mark // 5 * 5 + 10, 7)
+            venue.place(venue.maker, "BTC-PERPETUAL", "buy", 199_000, 9_000)
+        assert len(venue.engine.open_orders(venue.maker)) == 2 * len(NAMES) + 1
+        costs.append([venue.engine.exposure.margins(venue.maker, c) for c in (0, 1)])
+    assert costs[0] == costs[1]
+
+
+def test_beyond_the_cap_only_the_unit_a_lot_is_added():
+    """10,000 lots of the perpetual are a coin; where it is alone the cap is that many coins of its own row."""
+    venue = Driver([perpetual(), perpetual("BTC-TWIN")])
+    venue.maker = venue.account("maker", btc=40)
+    venue.marks(100_000)
+    protect(venue, venue.maker, quantity_limit_e8=COINS, max_quote_e8=COINS)
+    costs = []
+    for lots in ((10_000, 0), (10_000, 5_000), (10_000, 10_000)):
+        entries = [
+            entry(venue, name, (199_000, n)) for name, n in zip(("BTC-PERPETUAL", "BTC-TWIN"), lots, strict=True) if n
+        ]
+        assert mass_quote(venue, venue.maker, *entries)[-1].count == len(entries)
+        costs.append(initial(venue))
+    # up to two coins each lot costs the same
+    assert costs[1] - costs[0] == pytest.approx(costs[0] / 2, abs=2)
+    assert costs[2] - costs[1] == pytest.approx(costs[0] / 2, abs=2)
+    # one coin less lets through only 1.5: the rest is a unit a lot
+    protect(venue, venue.maker, quantity_limit_e8=COINS // 2, max_quote_e8=COINS)
+    assert initial(venue) == pytest.approx(costs[1] + 5_000, abs=2)
+    protect(venue, venue.maker, quantity_limit_e8=1, max_quote_e8=COINS)
+    assert initial(venue) == pytest.approx(costs[0] + 10_000, abs=30)
+    venue.sound()
