@@ -2,7 +2,6 @@ from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
 
 from exchange.clearing.account cimport Accounts
 from exchange.clearing.position cimport Positions
-from exchange.combos cimport Combos
 from exchange.event_buffer cimport EventBuffer
 from exchange.liquidation.monitor cimport Monitor
 from exchange.market.book cimport Books

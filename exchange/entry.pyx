@@ -23,7 +23,7 @@ cdef class Entry:
     """The rooms that orders pass through, and the checks before them."""
 
     def __cinit__(self, Accounts accounts, Instruments instruments, Orders orders, Books books, Positions positions,
-                  Exposure exposure, Pretrade pretrade, Protection protection, Monitor monitor, Combos combos,
+                  Exposure exposure, Pretrade pretrade, Protection protection, Monitor monitor, combos,
                   EventBuffer events):
         self.accounts = accounts
         self.instruments = instruments

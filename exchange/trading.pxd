@@ -33,17 +33,12 @@ cdef class Trading(Entry):
     cdef uint32_t count_group(self, uint32_t account_id, Group* group, uint32_t but) noexcept
     cdef int cancel_group(self, uint32_t account_id, Group* group, int reason, uint32_t but) except -1
     cdef int change(self, uint32_t slot, int64_t wanted_units, int64_t remaining, int64_t sized_lots,
-<<<<<<< HEAD
                     int wanted_flags, const char* label, int label_bytes) except -1
-    cdef void _write_terms(self, uint32_t slot, OrderTerms* terms) noexcept
-=======
-                    int wanted_flags) except -1
->>>>>>> cd8472b (Advanced option orders; price bands by vol, kept per marks; limits of orders and owners)
     cdef int cancel(self, const CancelOrder* command) except -1
     cdef int cancel_all(self, const CancelAll* command, const char* label, uint32_t count) except -1
     cdef int edit(self, const EditOrder* command, const OrderTerms* terms) except -1
     cdef int reprice(self, uint32_t slot) except -1
-    cdef int _say_edited(self, uint32_t slot, bint kept) except -1
+    cdef int _say_edited(self, uint32_t slot, bint kept, bint labelled) except -1
     cdef int _opened(self, Order* order) except -1
     cdef int _closed(self, Order* order) except -1
     cdef int _reject(self, const PlaceOrder* command, int reason, uint64_t order_id) except -1

@@ -678,12 +678,13 @@ cdef class Trading(Entry):
         detail.hidden_lots = 0
         return R_NONE
 
-    cdef int _say_edited(self, uint32_t slot, bint kept) except -1:
-        """ORDER_EDITED as the order now is."""
+    cdef int _say_edited(self, uint32_t slot, bint kept, bint labelled) except -1:
+        """ORDER_EDITED as the order now is, with its label in a slot of its own where that is new."""
         cdef Order* order = &self.orders.at[slot]
         cdef OrderDetail* detail = &self.orders.detail[slot]
         cdef int special = 1 if order.flags & SPECIAL else 0
-        cdef OrderEdited* event = <OrderEdited*>self.events.emit(EV_ORDER_EDITED, 1 + special, order.account_id)
+        cdef OrderEdited* event = <OrderEdited*>self.events.emit(EV_ORDER_EDITED, 1 + special + labelled,
+                                                                 order.account_id)
         event.order_id = order.order_id
         event.instrument = order.instrument
         event.side = order.side
@@ -695,6 +696,8 @@ cdef class Trading(Entry):
         event.remaining_lots = self.orders.whole_lots(order)
         if special:
             self._write_terms(slot, <OrderTerms*>(<char*>event + sizeof(OrderEdited)))
+        if labelled:
+            memcpy(<char*>event + sizeof(OrderEdited) + special * sizeof(OrderTerms), detail.label, detail.label_bytes)
         return 0
 
     cdef int reprice(self, uint32_t slot) except -1:
@@ -715,7 +718,7 @@ cdef class Trading(Entry):
             return 1
         if reason:
             return 0
-        reason = self.change(slot, price, order.remaining_lots, detail.quantity_lots, order.flags)
+        reason = self.change(slot, price, order.remaining_lots, detail.quantity_lots, order.flags, NULL, 0)
         if reason == R_REDUCE_ONLY_WOULD_INCREASE:
             reason = R_REDUCE_ONLY_POSITION_GONE
         if reason:
@@ -752,17 +755,13 @@ cdef class Trading(Entry):
                 return self._reject_edit(command, slot, reason)
             if terms != NULL and terms.display_lots:
                 detail.display_lots = terms.display_lots
-<<<<<<< HEAD
-        reason = self.change(slot, command.price_units, remaining, command.quantity_lots, command.flags, NULL, 0)
-=======
             if order.flags & FLAG_ADVANCED:
                 reason = self._advanced_price(order.account_id, order.instrument, order.side, command.quantity_lots,
                                               terms, &price)
                 if reason:
                     return self._reject_edit(command, slot, reason)
                 detail.advanced_value_e8 = terms.advanced_value_e8
-        reason = self.change(slot, price, remaining, command.quantity_lots, command.flags)
->>>>>>> cd8472b (Advanced option orders; price bands by vol, kept per marks; limits of orders and owners)
+        reason = self.change(slot, price, remaining, command.quantity_lots, command.flags, NULL, 0)
         if reason == R_NONE:
             return 0
         detail.display_lots = display
@@ -806,26 +805,10 @@ cdef class Trading(Entry):
             return reason
         detail.quantity_lots = filled + remaining
         detail.updated_ns = self.events.time_ns
-<<<<<<< HEAD
-        event = <OrderEdited*>self.events.emit(EV_ORDER_EDITED, 1 + special + (label != NULL), order.account_id)
-        event.order_id = order.order_id
-        event.instrument = order.instrument
-        event.side = order.side
-        event.flags = order.flags
-        event.kept_priority = kept
-        event.terms_slots = special
-        if special:
-            self._write_terms(slot, <OrderTerms*>(<char*>event + sizeof(OrderEdited)))
-        event.price_units = price
-        event.quantity_lots = detail.quantity_lots
-        event.remaining_lots = remaining
         if label != NULL:
             detail.label_bytes = label_bytes
             memcpy(detail.label, label, label_bytes)
-            memcpy(<char*>event + sizeof(OrderEdited) + special * sizeof(OrderTerms), label, label_bytes)
-=======
-        self._say_edited(slot, kept)
->>>>>>> cd8472b (Advanced option orders; price bands by vol, kept per marks; limits of orders and owners)
+        self._say_edited(slot, kept, label != NULL)
         if kept:
             return 0
         return self._settle(slot)
