@@ -136,9 +136,9 @@ cdef class Blocks:
             if reason:
                 return reason
         # both sides' bounds, also where only one of the accounts is known
-        if leg.price_units > self.pretrade.highest(&self.instruments.at[<uint32_t>leg.instrument]):
+        if leg.price_units > self.pretrade.bands.highest(&self.instruments.at[<uint32_t>leg.instrument]):
             return Reason.PRICE_TOO_HIGH
-        if leg.price_units < self.pretrade.lowest(&self.instruments.at[<uint32_t>leg.instrument]):
+        if leg.price_units < self.pretrade.bands.lowest(&self.instruments.at[<uint32_t>leg.instrument]):
             return Reason.PRICE_TOO_LOW
         spec = self.instruments.spec(leg.instrument)
         if spec.legs:
