@@ -258,6 +258,7 @@ class Venue:
         slot = s.slot_of[payload.name]
         timed = payload.until_ns > 0 and payload.state == "auction"
         require(timed or payload.until_ns == 0, Reason.BAD_PAYLOAD)
+        require(payload.state in ("open", "halted") or not s.contracts[slot].legs, Reason.BAD_PAYLOAD)
         if payload.state in ("open", "close_only"):
             reason = self.trading.cannot_open(slot)
             require(not reason, reason)
