@@ -242,3 +242,25 @@ def test_random_auctions_find_the_price_of_the_rule_and_replay_to_the_same_state
     twin = Engine()
     twin.apply_many(b"".join(venue.journal.records))
     assert twin.state_digest() == venue.engine.state_digest()
+
+
+def test_what_icebergs_hide_crosses_too_and_their_tranches_take_turns(venue):
+    state(venue, "auction")
+    terms = commands.order_terms(display_lots=2)
+    fields = {"instrument": venue.slot(NAME), "price_units": 200_000, "terms_slots": 1, "tail": terms}
+    venue.submit(commands.record(CommandKind.PLACE_ORDER, venue.alice, side=0, quantity_lots=6, **fields))
+    venue.place(venue.carol, NAME, "buy", 200_000, 3)
+    venue.submit(commands.record(CommandKind.PLACE_ORDER, venue.bob, side=1, quantity_lots=8, **fields))
+    shown = market(venue)
+    assert (shown.best_bid_lots, shown.best_ask_lots) == (5, 2)
+    assert (shown.indicative_price_units, shown.indicative_lots) == (200_000, 8)
+    venue.sound()
+    found = state(venue, "open")
+    assert only(found, EventKind.AUCTION_UNCROSSED).surplus_lots == 1
+    # alice's tranche of two, carol, alice again: bob is the later order against both
+    assert [(maker, lots) for _, maker, _, lots in trades(found)] == [
+        (venue.alice, 2), (venue.carol, 2), (venue.carol, 1), (venue.alice, 1), (venue.alice, 1), (venue.alice, 1),
+    ]  # fmt: skip
+    assert [o.remaining_lots for o in venue.engine.open_orders(venue.alice)] == [1]
+    assert venue.engine.open_orders(venue.bob) == []
+    venue.sound()
