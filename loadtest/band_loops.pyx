@@ -32,7 +32,8 @@ cdef class Population:
     cdef readonly double[::1] offset         # equity less positions at the mark, minor units
     cdef readonly unsigned char[::1] level
     cdef double[::1] worst
-    cdef double[::1] mark
+    cdef double[::1] mark                    # [slot], beside each other: an instrument's record is far larger
+    cdef uint16_t[::1] bucket
     cdef uint32_t[::1] found
     cdef uint32_t[::1] stale
     cdef int32_t[::1] leg_row
@@ -53,6 +54,7 @@ cdef class Population:
         self.level = np.zeros(len(offset), np.uint8)
         self.worst = np.zeros(len(offset))
         self.mark = np.zeros(self.instruments.capacity)
+        self.bucket = np.zeros(self.instruments.capacity, np.uint16)
         self.found = np.zeros(len(offset), np.uint32)
         self.stale = np.zeros(len(offset), np.uint32)
         longest = int(np.diff(start).max())
@@ -63,10 +65,11 @@ cdef class Population:
         self.budget = budget
 
     cdef int _prepare(self) except -1:
-        """The marks side by side: an instrument's record is far larger than its mark."""
+        """Take the marks from the engine."""
         cdef uint32_t i
         for i in range(self.instruments.high):
             self.mark[i] = <double>self.instruments.at[i].mark_minor
+            self.bucket[i] = self.instruments.at[i].expiry_bucket
         return 0
 
     cdef double _need(self, int64_t a, double worst, double* equity) noexcept:
@@ -82,7 +85,7 @@ cdef class Population:
             lots = self.lots[i]
             gross += abs(lots)
             total += lots * self.mark[self.slot[i]]
-            delta[self.instruments.at[self.slot[i]].expiry_bucket] += lots * <double>self.rows.delta_e10[self.slot[i]]
+            delta[self.bucket[self.slot[i]]] += lots * <double>self.rows.delta_e10[self.slot[i]]
         for b in range(high):
             roll += abs(delta[b]) * (<double>g.move_q32[b] / 4294967296.0)
             net += delta[b]
@@ -161,7 +164,12 @@ cdef class Population:
         self._prepare()
         index.grow(self.offset.shape[0])
         count = index.scan(self.offset.shape[0], &self.stale[0], 1, &self.found[0])
-        for i in range(count):
+        if 2 * count > self.offset.shape[0]:
+            # most of them: one pass over all positions in their order is faster than jumping
+            self._worst_losses()
+            for i in range(count):
+                self.level[self.found[i]] = self._level(self.found[i], self.worst[self.found[i]])
+        for i in range(count if 2 * count <= self.offset.shape[0] else 0):
             a = self.found[i]
             accounts_worst_loss(1, &self.start[a], &self.slot[0], &self.lots[0], self.rows.rows_coin,
                                 self.rows.grid[0].dampener_coin, self.rows.scenario_count, &worst)
@@ -202,7 +210,7 @@ cdef class Population:
             group = max(group, <int>index.group[self.slot[i]])
             leg.row[n] = 2 * self.slot[i] + (self.lots[i] < 0)
             leg.lots[n] = self.lots[i]
-            leg.bucket[n] = self.instruments.at[self.slot[i]].expiry_bucket
+            leg.bucket[n] = self.bucket[self.slot[i]]
             leg.gross_lots += abs(leg.lots[n])
             n += 1
         leg.count = n

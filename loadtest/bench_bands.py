@@ -15,11 +15,12 @@ from exchange import commands, config
 from exchange.commands import CommandKind
 from exchange.engine import Engine
 from loadtest.band_loops import Population
+from loadtest.line_plot import Line, line_plot
 from loadtest.report import Figure, progress
 from margin_ext.kernels import instruction_set
 
 ACCOUNTS = 100_000
-EXPIRY_DAYS = (0.25, 1, 2, 3, 7, 14, 21, 30, 61, 91, 182, 273, 365)
+EXPIRY_DAYS = (0.5, 1, 2, 3, 7, 14, 21, 30, 61, 91, 182, 273, 365)
 PAIRS = 500
 SPOT_USD = 65_000.0
 START_NS = 1_767_225_600 * 10**9
@@ -191,7 +192,7 @@ def figures(accounts: int = ACCOUNTS, calm_marks: int = CALM_MARKS) -> dict[str,
     }
 
 
-def growth(sizes: tuple[int, ...] = SIZES, marks: int = 300) -> list[tuple[int, float, float, float]]:
+def growth(sizes: tuple[int, ...] = SIZES, marks: int = 200) -> list[tuple[int, float, float, float]]:
     """(accounts, ms a mark with bands, the same with certifying anew, ms of a full recomputation) by size."""
     rows = []
     for accounts in sizes:
@@ -208,38 +209,13 @@ def growth(sizes: tuple[int, ...] = SIZES, marks: int = 300) -> list[tuple[int, 
 
 def plot(rows: list[tuple[int, float, float, float]]) -> str:
     """The growth table as SVG, both axes logarithmic."""
-    width, height, left, bottom = 640, 400, 70, 350
-    x0, x1 = np.log10(rows[0][0]), np.log10(rows[-1][0])
-    every = [value for row in rows for value in row[1:]]
-    y0, y1 = np.floor(np.log10(min(every))), np.ceil(np.log10(max(every)))
-
-    def at(accounts: float, value: float) -> tuple[float, float]:
-        x = left + (np.log10(accounts) - x0) / (x1 - x0) * (width - left - 160)
-        return float(x), float(bottom - (np.log10(value) - y0) / (y1 - y0) * (bottom - 30))
-
-    style = 'font-family="sans-serif" font-size="12"'
-    parts = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" {style}>']
-    parts.append(f'<rect width="{width}" height="{height}" fill="white"/>')
-    for power in range(int(y0), int(y1) + 1):
-        _, y = at(rows[0][0], 10.0**power)
-        parts.append(f'<path d="M{left} {y:.1f}H{width - 160}" stroke="#ddd"/>')
-        parts.append(f'<text x="{left - 6}" y="{y + 4:.1f}" text-anchor="end">{10.0**power:g} ms</text>')
-    for accounts, *_ in rows:
-        x, _ = at(accounts, 10.0**y0)
-        parts.append(f'<text x="{x:.1f}" y="{bottom + 18}" text-anchor="middle">{accounts:,}</text>')
-    parts.append(f'<text x="{(left + width - 160) / 2}" y="{bottom + 38}" text-anchor="middle">accounts</text>')
-    lines = (("full recomputation", "#b22"), ("bands, certifying too", "#27a"), ("bands, crossings found", "#2a5"))
-    for number, (name, colour) in enumerate(lines):
-        points = [at(row[0], row[3 - number]) for row in rows]
-        path = "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in points)
-        parts.append(f'<path d="{path}" fill="none" stroke="{colour}" stroke-width="2"/>')
-        parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colour}"/>' for x, y in points]
-        parts.append(f'<text x="{points[-1][0] + 8:.1f}" y="{points[-1][1] + 4:.1f}" fill="{colour}">{name}</text>')
-    return "\n".join([*parts, "</svg>", ""])
+    names = ("bands, every crossing found", "bands, certifying too", "full recomputation")
+    lines = [Line(name, [(float(row[0]), row[place]) for row in rows]) for place, name in enumerate(names, 1)]
+    return line_plot(lines, "A mark, by accounts (CPU time of one core)", "accounts", "ms", log_y=True)
 
 
 if __name__ == "__main__":
     table = growth()
-    Path(sys.argv[1]).write_text(plot(table))
+    Path(sys.argv[1]).write_text(plot(table), encoding="utf-8")
     for accounts, found, both, full in table:
         print(f"| {accounts:,} | {found:.3f} | {both:.3f} | {full:.3f} |")
