@@ -75,18 +75,17 @@ class Trading(Uncrossing):
         expired = command["valid_until_ns"] and s.time_ns > command["valid_until_ns"]
         require(not expired, Reason.VALID_UNTIL_PASSED)
         market = command["order_type"] in (OrderType.MARKET, OrderType.MARKET_LIMIT)
-        if terms["advanced"]:
-            limit = command["order_type"] == OrderType.LIMIT and tif in RESTING
-            require(limit, Reason.BAD_TERMS)
-            price = self.check_advanced(command, terms, account_id, slot, side)
-            flags |= OrderFlag.ADVANCED
-        self.check_static(account_id, slot, side, price, lots, market)
+        advanced = terms["advanced"] != 0
+        self.check_static(account_id, slot, side, price, lots, market or advanced)
         account = s.accounts[account_id]
         resting = not market and tif in RESTING
         require(resting or not flags & OrderFlag.POST_ONLY, Reason.POST_ONLY_NOT_ALLOWED)
         gathers = resting and not flags & OrderFlag.POST_ONLY
         require(gathers or s.contracts[slot].state != "auction", Reason.AUCTION_ONLY)
         flags |= self.check_terms(command, terms, account_id)
+        if advanced:
+            price = self.check_advanced(terms, slot, side)
+            self.check_static(account_id, slot, side, price, lots, False)
         if market:
             price = self.priceless(slot, side, command["order_type"])
         reduces = flags & OrderFlag.REDUCE_ONLY or s.contracts[slot].state == "close_only"
@@ -123,9 +122,13 @@ class Trading(Uncrossing):
     def check_terms(self, command: Mapping[str, Any], terms: Mapping[str, Any], account_id: int) -> int:
         """The flags that special terms give an order, or Refused."""
         flags = 0
+        rests = command["order_type"] == OrderType.LIMIT and command["time_in_force"] in RESTING
+        if terms["advanced"]:
+            fits = rests and not command["flags"] & OrderFlag.POST_ONLY and not terms["display_lots"]
+            require(fits, Reason.BAD_TERMS)
+            flags |= OrderFlag.ADVANCED
         if terms["display_lots"]:
-            rests = command["order_type"] == OrderType.LIMIT and command["time_in_force"] in RESTING
-            require(rests and not terms["advanced"], Reason.BAD_TERMS)
+            require(rests and not self.state.contracts[command["instrument"]].legs, Reason.BAD_TERMS)
             self.check_display(command, terms["display_lots"], command["instrument"])
             flags |= OrderFlag.ICEBERG
         if terms["protection_group"]:
@@ -140,15 +143,11 @@ class Trading(Uncrossing):
         band = (self.band_edge(slot, BUY), self.band_edge(slot, SELL)) if c.marked else (0, 0)
         return advanced_price(s.grids[c.underlying], c, side, kind, value_e8, band, s.index_e8[c.underlying])
 
-    def check_advanced(
-        self, command: Mapping[str, Any], terms: Mapping[str, Any], account_id: int, slot: int, side: int
-    ) -> int:
+    def check_advanced(self, terms: Mapping[str, Any], slot: int, side: int) -> int:
         """The price that the terms mean, or Refused."""
-        self.check_static(account_id, slot, side, 0, command["quantity_lots"], True)
         late = self.state.time_ns >= self.state.contracts[slot].spec.expiry_ns - ADVANCED_END_NS
-        require(not command["flags"] & OrderFlag.POST_ONLY and not late, Reason.BAD_TERMS)
         price = self.price_of(slot, side, terms["advanced"], terms["advanced_value_e8"])
-        require(price is not None, Reason.BAD_TERMS)
+        require(price is not None and not late, Reason.BAD_TERMS)
         return price
 
     def check_display(self, command: Mapping[str, Any], display: int, slot: int) -> None:
@@ -205,9 +204,8 @@ class Trading(Uncrossing):
         require(quantity > 0, Reason.QUANTITY_NOT_POSITIVE)
         require(quantity > filled, Reason.EDIT_BELOW_FILLED)
         self.check_edit_terms(command, terms, order)
-        if order.flags & OrderFlag.ADVANCED or terms["advanced"]:
-            require(terms["advanced"] == order.advanced, Reason.BAD_TERMS)
-            price = self.check_advanced(command, terms, order.account_id, order.instrument, order.side)
+        if order.flags & OrderFlag.ADVANCED:
+            price = self.check_advanced(terms, order.instrument, order.side)
         kept = self.change_terms(order, price, quantity - filled, quantity, command["flags"])
         order.display_lots = terms["display_lots"] or order.display_lots
         if order.flags & OrderFlag.ADVANCED:
@@ -216,6 +214,8 @@ class Trading(Uncrossing):
 
     def check_edit_terms(self, command: Mapping[str, Any], terms: Mapping[str, Any], order: Order) -> None:
         """Whether an order may have the terms of an edit beside those it keeps."""
+        posts = order.advanced and command["flags"] & OrderFlag.POST_ONLY
+        require(terms["advanced"] == order.advanced and not posts, Reason.BAD_TERMS)
         if order.flags & OrderFlag.ICEBERG:
             display = terms["display_lots"] or order.display_lots
             shrinks = not terms["display_lots"] and command["quantity_lots"] <= order.quantity_lots
