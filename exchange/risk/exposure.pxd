@@ -87,7 +87,8 @@ cdef class Exposure:
     cdef int margin(self, uint32_t account_id, int currency, int scope, Margin* out) except -1
     cdef int _segregated(self, uint32_t account_id, int currency, int scope, Margin* out) except -1
     cdef int _cross(self, uint32_t account_id, int scope, Margin* out) except -1
-    cdef int64_t _cross_loss(self, uint32_t account_id, int underlying, int64_t* base, int scope) noexcept
+    cdef int64_t _cross_loss(self, uint32_t account_id, int underlying, int64_t* base, int64_t* costs,
+                             int scope) noexcept
     cdef bint _counts(self, int scope, int chain) noexcept
     cdef bint lane_allows(self, Order* order) except -1
     cdef int _lane_book(self, Order* order, int chain, double* pnl) except -1

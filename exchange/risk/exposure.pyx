@@ -50,6 +50,12 @@ cdef inline void _open_delta(int64_t* up, int64_t* down, int bucket, int64_t del
         down[bucket] -= delta * sign
 
 
+cdef inline bint share_cap(Instrument* a, Instrument* b) noexcept:
+    """Whether two instruments are linear options of one expiry."""
+    return (a.kind == KIND_OPTION and b.kind == KIND_OPTION and not a.inverse and a.chain == b.chain
+            and a.expiry_ns == b.expiry_ns)
+
+
 cdef class Exposure:
     """Scenario books of all accounts and the requirements that follow from them."""
 
@@ -517,19 +523,25 @@ cdef class Exposure:
         return total
 
     cdef int _formula(self, uint32_t account_id, int currency, int scope, Margin* out) except -1:
-        """A formula account: one currency in minor units, or all in 1e-4 USD (rounded against the account)."""
+        """A formula account: one currency in minor units, or all in 1e-4 USD (rounded against the account).
+
+        What orders may cost is taken from a cross account's balance before the haircut: a debt weighs more."""
         cdef bint with_orders = scope != NO_ORDERS
         cdef Margin one
+        cdef int64_t held, cost
         cdef int c
         if not is_cross(self.accounts.at[account_id].model):
             return self.formulas.margin(account_id, currency, with_orders,
                                         self._order_costs(account_id, currency) if with_orders else 0, out)
         out.equity = out.initial = out.maintenance = 0
         for c in range(self.currencies):
-            self.formulas.margin(account_id, c, with_orders, self._order_costs(account_id, c) if with_orders else 0,
-                                 &one)
-            out.equity += self._haircut(c, self.usd_units(c, one.equity))
+            self.formulas.margin(account_id, c, with_orders, 0, &one)
+            held = self._haircut(c, self.usd_units(c, one.equity))
+            cost = self._order_costs(account_id, c) if with_orders else 0
+            out.equity += held
             out.initial -= self.usd_units(c, -one.initial)
+            if cost:
+                out.initial += held - self._haircut(c, self.usd_units(c, one.equity - cost))
             out.maintenance -= self.usd_units(c, -one.maintenance)
         return 0
 
@@ -578,8 +590,11 @@ cdef class Exposure:
             return scope == ALL_ORDERS
         return self.rows.chain[chain].underlying == self.rows.chain[scope].underlying
 
-    cdef int64_t _cross_loss(self, uint32_t account_id, int underlying, int64_t* base, int scope) noexcept:
-        """Worst loss in 1e-4 USD over the underlying's scenarios, haircuts on each currency's net value."""
+    cdef int64_t _cross_loss(self, uint32_t account_id, int underlying, int64_t* base, int64_t* costs,
+                             int scope) noexcept:
+        """Worst loss in 1e-4 USD over the underlying's scenarios, haircuts on each currency's net value.
+
+        base: collateral values by currency, after `costs` (minor units), which equity is reduced by as well."""
         cdef Grid* g = &self.rows.grid[underlying]
         cdef int64_t losses[MAX_SCENARIOS]
         cdef int64_t nets[MAX_SCENARIOS]
@@ -600,12 +615,10 @@ cdef class Exposure:
                 book = NULL
             if book == NULL and self.currency_underlying[c] != underlying:
                 continue
-            equity = self.equity(account_id, c)
+            equity = self.equity(account_id, c) - costs[c]
             if book == NULL and equity == 0:
                 continue
             involved = True
-            if counted:
-                equity -= book.order_cost_minor
             if self.currency_underlying[c] == underlying:
                 for j in range(S):
                     nets[j] = wide_mul_shift(equity, g.coin_price_q40[j], 40, &self.failed)
@@ -636,18 +649,36 @@ cdef class Exposure:
         return worst
 
     cdef int _cross(self, uint32_t account_id, int scope, Margin* out) except -1:
+        """What orders may cost is taken from the balances, before haircuts; scenarios start from what is then left."""
         cdef int64_t base[16]
+        cdef int64_t left[16]
+        cdef int64_t costs[16]
+        cdef int64_t none[16]
         cdef ScenarioBook* held[8]
         cdef ScenarioBook* book
         cdef int c, k, u, n, ordered
-        cdef int64_t alone, whole, roll, lots, open_lots
+        cdef int64_t alone, whole, roll, lots, open_lots, equity
+        cdef bint costly = False
         cdef Grid* g
         out.equity = 0
         out.initial = 0
         out.maintenance = 0
+        memset(none, 0, sizeof(none))
+        memset(costs, 0, sizeof(costs))
+        for k in range(self.rows.chain_count):
+            book = self.book(account_id, k) if self._counts(scope, k) else NULL
+            if book != NULL and book.open_lots:
+                self._bring_up(account_id, k, book, scope)
+                costs[self.rows.chain[k].currency] += book.order_cost_minor
         for c in range(self.currencies):
-            base[c] = self._haircut(c, self.usd_units(c, self.equity(account_id, c)))
+            equity = self.equity(account_id, c)
+            base[c] = self._haircut(c, self.usd_units(c, equity))
+            left[c] = base[c]
+            if costs[c]:
+                left[c] = self._haircut(c, self.usd_units(c, equity - costs[c]))
+                costly = True
             out.equity += base[c]
+            out.initial += base[c] - left[c]
         for u in range(self.rows.underlying_count):
             g = &self.rows.grid[u]
             n = ordered = 0
@@ -661,17 +692,16 @@ cdef class Exposure:
                 held[n] = book
                 lots += book.held_lots
                 if self._counts(scope, k) and book.open_lots:
-                    self._bring_up(account_id, k, book, scope)
                     ordered |= 1 << n
                     open_lots += book.open_lots
                 n += 1
-            alone = self._cross_loss(account_id, u, base, NO_ORDERS)
+            alone = self._cross_loss(account_id, u, base, none, NO_ORDERS)
             roll = self._roll(u, held, n, 0)
             alone += wide_mul_div_ceil(roll, self.rows.index_e8[u], 100_000_000_000_000, &self.failed)
             whole = alone
-            if ordered:
-                roll = self._roll(u, held, n, ordered)
-                whole = self._cross_loss(account_id, u, base, scope)
+            if ordered or costly:
+                roll = self._roll(u, held, n, ordered) if ordered else roll
+                whole = self._cross_loss(account_id, u, left, costs, scope)
                 whole += wide_mul_div_ceil(roll, self.rows.index_e8[u], 100_000_000_000_000, &self.failed)
             out.maintenance += ceil_ppm(alone, g.maintenance_factor_ppm, &self.failed) + lots
             out.initial += ceil_ppm(whole, g.initial_factor_ppm, &self.failed) + lots + open_lots
@@ -762,7 +792,9 @@ cdef class Exposure:
 
     cdef bint _formula_lane(self, Order* order) except -1:
         """The lane of a formula account: an order that only takes off a position, and with it, alone and together with
-        the instrument's other such orders, the requirement falls by no less than the fills may cost in cash."""
+        the instrument's other such orders, the requirement falls by no less than the fills may cost in cash.
+
+        Linear options of an expiry share a cap, so there only one instrument at a time can be in the lane."""
         cdef Position* position = self.positions.find(order.account_id, order.instrument)
         cdef int currency = self.instruments.at[order.instrument].currency
         cdef int64_t held, whole, lots = self.orders.whole_lots(order), cost = self.order_cost(order, lots)
@@ -776,11 +808,13 @@ cdef class Exposure:
             return False
         while slot:
             other = &self.orders.at[slot]
-            if (other.flags & FLAG_RISK_REDUCING and other.order_id != order.order_id
-                    and other.instrument == order.instrument and other.side == order.side):
-                whole = self.orders.whole_lots(other)
-                lots += whole
-                cost += self.order_cost(other, whole)
+            if other.flags & FLAG_RISK_REDUCING and other.order_id != order.order_id:
+                if other.instrument == order.instrument and other.side == order.side:
+                    whole = self.orders.whole_lots(other)
+                    lots += whole
+                    cost += self.order_cost(other, whole)
+                elif share_cap(&self.instruments.at[order.instrument], &self.instruments.at[other.instrument]):
+                    return False
             slot = other.account_next
         return lots <= held and self._falls(order, lots, cost, alone.initial)
 
@@ -793,7 +827,8 @@ cdef class Exposure:
         self.margin(order.account_id, currency, NO_ORDERS, &after)
         self.formulas.suppose(order.account_id, order.instrument, -signed, 0)
         if is_cross(self.accounts.at[order.account_id].model):
-            cost = -self.usd_units(currency, -cost)
+            # in debt, where it weighs most
+            cost = ceil_ppm(-self.usd_units(currency, -cost), self.debt_ppm[currency], &self.failed)
         return after.initial + cost <= before
 
     # ------------------------------------------------------------------ reads

@@ -80,6 +80,11 @@ class Formulas:
             total += alone
         return total
 
+    def share_cap(self, c: Contract, other: Contract) -> bool:
+        """Whether two instruments are linear options of one expiry."""
+        linear = c.is_option and other.is_option and not c.spec.inverse
+        return linear and c.chain == other.chain and c.spec.expiry_ns == other.spec.expiry_ns
+
     # ------------------------------------------------------------------ an account
 
     def order_cost(self, order: Order) -> int:
@@ -94,8 +99,8 @@ class Formulas:
         against = cost - lots * c.mark_minor
         return max(0, (against if order.side == BUY else -against) + fee)
 
-    def currency(self, account: Account, currency: int, orders: Iterable[Order]) -> tuple[int, int, int]:
-        """(balance, initial, maintenance) in minor units."""
+    def currency(self, account: Account, currency: int, orders: Iterable[Order]) -> tuple[int, int, int, int]:
+        """(balance, initial, maintenance, what orders may cost in cash) in minor units."""
         contracts = self.model.contracts
         moves = [
             (part.slot, lots)
@@ -105,7 +110,7 @@ class Formulas:
         mine = [o for o in orders if contracts[o.instrument].currency == currency]
         slots = sorted({*account.holdings, *(slot for slot, _ in moves)})
         balance, maintenance = account.cash[currency], 0
-        initial = sum(self.order_cost(o) for o in mine)
+        initial, cost = 0, sum(self.order_cost(o) for o in mine)
         alone, worst = [], []
         for slot in slots:
             c = contracts[slot]
@@ -123,17 +128,19 @@ class Formulas:
             maintenance += self.future(c, holding.lots, p.future_maintenance_ppm)
             ends = (holding.lots + buys, holding.lots - sells)
             initial += max(self.future(c, lots, p.future_initial_ppm) for lots in ends)
-        return balance, initial + self.options(worst, 0), maintenance + self.options(alone, 1)
+        return balance, initial + self.options(worst, 0), maintenance + self.options(alone, 1), cost
 
     def entity(self, account: Account, currency: int, orders: Iterable[Order]) -> tuple[int, int, int]:
         orders = list(orders)
         if not account.model.startswith("cross"):
-            return self.currency(account, currency, orders)
+            balance, need, keep, cost = self.currency(account, currency, orders)
+            return balance, need + cost, keep
         equity = initial = maintenance = 0
         for c in range(len(account.cash)):
-            balance, need, keep = self.currency(account, c, orders)
-            equity += self.model.collateral(c, self.model.usd(c, balance))
-            initial -= self.model.usd(c, -need)
+            balance, need, keep, cost = self.currency(account, c, orders)
+            held, left = (self.model.collateral(c, self.model.usd(c, value)) for value in (balance, balance - cost))
+            equity += held
+            initial += held - left - self.model.usd(c, -need)
             maintenance -= self.model.usd(c, -keep)
         return equity, initial, maintenance
 
@@ -144,6 +151,8 @@ class Formulas:
         sign = 1 if order.side == BUY else -1
         before = self.entity(account, c.currency, ())[1]
         same = [o for o in others if o.instrument == order.instrument and o.side == order.side]
+        if any(self.share_cap(c, self.model.contracts[o.instrument]) for o in others if o not in (order, *same)):
+            return False
         for filled in ([order], [order, *same]):
             lots = sum(o.remaining_lots for o in filled)
             if lots > -sign * holding.lots:
@@ -152,7 +161,9 @@ class Formulas:
             trial = Account(**(vars(account) | {"holdings": {**account.holdings, order.instrument: left}}))
             cost = sum(self.order_cost(o) for o in filled)
             if account.model.startswith("cross"):
-                cost = -self.model.usd(c.currency, -cost)
+                cost = ceil_div(
+                    -self.model.usd(c.currency, -cost) * self.model.config.currencies[c.currency].debt_ppm, PPM
+                )
             if self.entity(trial, c.currency, ())[1] + cost > before:
                 return False
         return True

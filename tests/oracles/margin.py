@@ -259,14 +259,17 @@ class MarginModel(QuoteCaps):
         equity = [self.equity(account, c) for c in range(len(self.unit))]
         base = [self.collateral(c, self.usd(c, value)) for c, value in enumerate(equity)]
         risks = self.risks(account, orders, rule)
-        initial = maintenance = 0
+        costs = [sum(r.order_cost for (_, settled), r in risks.items() if settled == c) for c in range(len(self.unit))]
+        after = [value - cost for value, cost in zip(equity, costs, strict=True)]
+        left = [self.collateral(c, self.usd(c, value)) for c, value in enumerate(after)]
+        initial, maintenance = sum(base) - sum(left), 0
         for u in range(len(self.grids)):
-            own = {c: Risk(self.size) for c, coin in enumerate(self.coin_of) if coin == u and equity[c]}
+            own = {c: Risk(self.size) for c, coin in enumerate(self.coin_of) if coin == u and (equity[c] or after[c])}
             mine = own | {c: risk for (underlying, c), risk in risks.items() if underlying == u}
             losses = []
-            for ordered in (False, True) if any(r.ordered for r in mine.values()) else (False,):
+            for ordered in (False, True) if any(r.ordered for r in risks.values()) else (False,):
                 charge = self.charges(u, list(mine.values()), [ordered] * len(mine))
-                loss = self._cross_loss(u, equity, base, mine, ordered)
+                loss = self._cross_loss(u, after if ordered else equity, left if ordered else base, mine, ordered)
                 losses.append(loss + self.charges_usd(u, charge))
             held, whole = self._factors(u, losses[0], losses[-1])
             lots = sum(r.held_lots for r in mine.values())
@@ -277,16 +280,16 @@ class MarginModel(QuoteCaps):
     def _cross_loss(self, u: int, equity: list[int], base: list[int], risks: dict[int, Risk], ordered: bool) -> int:
         """Worst fall of collateral value over the underlying's scenarios, 1e-4 USD.
 
-        `risks` by currency: those left out are worth the same in every scenario.
+        `equity` and its collateral value `base` by currency, less what orders may cost where they count; `risks` by
+        currency: those left out are worth the same in every scenario.
         """
         grid = self.grids[u]
         total = [0] * self.size
         for c, risk in risks.items():
-            amount = equity[c] - (risk.order_cost if ordered else 0)
             if self.coin_of[c] == u:
-                values = [usd_of_coin(amount, price) for price in grid.coin_price_q40]
+                values = [usd_of_coin(equity[c], price) for price in grid.coin_price_q40]
             else:
-                values = [self.usd(c, amount)] * self.size
+                values = [self.usd(c, equity[c])] * self.size
             nets = map(sum, zip(values, risk.pnl, risk.hurt, strict=True)) if ordered else map(add, values, risk.pnl)
             total = [t + base[c] - self.collateral(c, net) for t, net in zip(total, nets, strict=True)]
         return max(0, *(t - min(max(t, 0), d) for t, d in zip(total, grid.dampener_usd, strict=True)))
