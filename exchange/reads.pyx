@@ -90,6 +90,10 @@ cdef class Reads(State):
     def index_price(self, int underlying):
         return self.rows.index_e8[underlying]
 
+    def marks_time_ns(self, int underlying):
+        """When the underlying's marks were last taken, venue time; 0: never."""
+        return self.marks.time_ns[underlying]
+
     def marks_fresh(self, int underlying):
         return self.marks.is_fresh(underlying, self.time_ns)
 
@@ -204,6 +208,7 @@ cdef class Reads(State):
             )
         return views.CurrencyView(
             currency=self.currency_names[currency], cash_minor=cash, equity_minor=cash + futures + options,
+            margin_balance_minor=cash + futures + (0 if self.exposure.by_formula(account_id) else options),
             futures_unrealised_minor=futures, options_value_minor=options, initial_margin_minor=initial,
             maintenance_margin_minor=maintenance, position_initial_margin_minor=alone, available_minor=available,
             withdrawable_minor=self._withdrawable_view(account_id, currency),
@@ -223,12 +228,14 @@ cdef class Reads(State):
         currencies = tuple([self._currency_view(account_id, c) for c in range(len(self.currency_names))])
         if cross:
             equity, initial, maintenance = self.exposure.margins(account_id, 0)
+            balance = equity
             if self.exposure.by_formula(account_id):
                 equity += sum([self.exposure.usd_of(c, view.options_value_minor) for c, view in enumerate(currencies)])
         else:
-            equity = initial = maintenance = 0
+            equity = balance = initial = maintenance = 0
             for c, view in enumerate(currencies):
                 equity += self.exposure.usd_of(c, view.equity_minor)
+                balance += self.exposure.usd_of(c, view.margin_balance_minor)
                 initial += self.exposure.usd_of(c, view.initial_margin_minor)
                 maintenance += self.exposure.usd_of(c, view.maintenance_margin_minor)
         return views.AccountView(
@@ -237,7 +244,7 @@ cdef class Reads(State):
             in_liquidation=bool(self.accounts.at[account_id].in_liquidation),
             liquidation_reason=self.accounts.at[account_id].liquidation_reason,
             open_orders=self.orders_room.account_count[account_id], currencies=currencies, equity_usd_e4=equity,
-            initial_margin_usd_e4=initial, maintenance_margin_usd_e4=maintenance,
+            margin_balance_usd_e4=balance, initial_margin_usd_e4=initial, maintenance_margin_usd_e4=maintenance,
         )
 
     def ledger(self, str currency):

@@ -153,6 +153,51 @@ class PositionView(View):
     combo_sell_lots: int = 0
 
 
+TENOR_DAYS = (7, 30, 90, 180, 365)
+"""Bounds of vega by tenor: days to expiry up to the first (with it), between, beyond the last."""
+
+
+class PositionGreeks(View):
+    """Greeks of a position's lots, of the dollar price. `underlying`, `currency` are numbers of the configuration."""
+
+    instrument: int
+    underlying: int
+    currency: int
+    expiry_ns: int
+    is_option: bool
+    delta: float
+    """Coins; inverse futures: size / mark."""
+    gamma: float
+    """Coins per USD."""
+    vega: float
+    """USD per 1.00 of vol."""
+    theta: float
+    """USD per year."""
+    rho: float
+    """USD per 1.00 of interest, the spot held."""
+    net_delta: float
+    """Delta less the value of an inverse option in coins."""
+
+
+class ChainGreeks(View):
+    """Sums of PositionGreeks over one underlying and settlement currency."""
+
+    underlying: int
+    currency: int
+    index_price_e8: int
+    delta: float
+    gamma: float
+    vega: float
+    theta: float
+    rho: float
+    net_delta: float
+    option_delta: float
+    later_net_delta: float
+    """`net_delta` without what expires at the closest listed expiry."""
+    vega_by_tenor: tuple[float, ...]
+    """One more than TENOR_DAYS."""
+
+
 class CurrencyView(View):
     """One currency of an account at current marks; requirements are in the same currency.
 
@@ -162,6 +207,8 @@ class CurrencyView(View):
     currency: str
     cash_minor: int
     equity_minor: int
+    margin_balance_minor: int
+    """What the requirement is compared with: the equity, in a formula model without the options' value."""
     futures_unrealised_minor: int
     options_value_minor: int
     initial_margin_minor: int
@@ -185,6 +232,7 @@ class AccountView(View):
     open_orders: int
     currencies: tuple[CurrencyView, ...]
     equity_usd_e4: int
+    margin_balance_usd_e4: int
     initial_margin_usd_e4: int
     maintenance_margin_usd_e4: int
 

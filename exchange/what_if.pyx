@@ -5,6 +5,7 @@ again, a model is switched and switched back, all between two commands.
 """
 
 import hashlib
+from bisect import bisect_left
 
 import msgspec
 from libc.stdint cimport int64_t, uint32_t
@@ -13,16 +14,20 @@ from libc.string cimport memset
 from exchange.clearing.account cimport by_formula, is_cross
 from exchange.clearing.fees cimport combo_fees, trade_fee
 from exchange.clearing.position cimport Position
+from exchange import views
 from exchange.config import MARGIN_MODELS
-from exchange.market.instrument cimport MAX_LEGS, Instrument
+from exchange.market.instrument cimport KIND_OPTION, MAX_LEGS, Instrument
 from exchange.market.order cimport Order
 from exchange.risk.exposure cimport ALL_ORDERS, Margin, ScenarioBook
 from exchange.risk.risk_rows cimport MAX_EXPIRIES
 from exchange.risk.scenarios import columns
 from exchange.reads cimport Reads
 
+GREEKS = ("delta", "gamma", "vega", "theta", "rho", "net_delta")
 VOL_NAMES = ("same", "up", "down")
 cdef int64_t ROW_BUDGET = 1 << 52
+cdef double DAY_NS = 86400e9
+cdef double YEAR_NS = 365.0 * DAY_NS
 
 
 def parameters_hash(parameters):
@@ -31,12 +36,16 @@ def parameters_hash(parameters):
 
 
 cdef class WhatIf:
-    """Questions about one engine; amounts in minor units of the entity's currency, or 1e-4 USD of a cross account."""
+    """Questions about one engine; amounts in minor units of the entity's currency, or 1e-4 USD of a cross account.
+
+    A question asked within `with_positions` sees what is supposed there."""
 
     cdef Reads state
+    cdef dict supposed       # {slot: lots} beside what the account holds
 
     def __init__(self, Reads state):
         self.state = state
+        self.supposed = {}
 
     def _entities(self, uint32_t account_id):
         if is_cross(self.state.accounts.at[account_id].model):
@@ -57,6 +66,7 @@ cdef class WhatIf:
             self.state.exposure.ensure_book(account_id, self.state.listing.at[slot].chain)
             position = self.state.positions_room.find(account_id, slot)
             held = 0 if position == NULL else position.quantity_lots
+            held += self.supposed.get(slot, 0)
             if sign > 0:
                 self.state.exposure.shift(account_id, slot, held, lots, 0)
             else:
@@ -66,7 +76,7 @@ cdef class WhatIf:
         """(slot, lots to suppose) so that the account has `lots_of` {slot: lots}, beside what it holds or instead.
 
         OverflowError where the lots leave the range in which scenario sums are exact."""
-        held = dict([(p.instrument, p.quantity_lots) for p in self._positions(account_id)])
+        held = self.holdings(account_id)
         legs = []
         for slot in sorted(set(lots_of) | (set() if add else set(held))):
             change = lots_of.get(slot, 0) - (0 if add else held.get(slot, 0))
@@ -77,8 +87,12 @@ cdef class WhatIf:
             raise OverflowError("these lots are beyond what a scenario sum can hold")
         return legs
 
-    def _positions(self, account_id):
-        return self.state.positions(account_id)
+    def holdings(self, uint32_t account_id):
+        """{slot: lots} of the account, supposed ones included, ascending slot; no empty ones."""
+        lots = dict([(p.instrument, p.quantity_lots) for p in self.state.positions(account_id)])
+        for slot, more in self.supposed.items():
+            lots[slot] = lots.get(slot, 0) + more
+        return {slot: lots[slot] for slot in sorted(lots) if lots[slot]}
 
     def _gross(self, uint32_t account_id):
         cdef ScenarioBook* book
@@ -104,11 +118,112 @@ cdef class WhatIf:
             if self.state.listing.at[slot].leg_count:
                 raise ValueError(f"{self.state.listing.name(slot)} is a combo: nobody holds it, but its legs")
         legs = self.legs(account_id, lots_of, add)
+        return self._supposing(account_id, legs, (lambda: self.margins(account_id)) if question is None else question)
+
+    def _supposing(self, uint32_t account_id, list legs, question):
+        before = self.supposed
         self._shift(account_id, legs, 1)
+        self.supposed = dict(before)
+        for slot, lots in legs:
+            self.supposed[slot] = self.supposed.get(slot, 0) + lots
         try:
-            return self.margins(account_id) if question is None else question()
+            return question()
         finally:
+            self.supposed = before
             self._shift(account_id, legs, -1)
+
+    def closest_expiry_ns(self):
+        """The earliest expiry that is listed, 0 where nothing expires."""
+        cdef int b
+        expiries = [self.state.rows.bucket_expiry_ns[b] for b in range(self.state.rows.underlying_count * MAX_EXPIRIES)
+                    if self.state.rows.bucket_use[b] and b % MAX_EXPIRIES]
+        return min(expiries) if expiries else 0
+
+    def projected(self, uint32_t account_id):
+        """[(equity, initial, maintenance)] per entity, open orders included, without the positions of the closest
+        expiry; None where the account has none of these."""
+        closest = self.closest_expiry_ns()
+        legs = [(slot, -lots) for slot, lots in self.holdings(account_id).items()
+                if closest and self.state.listing.at[<uint32_t>slot].expiry_ns == closest]
+        return self._supposing(account_id, legs, lambda: self.margins(account_id)) if legs else None
+
+    def projected_of_currencies(self, uint32_t account_id):
+        """[(initial, maintenance)] of `projected` per currency in its minor units; None likewise."""
+        found = self.projected(account_id)
+        if found is None or not is_cross(self.state.accounts.at[account_id].model):
+            return None if found is None else [one[1:] for one in found]
+        return [tuple([self.state.desk.to_currency(c, x) if self.state._has_price(c) else 0 for x in found[0][1:]])
+                for c in range(len(self.state.currency_names))]
+
+    # ------------------------------------------------------------------ Greeks
+
+    def position_greeks(self, uint32_t account_id):
+        """[exchange.views.PositionGreeks] of what the account holds, ascending slot, at the current marks."""
+        cdef Instrument* row
+        found = []
+        for slot, lots in self.holdings(account_id).items():
+            row = &self.state.listing.at[<uint32_t>slot]
+            coins = lots * row.lot_size
+            delta, gamma, vega, theta, rho = self.state.rows.greeks(slot, self.state.time_ns)
+            if row.kind != KIND_OPTION:
+                delta = (lots * self.state.rows.delta_e10[<uint32_t>slot]) / 1e10
+                years = (row.expiry_ns - self.state.time_ns) / YEAR_NS if row.expiry_ns else 0.0
+                rho = delta * row.mark_price_e8 / 1e8 * max(0.0, years)
+                value = 0
+            else:
+                delta, gamma, vega, theta, rho = delta * coins, gamma * coins, vega * coins, theta * coins, rho * coins
+                value = lots * row.mark_minor if row.inverse else 0
+            found.append(views.PositionGreeks(
+                instrument=slot, underlying=row.underlying, currency=row.currency, expiry_ns=row.expiry_ns,
+                is_option=row.kind == KIND_OPTION, delta=delta, gamma=gamma, vega=vega, theta=theta, rho=rho,
+                net_delta=delta - value / 10 ** self.state.config.currencies[row.currency].exponent,
+            ))
+        return found
+
+    def greeks(self, uint32_t account_id):
+        """[exchange.views.ChainGreeks]: sums of `position_greeks` by underlying and settlement currency, ascending."""
+        chains = {}
+        for one in self.position_greeks(account_id):
+            chains.setdefault((one.underlying, one.currency), []).append(one)
+        closest = self.closest_expiry_ns()
+        return [self._chain_greeks(*key, chains[key], closest) for key in sorted(chains)]
+
+    def _chain_greeks(self, int underlying, int currency, list held, closest):
+        tenors = [0.0] * (len(views.TENOR_DAYS) + 1)
+        for one in held:
+            days = (one.expiry_ns - self.state.time_ns) / DAY_NS
+            tenors[bisect_left(views.TENOR_DAYS, days)] += one.vega
+        return views.ChainGreeks(
+            underlying=underlying, currency=currency, index_price_e8=self.state.rows.index_e8[underlying],
+            **{name: sum([getattr(one, name) for one in held]) for name in GREEKS},
+            option_delta=sum([one.delta for one in held if one.is_option]),
+            later_net_delta=sum([one.net_delta for one in held if one.expiry_ns != closest]),
+            vega_by_tenor=tuple(tenors),
+        )
+
+    # ------------------------------------------------------------------ one position of a formula account
+
+    def position_margins(self, uint32_t account_id):
+        """{slot: (initial, maintenance, added by open orders)} of a formula account's positions, each by itself, in
+        minor units; {} of other models."""
+        cdef uint32_t slot
+        cdef Order* order
+        if not by_formula(self.state.accounts.at[account_id].model):
+            return {}
+        costs = {}
+        slot = self.state.orders_room.account_head[account_id]
+        while slot:
+            order = &self.state.orders_room.at[slot]
+            lots = self.state.orders_room.whole_lots(order)
+            costs[order.instrument] = costs.get(order.instrument, 0) + self.state.exposure.order_cost(order, lots)
+            slot = order.account_next
+        found = {}
+        for view in self.state.positions(account_id):
+            alone, keep = self.state.exposure.formulas.of_position(view.instrument, view.quantity_lots, 0, 0)
+            whole, _ = self.state.exposure.formulas.of_position(
+                view.instrument, view.quantity_lots, view.open_buy_lots, view.open_sell_lots)
+            found[view.instrument] = (alone, keep, whole - alone + costs.get(view.instrument, 0))
+        return found
 
     # ------------------------------------------------------------------ a supposed order
 
@@ -205,10 +320,16 @@ cdef class WhatIf:
         cdef int u = self.state.rows.chain[chain].underlying
         cdef int currency = self.state.rows.chain[chain].currency
         cdef int b, k
+        cdef ScenarioBook* book
+        cdef double* taken
         totals = self.state.exposure.scenario_totals(account_id, chain, True)
         if totals is None or not (totals[5] or totals[6]):
             return None
-        pnl, orders, deltas, value, cost, held_lots, open_lots = totals[:7]
+        pnl, _, deltas, value, cost, held_lots, open_lots, *_ = totals
+        book = self.state.exposure.book(account_id, chain)
+        self.state.exposure._bring_up(account_id, chain, book, ALL_ORDERS)
+        taken = self.state.exposure._orders_pnl(book)
+        orders = [int(taken[b]) for b in range(len(pnl))]
         underlying = self.state.config.underlyings[u]
         coin = not is_cross(self.state.accounts.at[account_id].model) and (
             self.state.exposure.currency_underlying[currency] >= 0)
@@ -236,13 +357,15 @@ cdef class WhatIf:
     def _formula_positions(self, uint32_t account_id):
         """The requirement of each position by itself, in its currency."""
         found = []
-        for view in self._positions(account_id):
+        for view in self.state.positions(account_id):
             if not (view.quantity_lots or view.open_buy_lots or view.open_sell_lots):
                 continue
             initial, maintenance = self.state.exposure.formulas.of_position(
                 view.instrument, view.quantity_lots, view.open_buy_lots, view.open_sell_lots)
             found.append({
-                "instrument_name": self.state.listing.name(view.instrument), "lots": view.quantity_lots,
+                "instrument_name": self.state.listing.name(view.instrument),
+                "currency": self.state.currency_names[self.state.listing.at[<uint32_t>view.instrument].currency],
+                "lots": view.quantity_lots,
                 "open_buy_lots": view.open_buy_lots, "open_sell_lots": view.open_sell_lots,
                 "initial": initial, "maintenance": maintenance,
             })

@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 
+from exchange.views import MarketView, PositionView
 from gateway import render_account, render_market
 from gateway.archive import Archive, Reader
 from gateway.archive_prices import day_bars
@@ -12,6 +13,7 @@ from gateway.history import OrderRecord
 from gateway.listing import Listing, Listings
 from gateway.projection import Projection
 from gateway.protocol import encode
+from gateway.render_margin import liquidation_price
 from gateway.settings import PROFILES, Settings
 from gateway.units import E8, money, ms
 from persistence.history import History
@@ -81,47 +83,53 @@ class Reads:
     def positions(self, account_id: int, slot: int = -1, entries: bool = False) -> list[dict[str, Any]]:
         """Positions of an account; `slot` limits them to one instrument, `entries` keeps empty ones."""
         found = []
-        for view in self.engine.positions(account_id):
+        views = self.engine.positions(account_id)
+        margins = self.engine.what_if.position_margins(account_id) if views else {}
+        for view in views:
             if (slot >= 0 and view.instrument != slot) or not (view.quantity_lots or entries):
                 continue
             listing = self.listings.by_slot[view.instrument]
             market = self.engine.market(view.instrument)
-            found.append(render_account.position(listing, view, market, self.greeks(listing)))
+            own = margins.get(view.instrument, (0, 0, 0))
+            at = self._liquidation_price(listing, view, market, views) if margins and not listing.is_option else None
+            found.append(render_account.position(listing, view, market, self.greeks(listing), own, at))
         return found
 
-    def summaries(self, account_id: int) -> list[dict[str, Any]]:
-        """Account summaries, one per currency of the venue."""
-        account = self.engine.account(account_id)
-        totals = self._risk_totals(account_id)
-        found = []
-        for view in account.currencies:
-            options = totals.get(view.currency) or dict.fromkeys(render_account.RISK_NAMES, 0.0)
-            index_name = self._index_name(view.currency)
-            exponent = self.listings.exponents[view.currency]
-            found.append(render_account.summary(account, view, exponent, options, index_name, self._limits))
-        return found
+    def _liquidation_price(
+        self, listing: Listing, view: PositionView, market: MarketView, views: list[PositionView]
+    ) -> float | None:
+        """Of a future that is the only position in its currency, in an account by formula with money apart."""
+        account = self.engine.account(view.account_id)
+        others = (o for o in views if o.quantity_lots and o.instrument != view.instrument)
+        if account.margin_model != "segregated_sm" or any(
+            self.listings.by_slot[o.instrument].currency == listing.currency for o in others
+        ):
+            return None
+        cash_minor = next(c.cash_minor for c in account.currencies if c.currency == listing.currency)
+        parameters = self.engine.config.underlyings[listing.underlying].standard
+        cash = money(cash_minor, listing.exponent)
+        return liquidation_price(cash, listing.exponent, view, listing.view, market, parameters)
 
-    def _index_name(self, currency: str) -> str:
-        underlying = self.engine.underlying_index(currency)
-        return self.listings.index_names[underlying] if underlying >= 0 else ""
-
-    def _risk_totals(self, account_id: int) -> dict[str, dict[str, float]]:
-        """Greeks of an account's positions by settlement currency."""
-        totals: dict[str, dict[str, float]] = {}
-        for view in self.engine.positions(account_id):
-            if not view.quantity_lots:
-                continue
-            listing = self.listings.by_slot[view.instrument]
-            market = self.engine.market(view.instrument)
-            shown = render_account.position(listing, view, market, self.greeks(listing))
-            sums = totals.setdefault(listing.currency, dict.fromkeys(render_account.RISK_NAMES, 0.0))
-            sums["net_delta"] += shown["delta"]
-            if listing.is_option:
-                for name in ("delta", "gamma", "vega", "theta"):
-                    sums[name] += shown[name]
-                if listing.view.inverse:
-                    sums["net_delta"] -= shown["size"] * shown["mark_price"]
-        return totals
+    def summaries(self, account_id: int, what_if: Any = None) -> list[dict[str, Any]]:
+        """Account summaries, one per currency of the venue; `what_if` within whose suppositions they are asked for."""
+        what_if = what_if or self.engine.what_if
+        account, chains = self.engine.account(account_id), what_if.greeks(account_id)
+        projected = (what_if.projected_of_currencies(account_id) if chains else None) or [None] * len(
+            account.currencies
+        )
+        return [
+            render_account.summary(
+                account,
+                view,
+                number,
+                self.listings.exponents[view.currency],
+                chains,
+                self.listings.index_names,
+                projected[number],
+                self._limits,
+            )
+            for number, view in enumerate(account.currencies)
+        ]
 
     def _auctioned(self, account_id: int, currency: str) -> list[dict[str, Any]]:
         """The positions that an auction sells: all of a cross account, else those settled in its currency."""

@@ -83,6 +83,12 @@ ctypedef struct Instrument:
     int32_t pair             # row of the chain's pricing input, -1 for futures
 
 
+cdef inline bint share_cap(Instrument* a, Instrument* b) noexcept:
+    """Whether two instruments are linear options of one expiry."""
+    return (a.kind == KIND_OPTION and b.kind == KIND_OPTION and not a.inverse and a.chain == b.chain
+            and a.expiry_ns == b.expiry_ns)
+
+
 cdef class Instruments:
     cdef Instrument* at
     cdef readonly uint32_t capacity

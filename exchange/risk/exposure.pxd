@@ -73,7 +73,7 @@ cdef class Exposure:
                      int64_t value) noexcept
     cdef int shift(self, uint32_t account_id, uint32_t instrument, int64_t held, int64_t lots, int64_t value) except -1
     cdef int _formula(self, uint32_t account_id, int currency, int scope, Margin* out) except -1
-    cdef int64_t _order_costs(self, uint32_t account_id, int currency) except? -1
+    cdef int64_t _order_costs(self, uint32_t account_id, int currency, int scope) except? -1
     cdef bint _formula_lane(self, Order* order) except -1
     cdef bint _falls(self, Order* order, int64_t lots, int64_t cost, int64_t before) except -1
     cdef int64_t trade(self, uint32_t account_id, uint32_t instrument, int64_t lots, int64_t cost,

@@ -13,7 +13,7 @@ from exchange.clearing.account cimport by_formula, is_cross
 from exchange.clearing.fees cimport combo_fees, trade_fee
 from exchange.clearing.ledger cimport SYS_FEES
 from exchange.clearing.position cimport PositionList
-from exchange.market.instrument cimport KIND_OPTION, KIND_OPTION_COMBO, MAX_LEGS
+from exchange.market.instrument cimport KIND_OPTION, KIND_OPTION_COMBO, MAX_LEGS, share_cap
 from exchange.records cimport FLAG_QUOTE, FLAG_RISK_REDUCING
 from exchange.risk.protection cimport Protection
 from exchange.risk.quote_caps cimport QuoteSum
@@ -48,12 +48,6 @@ cdef inline void _open_delta(int64_t* up, int64_t* down, int bucket, int64_t del
         up[bucket] += delta * sign
     else:
         down[bucket] -= delta * sign
-
-
-cdef inline bint share_cap(Instrument* a, Instrument* b) noexcept:
-    """Whether two instruments are linear options of one expiry."""
-    return (a.kind == KIND_OPTION and b.kind == KIND_OPTION and not a.inverse and a.chain == b.chain
-            and a.expiry_ns == b.expiry_ns)
 
 
 cdef class Exposure:
@@ -510,34 +504,33 @@ cdef class Exposure:
             return self._cross(account_id, scope, out)
         return self._segregated(account_id, currency, scope, out)
 
-    cdef int64_t _order_costs(self, uint32_t account_id, int currency) except? -1:
-        """What an account's orders in a currency may cost in cash at most, at the current marks."""
-        cdef int k
+    cdef int64_t _order_costs(self, uint32_t account_id, int currency, int scope) except? -1:
+        """What an account's orders in a currency (those of `scope`) may cost in cash at most, at the current marks."""
+        cdef int k, counted
         cdef int64_t total = 0
         cdef ScenarioBook* book
         for k in range(self.rows.chain_count):
-            book = self.book(account_id, k) if self.rows.chain[k].currency == currency else NULL
+            counted = self.rows.chain[k].currency == currency and self._counts(scope, k)
+            book = self.book(account_id, k) if counted else NULL
             if book != NULL and book.open_lots:
-                self.refresh_orders(account_id, k)
+                self._bring_up(account_id, k, book, scope)
                 total += book.order_cost_minor
         return total
 
     cdef int _formula(self, uint32_t account_id, int currency, int scope, Margin* out) except -1:
-        """A formula account: one currency in minor units, or all in 1e-4 USD (rounded against the account).
-
-        What orders may cost is taken from a cross account's balance before the haircut: a debt weighs more."""
+        """A formula account: one currency in minor units, or all in 1e-4 USD; there order costs come before haircuts."""
         cdef bint with_orders = scope != NO_ORDERS
         cdef Margin one
         cdef int64_t held, cost
         cdef int c
         if not is_cross(self.accounts.at[account_id].model):
             return self.formulas.margin(account_id, currency, with_orders,
-                                        self._order_costs(account_id, currency) if with_orders else 0, out)
+                                        self._order_costs(account_id, currency, scope), out)
         out.equity = out.initial = out.maintenance = 0
         for c in range(self.currencies):
             self.formulas.margin(account_id, c, with_orders, 0, &one)
             held = self._haircut(c, self.usd_units(c, one.equity))
-            cost = self._order_costs(account_id, c) if with_orders else 0
+            cost = self._order_costs(account_id, c, scope)
             out.equity += held
             out.initial -= self.usd_units(c, -one.initial)
             if cost:
@@ -592,9 +585,7 @@ cdef class Exposure:
 
     cdef int64_t _cross_loss(self, uint32_t account_id, int underlying, int64_t* base, int64_t* costs,
                              int scope) noexcept:
-        """Worst loss in 1e-4 USD over the underlying's scenarios, haircuts on each currency's net value.
-
-        base: collateral values by currency, after `costs` (minor units), which equity is reduced by as well."""
+        """Worst fall of haircut value in 1e-4 USD over the underlying's scenarios; `base` by currency is after `costs`."""
         cdef Grid* g = &self.rows.grid[underlying]
         cdef int64_t losses[MAX_SCENARIOS]
         cdef int64_t nets[MAX_SCENARIOS]
@@ -650,33 +641,22 @@ cdef class Exposure:
 
     cdef int _cross(self, uint32_t account_id, int scope, Margin* out) except -1:
         """What orders may cost is taken from the balances, before haircuts; scenarios start from what is then left."""
-        cdef int64_t base[16]
-        cdef int64_t left[16]
-        cdef int64_t costs[16]
-        cdef int64_t none[16]
+        cdef int64_t base[16], left[16], costs[16], none[16]
         cdef ScenarioBook* held[8]
         cdef ScenarioBook* book
-        cdef int c, k, u, n, ordered
+        cdef int c, k, u, n, ordered, costly = False
         cdef int64_t alone, whole, roll, lots, open_lots, equity
-        cdef bint costly = False
         cdef Grid* g
         out.equity = 0
         out.initial = 0
         out.maintenance = 0
         memset(none, 0, sizeof(none))
-        memset(costs, 0, sizeof(costs))
-        for k in range(self.rows.chain_count):
-            book = self.book(account_id, k) if self._counts(scope, k) else NULL
-            if book != NULL and book.open_lots:
-                self._bring_up(account_id, k, book, scope)
-                costs[self.rows.chain[k].currency] += book.order_cost_minor
         for c in range(self.currencies):
             equity = self.equity(account_id, c)
+            costs[c] = self._order_costs(account_id, c, scope)
             base[c] = self._haircut(c, self.usd_units(c, equity))
-            left[c] = base[c]
-            if costs[c]:
-                left[c] = self._haircut(c, self.usd_units(c, equity - costs[c]))
-                costly = True
+            left[c] = self._haircut(c, self.usd_units(c, equity - costs[c])) if costs[c] else base[c]
+            costly = costly or costs[c] != 0
             out.equity += base[c]
             out.initial += base[c] - left[c]
         for u in range(self.rows.underlying_count):
@@ -792,12 +772,11 @@ cdef class Exposure:
 
     cdef bint _formula_lane(self, Order* order) except -1:
         """The lane of a formula account: an order that only takes off a position, and with it, alone and together with
-        the instrument's other such orders, the requirement falls by no less than the fills may cost in cash.
-
-        Linear options of an expiry share a cap, so there only one instrument at a time can be in the lane."""
+        the instrument's other such orders, the requirement falls by no less than the fills may cost in cash. Linear
+        options of an expiry share a cap, so only one of them at a time can be in the lane."""
         cdef Position* position = self.positions.find(order.account_id, order.instrument)
         cdef int currency = self.instruments.at[order.instrument].currency
-        cdef int64_t held, whole, lots = self.orders.whole_lots(order), cost = self.order_cost(order, lots)
+        cdef int64_t held, lots = self.orders.whole_lots(order), cost = self.order_cost(order, lots)
         cdef uint32_t slot = self.orders.account_head[order.account_id]
         cdef Order* other
         cdef Margin alone
@@ -810,9 +789,8 @@ cdef class Exposure:
             other = &self.orders.at[slot]
             if other.flags & FLAG_RISK_REDUCING and other.order_id != order.order_id:
                 if other.instrument == order.instrument and other.side == order.side:
-                    whole = self.orders.whole_lots(other)
-                    lots += whole
-                    cost += self.order_cost(other, whole)
+                    lots += self.orders.whole_lots(other)
+                    cost += self.order_cost(other, self.orders.whole_lots(other))
                 elif share_cap(&self.instruments.at[order.instrument], &self.instruments.at[other.instrument]):
                     return False
             slot = other.account_next
@@ -827,8 +805,7 @@ cdef class Exposure:
         self.margin(order.account_id, currency, NO_ORDERS, &after)
         self.formulas.suppose(order.account_id, order.instrument, -signed, 0)
         if is_cross(self.accounts.at[order.account_id].model):
-            # in debt, where it weighs most
-            cost = ceil_ppm(-self.usd_units(currency, -cost), self.debt_ppm[currency], &self.failed)
+            cost = ceil_ppm(-self.usd_units(currency, -cost), self.debt_ppm[currency], &self.failed)    # as a debt
         return after.initial + cost <= before
 
     # ------------------------------------------------------------------ reads

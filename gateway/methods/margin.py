@@ -12,6 +12,7 @@ from gateway.methods.filters import currency_name, parse_order_id
 from gateway.methods.order_terms import price_units
 from gateway.protocol import Params
 from gateway.registry import method
+from gateway.render_margin import margin_table
 from gateway.units import E8, NotExact, money, to_e8
 
 READ = "account:read"
@@ -125,9 +126,10 @@ def _simulated(gateway, params: Simulation) -> dict[int, int]:
 
 
 def _suppose(gateway, principal, params: Simulation, question) -> Any:
-    add = params.add_positions is not False
+    """`question(what_if)` with the simulated positions."""
+    add, what_if = params.add_positions is not False, gateway.engine.what_if
     try:
-        return gateway.engine.what_if.with_positions(principal.account_id, _simulated(gateway, params), add, question)
+        return what_if.with_positions(principal.account_id, _simulated(gateway, params), add, lambda: question(what_if))
     except OverflowError:
         raise ApiError(10021, {"reason": "beyond_limits", "param": "simulated_positions"}) from None
     except ValueError:
@@ -138,7 +140,7 @@ def _suppose(gateway, principal, params: Simulation, question) -> Any:
 def simulate_portfolio(gateway, session, principal, params: Simulation) -> dict[str, Any]:
     """The account summary of a currency with supposed positions, beside (default) or instead of the account's own."""
     currency = currency_name(params.currency)
-    summaries = _suppose(gateway, principal, params, lambda: gateway.summaries(principal.account_id))
+    summaries = _suppose(gateway, principal, params, lambda what_if: gateway.summaries(principal.account_id, what_if))
     for summary in summaries:
         if summary["currency"] == currency:
             return summary
@@ -147,11 +149,13 @@ def simulate_portfolio(gateway, session, principal, params: Simulation) -> dict[
 
 @method("private/pme/simulate", "private/get_margin_table", params=Simulation, scope=READ)
 def simulate(gateway, session, principal, params: Simulation) -> dict[str, Any]:
-    """Everything a requirement is made of: scenarios, charges, parameter sets with version and hash.
+    """Everything a requirement is made of: scenarios, charges, parameter sets with version and hash; Greeks.
 
     Integers are in the units that the table names; `currency` "any" or that of a book."""
     currency = currency_name(params.currency)
-    table = _suppose(gateway, principal, params, lambda: gateway.engine.what_if.explain(principal.account_id))
+    table = _suppose(
+        gateway, principal, params, lambda what_if: margin_table(gateway.engine, what_if, principal.account_id)
+    )
     known = {view.currency for view in gateway.engine.account(principal.account_id).currencies}
     if currency not in ("ANY", *known):
         raise invalid_param("currency", "invalid currency")
