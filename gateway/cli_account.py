@@ -60,7 +60,8 @@ def _offline(data_dir: Path) -> Iterator[Call]:
         core.close(checkpoint=False)
 
 
-def _run(data_dir: Path, operation: str, **params: Any) -> Any:
+def run(data_dir: Path, operation: str, **params: Any) -> Any:
+    """The result of an operation; ends the command where it is refused or cannot be asked for."""
     try:
         with administration(data_dir) as call:
             return call(operation, **params)
@@ -95,7 +96,7 @@ def create(
     json: AsJson = False,
 ) -> None:
     """Create an account with a key, and fund it. The secret is shown once, here."""
-    result = _run(
+    result = run(
         data_dir,
         "create_account",
         name=name,
@@ -139,7 +140,7 @@ def withdraw(account: Name, amounts: Amounts, data_dir: DataDir, json: AsJson = 
 @app.command()
 def keys(data_dir: DataDir, json: AsJson = False) -> None:
     """List the keys, without their secrets."""
-    result = _run(data_dir, "list_keys")
+    result = run(data_dir, "list_keys")
     if json:
         print_json({"keys": result})
         return
@@ -155,7 +156,7 @@ def revoke(
     json: AsJson = False,
 ) -> None:
     """Revoke a key; its sessions lose their login."""
-    result = _run(data_dir, "revoke_key", client_id=client_id)
+    result = run(data_dir, "revoke_key", client_id=client_id)
     if json:
         print_json({"revoked": client_id, "result": result})
     else:

@@ -1,14 +1,22 @@
-"""`margrave margin explain`: a portfolio from a file, margined, with every figure that the requirement is made of."""
+"""`margrave margin explain`: a portfolio margined with every figure that the requirement is made of.
+
+The portfolio comes from a file, or is an account of a venue, running or not: then the engine's own table comes first,
+and the library's figures for the same positions beside it.
+"""
 
 from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
 import typer
-from rich.table import Table
 
+from gateway.cli_account import run
 from gateway.cli_margin_plot import heat_maps
+from gateway.cli_margin_venue import amount as _amount
+from gateway.cli_margin_venue import show_comparison, show_engine
+from gateway.cli_margin_venue import table_of as _table
 from gateway.cli_output import FAILED, MISUSED, fail, out, print_json
+from gateway.margin_case import comparison, shown_hashes
 from margin_ext import models
 
 app = typer.Typer(no_args_is_help=True)
@@ -16,37 +24,72 @@ app = typer.Typer(no_args_is_help=True)
 
 @app.callback()
 def margin() -> None:
-    """Margin models on portfolios from files; no venue is needed."""
+    """Margin models on portfolios from files and on accounts of a venue."""
 
 
 @app.command()
 def explain(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A portfolio: JSON (.json) or TOML.")],
+    target: Annotated[str, typer.Argument(metavar="TARGET", help="A portfolio (.json or TOML), or an account.")],
     json: Annotated[bool, typer.Option("--json", help="Every figure as one JSON object.")] = False,
     plot: Annotated[Path | None, typer.Option(help="Write a heat map of P&L over price and vol moves, as SVG.")] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Data directory of the account's venue.")] = None,
+    export: Annotated[Path | None, typer.Option(help="Write the account's portfolio as a case file (JSON).")] = None,
 ) -> None:
-    """Scenario table, charges, worst scenario, initial and maintenance margin of a portfolio."""
+    """Scenario table, charges, worst scenario, initial and maintenance margin of a portfolio or an account."""
+    place = Path(target)
+    table: dict[str, Any] = {}
+    if place.is_file() or data_dir is None:
+        if export is not None:
+            fail("--export writes the portfolio of an account (name it with --data-dir)", MISUSED)
+        case, result = _margined(str(place), lambda: models.load_case(place))
+    else:
+        account: str | int = int(target) if target.isdecimal() else target
+        table = run(data_dir, "margin_table", account=account)
+        case, result = _margined(target, lambda: models.case(table["portfolio"]))
+        if export is not None:
+            _write(export, msgspec.json.format(msgspec.json.encode(table["portfolio"]), indent=2).decode() + "\n")
+    _show(table, case, result, json, plot)
+
+
+def _margined(name: str, load: Any) -> tuple[models.Case, models.MarginResult]:
     try:
-        case = models.load_case(file)
-        result = models.margin(case.portfolio, case.sets, **case.options)
+        case = load()
+        return case, models.margin(case.portfolio, case.sets, **case.options)
     except (models.PortfolioError, models.ParameterError) as error:
         message = str(error)
-        fail(message if message.startswith(str(file)) else f"{file}: {message}", MISUSED)
+        fail(message if message.startswith(name) else f"{name}: {message}", MISUSED)
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        fail(f"{path} could not be written: {error}", FAILED)
+
+
+def _show(table: dict[str, Any], case: models.Case, result: models.MarginResult, json: bool, plot: Path | None) -> None:
     balances = models.balances(case.portfolio, case.sets)
     greeks = models.by_underlying(case.portfolio)
+    sides, hashes = comparison(case, result), shown_hashes(case.sets)
     if plot is not None:
         try:
             plot.write_text(heat_maps(case.portfolio), encoding="utf-8")
         except OSError as error:
             fail(f"the plot could not be written: {error}", FAILED)
     if json:
-        found = result.to_dict()
-        print_json(found | {"balances": balances, "greeks": msgspec.to_builtins(greeks)})
+        found = result.to_dict() | {"balances": balances, "greeks": msgspec.to_builtins(greeks)}
+        if case.source is not None:
+            found |= {"source": case.source, "comparison": sides, "venue_sha256": hashes}
+        print_json(found | ({"engine": table} if table else {}))
         return
+    if table:
+        show_engine(table)
+        out.print("\nThe library on the same portfolio", style="bold")
     for one in result.requirements:
         _explain(one)
     _greeks(greeks)
     _totals(result, balances)
+    show_comparison(sides, hashes)
 
 
 def _explain(one: models.Requirement) -> None:
@@ -110,19 +153,5 @@ def _totals(result: models.MarginResult, balances: dict[str, float]) -> None:
     out.print(table)
 
 
-def _table(first: str, *others: str) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column(first)
-    for name in others:
-        table.add_column(name, justify="right")
-    return table
-
-
 def _words(name: str) -> str:
     return name.replace("_", " ")
-
-
-def _amount(value: Any) -> str:
-    """Thousands grouped; ten digits of small figures, cents of large ones."""
-    number = float(value) + 0.0  # no minus before a zero
-    return f"{number:,.2f}" if abs(number) >= 1_000 else f"{number:,.10g}"

@@ -36,7 +36,7 @@ from margin_ext.models.portfolio import (
     Underlying,
     portfolio,
 )
-from margin_ext.models.portfolio_files import Case, load_case
+from margin_ext.models.portfolio_files import Case, case, load_case
 from margin_ext.models.result import MarginResult, Requirement, Scenario
 from margin_ext.models.sensitivities import PositionGreeks, UnderlyingGreeks, by_underlying, greeks
 from margin_ext.models.valuation import deltas, equities, marks, position_values, surface
@@ -52,14 +52,14 @@ _MODELS: dict[type, Any] = {
 def margin(p: Portfolio, sets: ParameterSet | Mapping[str, ParameterSet], **options: Any) -> MarginResult:
     """The portfolio's requirements under the model that the set is of.
 
-    sets: one for all underlyings, or (`matrix`, `span16`) one by underlying's name. options are the model's own:
+    sets: one for all underlyings, or (all but `isolated`) one by underlying's name. options are the model's own:
     `credit_set` of span16, `buckets` and `leverage` of isolated.
     """
     kinds = {type(s) for s in sets.values()} if isinstance(sets, Mapping) else {type(sets)}
     if len(kinds) != 1:
         raise ParameterError("sets: must be of one model")
     kind = kinds.pop()
-    if kind not in _MODELS or (isinstance(sets, Mapping) and kind not in (MatrixSet, SpanSet)):
+    if kind not in _MODELS or (isinstance(sets, Mapping) and kind is IsolatedSet):
         raise ParameterError(f"sets: {kind.__name__} cannot be used so")
     return _MODELS[kind](p, sets, **options)
 
@@ -89,6 +89,7 @@ __all__ = [
     "balances",
     "by_underlying",
     "canonical_bytes",
+    "case",
     "deltas",
     "equities",
     "from_dict",

@@ -48,6 +48,8 @@ class Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     underlyings: tuple[Underlying, ...]
     currencies: tuple[Currency, ...] = ()
     positions: Annotated[tuple[Position, ...], msgspec.Meta(max_length=MAX_POSITIONS)]
+    source: dict[str, Any] | None = None
+    """Where the portfolio comes from, in the words of what wrote the file; no figure depends on it."""
 
 
 class Case(msgspec.Struct, frozen=True):
@@ -56,6 +58,7 @@ class Case(msgspec.Struct, frozen=True):
     portfolio: Portfolio
     sets: ParameterSet | dict[str, ParameterSet]
     options: dict[str, Any]
+    source: dict[str, Any] | None = None
 
 
 def load_case(path: str | Path) -> Case:
@@ -90,7 +93,7 @@ def case(values: Any, beside: Path = Path()) -> Case:
         if not isinstance(credit_set, CreditSet) or not isinstance(some, SpanSet):
             raise PortfolioError("credits: must be a set of model span16_credits, beside parameters of span16")
         options["credit_set"] = credit_set
-    return Case(p, sets, options)
+    return Case(p, sets, options, document.source)
 
 
 def _sets(given: str | dict[str, Any], beside: Path) -> ParameterSet | dict[str, ParameterSet]:

@@ -6,13 +6,14 @@ the formula. Formulas and sources: docs/margin.md.
 """
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 
 from margin_ext.models.parameter_files import checked, identity
 from margin_ext.models.parameters import PPM
 from margin_ext.models.parameters_formula import FutureSchedule, FutureTier, StandardSet
-from margin_ext.models.portfolio import Floats, Portfolio, PortfolioError
+from margin_ext.models.portfolio import Floats, Places, Portfolio, PortfolioError
 from margin_ext.models.result import Added, MarginResult, Requirement, totals
 from margin_ext.models.valuation import marks
 
@@ -105,31 +106,47 @@ def spread_credit(p: Portfolio, s: StandardSet, initial: Floats, maintenance: Fl
     return Added(*saved)
 
 
-def margin(p: Portfolio, s: StandardSet) -> MarginResult:
-    """One requirement per settlement currency, in it. Spread caps hold for dollar-settled options only."""
-    checked(s)
+def margin(p: Portfolio, sets: StandardSet | Mapping[str, StandardSet]) -> MarginResult:
+    """One requirement per settlement currency, in it; where each underlying has a set of its own (by name), one per
+    underlying and currency. Spread caps hold for dollar-settled options only.
+
+    PortfolioError where an underlying that is held has no set, ParameterError where a set is wrong.
+    """
+    if isinstance(sets, StandardSet):
+        parts = [(sets, np.flatnonzero(p.settlement == c), "") for c in sorted(set(p.settlement.tolist()))]
+    else:
+        names = [u.name for u in p.underlyings]
+        missing = [names[u] for u in sorted(set(p.underlying.tolist())) if names[u] not in sets]
+        if missing:
+            raise PortfolioError(f"parameters: none for {', '.join(missing)}")
+        chains = sorted(set(zip(p.underlying.tolist(), p.settlement.tolist(), strict=True)))
+        parts = [
+            (sets[names[u]], np.flatnonzero((p.underlying == u) & (p.settlement == c)), f"{names[u]}/")
+            for u, c in chains
+        ]
+    found = tuple(_requirement(p, checked(s), rows, prefix) for s, rows, prefix in parts)  # type: ignore[arg-type]
+    return MarginResult(model="standard", requirements=found, totals=totals(found))
+
+
+def _requirement(whole: Portfolio, s: StandardSet, rows: Places, prefix: str) -> Requirement:
+    """Of rows that settle in one currency."""
+    p, currency = whole.take(rows), whole.currencies[int(whole.settlement[rows[0]])]
     initial, maintenance = position_margins(p, s)
-    found = []
-    for number in sorted(set(p.settlement.tolist())):
-        rows = np.flatnonzero(p.settlement == number)
-        added = {}
-        if s.cap_spreads and p.currencies[number].underlying is None:
-            saved = [
-                spread_credit(p.take(part), s, initial[part], maintenance[part])
-                for part in (rows[p.underlying[rows] == u] for u in sorted(set(p.underlying[rows].tolist())))
-            ]
-            added["spread_cap"] = Added(sum(c.initial for c in saved), sum(c.maintenance for c in saved))
-        found.append(
-            Requirement(
-                scope=p.currencies[number].name,
-                unit=p.currencies[number].name,
-                parameter_set=identity(s),
-                initial=float(initial[rows].sum()) + sum(c.initial for c in added.values()),
-                maintenance=float(maintenance[rows].sum()) + sum(c.maintenance for c in added.values()),
-                added=added,
-                positions=tuple(rows.tolist()),
-                position_initial=initial[rows],
-                position_maintenance=maintenance[rows],
-            )
-        )
-    return MarginResult(model="standard", requirements=tuple(found), totals=totals(tuple(found)))
+    added = {}
+    if s.cap_spreads and currency.underlying is None:
+        saved = [
+            spread_credit(p.take(part), s, initial[part], maintenance[part])
+            for part in (np.flatnonzero(p.underlying == u) for u in sorted(set(p.underlying.tolist())))
+        ]
+        added["spread_cap"] = Added(sum(c.initial for c in saved), sum(c.maintenance for c in saved))
+    return Requirement(
+        scope=prefix + currency.name,
+        unit=currency.name,
+        parameter_set=identity(s),
+        initial=float(initial.sum()) + sum(c.initial for c in added.values()),
+        maintenance=float(maintenance.sum()) + sum(c.maintenance for c in added.values()),
+        added=added,
+        positions=tuple(rows.tolist()),
+        position_initial=initial,
+        position_maintenance=maintenance,
+    )

@@ -1,0 +1,29 @@
+"""Administration of margin: the table behind an account's requirement, its portfolio as a case of the library."""
+
+from typing import Any
+
+from gateway import margin_case
+from gateway.admin_operations import AdminError, OfAccount, operation
+from gateway.render_margin import margin_table
+from margin_ext.models import ParameterError, PortfolioError
+
+
+def _case(gateway: Any, account_id: int) -> dict[str, Any]:
+    try:
+        return margin_case.document(gateway.engine, account_id)
+    except (ParameterError, PortfolioError) as error:
+        raise AdminError("not_exportable", str(error)) from None
+
+
+@operation("margin_table", OfAccount)
+def table(gateway: Any, params: OfAccount) -> dict[str, Any]:
+    """Everything that an account's requirement is made of, with its portfolio at the same marks."""
+    account_id = params.account_id(gateway)
+    found = margin_table(gateway.engine, gateway.engine.what_if, account_id)
+    return found | {"exponents": gateway.listings.exponents, "portfolio": _case(gateway, account_id)}
+
+
+@operation("portfolio", OfAccount)
+def portfolio(gateway: Any, params: OfAccount) -> dict[str, Any]:
+    """An account as a case file of the margin library (docs/margin.md)."""
+    return _case(gateway, params.account_id(gateway))

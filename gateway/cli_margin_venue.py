@@ -1,0 +1,114 @@
+"""What `margrave margin explain` prints of a venue's account: the engine's own table, and both figures side by side."""
+
+from typing import Any
+
+from rich.table import Table
+
+from gateway.cli_output import out
+
+Row = dict[str, Any]
+
+
+def amount(value: Any) -> str:
+    """Thousands grouped; ten digits of small figures, cents of large ones."""
+    number = float(value) + 0.0  # no minus before a zero
+    return f"{number:,.2f}" if abs(number) >= 1_000 else f"{number:,.10g}"
+
+
+def table_of(first: str, *others: str) -> Table:
+    """A plain table: a column of names, the others of figures."""
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column(first)
+    for name in others:
+        table.add_column(name, justify="right")
+    return table
+
+
+def show_engine(found: Row) -> None:
+    """The engine's table: books or positions, then what is required of each entity."""
+    source = found["portfolio"]["source"]
+    exponents = found["exponents"]
+    out.print(
+        f"account {source['account_id']} {source['account']}, {found['margin_model']}, venue {source['venue']} "
+        f"at seq {found['seq']}",
+        style="bold",
+        markup=False,
+    )
+    for book in found.get("books", ()):
+        _book(book, found["margin_model"])
+    if "positions" in found:
+        _formulas(found, exponents)
+    table = table_of("engine", "balance", "initial", "of positions", "maintenance", "excess")
+    for entity in found["entities"]:
+        scale = 10**4 if found["margin_model"].startswith("cross") else 10 ** exponents[entity["currency"]]
+        names = ("equity", "initial", "initial_of_positions", "maintenance")
+        balance, initial, alone, keep = (entity[name] / scale for name in names)
+        if balance or initial or keep:
+            table.add_row(entity["currency"], *(amount(x) for x in (balance, initial, alone, keep, balance - initial)))
+    out.print()
+    out.print(table)
+
+
+def _title(parameters: Row) -> str:
+    return f"{parameters['name']} version {parameters['version']}, sha256 {parameters['sha256'][:16]}"
+
+
+def _book(book: Row, model: str) -> None:
+    scale = 10**10 if book["unit"] == "1e-10 coin" else 10**4
+    unit = book["currency"] if scale == 10**10 else "USD"
+    out.print(
+        f"\n{book['underlying']}/{book['currency']} ({unit}), {_title(book['parameters'])}", style="bold", markup=False
+    )
+    losses = [_loss(row) for row in book["scenarios"]]
+    worst = losses.index(max(losses)) if losses and max(losses) > 0 and model == "segregated_pm" else -1
+    table = table_of("scenario", "weight", "positions", "orders", "dampener", "loss", "")
+    for place, row in enumerate(book["scenarios"]):
+        label = f"{row['move_ppm'] / 10_000:+.4g} % vol {row['vol']}" + (" extended" if row["extended"] else "")
+        cells = (row["positions"], row["orders"], row["dampener"], losses[place])
+        mark = "worst" if place == worst else ""
+        table.add_row(label, f"{row['weight']:.4g}", *(amount(cell / scale) for cell in cells), mark)
+    out.print(table)
+    roll = sum(row["charge_e10"] for row in book["roll"]) / 10**10
+    out.print(
+        f"  roll {amount(roll)} {book['underlying']}, lots {book['held_lots']} held and {book['open_lots']} open",
+        markup=False,
+    )
+
+
+def _loss(row: Row) -> int:
+    """Of a column after dampening, positions alone."""
+    loss = -int(row["positions"])
+    return loss - min(max(loss, 0), int(row["dampener"]))
+
+
+def _formulas(found: Row, exponents: dict[str, int]) -> None:
+    out.print()
+    for parameters in found["parameters"]:
+        out.print(f"{parameters['underlying']}: {_title(parameters)}", style="bold", markup=False)
+    table = table_of("position", "lots", "open buys", "open sells", "initial", "maintenance", "")
+    for row in found["positions"]:
+        scale = 10 ** exponents[row["currency"]]
+        table.add_row(
+            row["instrument_name"],
+            *(str(row[name]) for name in ("lots", "open_buy_lots", "open_sell_lots")),
+            amount(row["initial"] / scale),
+            amount(row["maintenance"] / scale),
+            row["currency"],
+        )
+    out.print(table)
+
+
+def show_comparison(rows: list[Row], hashes: dict[str, str]) -> None:
+    """The venue's figures, the library's, and how far rounding lets them be apart."""
+    if not rows:
+        return
+    out.print("\nVenue and library, positions alone", style="bold")
+    table = table_of("figure", "venue", "library", "difference", "rounding up to", "")
+    for row in rows:
+        cells = (amount(row[name]) for name in ("venue", "library"))
+        small = (f"{row[name]:.3g}" for name in ("difference", "rounding"))
+        agrees = "agrees" if abs(row["difference"]) <= row["rounding"] else "DIFFERS"
+        table.add_row(f"{row['figure']} {row['currency']}", *cells, *small, agrees)
+    out.print(table)
+    for name, digest in hashes.items():
+        out.print(f"  parameters of {name} at the venue: sha256 {digest}", markup=False)

@@ -1,0 +1,269 @@
+"""An account of a venue as a case file of the margin library, and the library's figures beside the venue's.
+
+The case carries the venue's parameter sets and, under `source`, what the venue says of the same portfolio, so that
+whoever has the file can compute every figure again without the venue.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from exchange.parameters import MatrixParameters, StandardParameters
+from exchange.what_if import parameters_hash
+from gateway.units import E8, money
+from margin_ext import models
+from margin_ext.models.parameter_files import checked
+from margin_ext.models.parameters import MatrixSet
+from margin_ext.models.parameters_formula import FutureSchedule, FutureTier, StandardSet
+
+DAY_NS = 86_400_000_000_000
+USD_UNIT = 1e-4
+FIGURES = ("balance", "initial", "maintenance")
+
+
+# ------------------------------------------------------------------------------------------------ parameter sets
+
+
+def matrix_set(parameters: MatrixParameters, numeraire: str) -> MatrixSet:
+    """The engine's grid as a set of the library; ParameterError where the library takes no such set."""
+    values = msgspec.structs.asdict(parameters) | {"numeraire": numeraire}
+    return checked(msgspec.convert(values, MatrixSet))  # type: ignore[return-value]
+
+
+def standard_set(parameters: StandardParameters, underlying: str) -> StandardSet:
+    """The engine's formulas for one underlying as a set of the library."""
+    tier = FutureTier(
+        initial_ppm=parameters.future_initial_ppm,
+        maintenance_ppm=parameters.future_maintenance_ppm,
+        slope_ppb_per_coin=parameters.per_coin_ppm * 1_000,
+    )
+    made = StandardSet(
+        name=parameters.name,
+        version=parameters.version,
+        option_initial_ppm=parameters.short_initial_ppm,
+        option_initial_floor_ppm=parameters.short_floor_ppm,
+        call_maintenance_ppm=parameters.short_maintenance_ppm,
+        put_maintenance_ppm=parameters.short_maintenance_ppm,
+        put_maintenance_of_mark_ppm=parameters.put_mark_ppm,
+        cap_spreads=True,
+        futures=(FutureSchedule(underlying=underlying, tiers=(tier,)),),
+    )
+    return checked(made)  # type: ignore[return-value]
+
+
+def venue_hash(own: models.ParameterSet, underlying: str) -> str | None:
+    """SHA-256 that a venue shows for these parameters; None for a set that no venue can have."""
+    try:
+        if isinstance(own, MatrixSet):
+            grid = MatrixParameters(**{name: getattr(own, name) for name in MatrixParameters.__struct_fields__})
+            return parameters_hash(grid) if matrix_set(grid, own.numeraire) == own else None
+        if isinstance(own, StandardSet):
+            formulas = _formulas(own)
+            return parameters_hash(formulas) if standard_set(formulas, underlying) == own else None
+    except (ValueError, models.ParameterError):
+        pass
+    return None
+
+
+def _formulas(own: StandardSet) -> StandardParameters:
+    """Those of a set with one futures schedule of one tier; ValueError for another."""
+    (schedule,) = own.futures
+    (tier,) = schedule.tiers
+    return StandardParameters(
+        name=own.name,
+        version=own.version,
+        short_initial_ppm=own.option_initial_ppm,
+        short_floor_ppm=own.option_initial_floor_ppm,
+        short_maintenance_ppm=own.call_maintenance_ppm,
+        put_mark_ppm=own.put_maintenance_of_mark_ppm,
+        future_initial_ppm=tier.initial_ppm,
+        future_maintenance_ppm=tier.maintenance_ppm,
+        per_coin_ppm=tier.slope_ppb_per_coin // 1_000,
+    )
+
+
+# ------------------------------------------------------------------------------------------------ the case
+
+
+def document(engine: Any, account_id: int) -> dict[str, Any]:
+    """The account's positions, cash and market at the current marks as a case file's plain values.
+
+    KeyError for an unknown account, ParameterError where the library cannot express the venue's parameters.
+    """
+    account = engine.account(account_id)
+    config, model = engine.config, account.margin_model
+    known = [(n, u) for n, u in enumerate(config.underlyings) if engine.index_price(n)]
+    names = {u.name for _, u in known}
+    numeraire = "usd" if model.startswith("cross") else "coin"
+    sets = {
+        u.name: matrix_set(u.matrix, numeraire) if model.endswith("_pm") else standard_set(u.standard, u.name)
+        for _, u in known
+    }
+    positions = [_position(engine, view) for view in engine.positions(account_id) if view.quantity_lots]
+    funding = dict.fromkeys((c.name for c in config.currencies), 0)
+    for view in engine.positions(account_id):
+        funding[engine.instrument(view.instrument).settlement] += view.funding_accrued_minor
+    currencies = [
+        {
+            "name": c.name,
+            **({"underlying": c.underlying} if c.underlying else {}),
+            "cash": money(view.cash_minor + funding[c.name], c.exponent),
+            "haircut_ppm": c.haircut_ppm,
+            "debt_ppm": c.debt_ppm,
+        }
+        for c, view in zip(config.currencies, account.currencies, strict=True)
+        if c.underlying is None or c.underlying in names
+    ]
+    return {
+        "parameters": {name: msgspec.to_builtins(own) for name, own in sets.items()},
+        "underlyings": [{"name": u.name, "index_usd": engine.index_price(n) / E8} for n, u in known],
+        "currencies": currencies,
+        "positions": positions,
+        "source": _source(engine, account),
+    }
+
+
+def _position(engine: Any, view: Any) -> dict[str, Any]:
+    """A position as a row of a case: prices as the marks have them, options at their model value."""
+    spec, market = engine.instrument(view.instrument), engine.market(view.instrument)
+    lot_size = spec.lot_size_e8 / E8
+    found = {
+        "underlying": spec.underlying,
+        "settlement": spec.settlement,
+        "kind": spec.kind,
+        "lots": view.quantity_lots,
+        "lot_size": lot_size,
+    }
+    if spec.expiry_ns:
+        marked_ns = engine.marks_time_ns(engine.underlying_index(spec.underlying))
+        found["days"] = max(0, spec.expiry_ns - marked_ns) / DAY_NS
+    if spec.kind == "option":
+        return found | {
+            "option_type": spec.option_type,
+            "strike": spec.strike_e8 / E8,
+            "forward": market.forward_e8 / E8,
+            "vol": market.mark_vol_e6 / 1e6,
+        }
+    exponent = next(c.exponent for c in engine.config.currencies if c.name == spec.settlement)
+    size, cost = abs(view.quantity_lots) * lot_size, abs(view.cost_minor) / 10**exponent
+    if cost:
+        found["entry"] = size / cost if spec.inverse else cost / size
+    return found | {"forward": market.mark_price_e8 / E8}
+
+
+def _source(engine: Any, account: Any) -> dict[str, Any]:
+    """Where the case comes from and what the venue's engine says of it; amounts in units of `currency`."""
+    table = engine.what_if.explain(account.account_id)
+    standard = account.margin_model.endswith("_sm")
+    exponents = {c.name: c.exponent for c in engine.config.currencies}
+    entities = []
+    for entity in table["entities"]:
+        scale = 10 ** exponents[entity["currency"]] if entity["currency"] in exponents else 10**4
+        if account.margin_model.startswith("cross"):
+            scale = 10**4
+        entities.append(
+            {
+                "currency": entity["currency"],
+                "balance": entity["equity"] / scale,
+                "initial": entity["initial_of_positions"] / scale,
+                "maintenance": entity["maintenance"] / scale,
+            }
+        )
+    return {
+        "venue": engine.config.venue_id,
+        "account": account.name,
+        "account_id": account.account_id,
+        "margin_model": account.margin_model,
+        "seq": table["seq"],
+        "time_ns": table["time_ns"],
+        "parameters": [
+            {
+                "underlying": u.name,
+                "name": own.name,
+                "version": own.version,
+                "sha256": parameters_hash(own),
+            }
+            for u in engine.config.underlyings
+            for own in (u.standard if standard else u.matrix,)
+        ],
+        "entities": entities,
+    }
+
+
+# ------------------------------------------------------------------------------------------------ side by side
+
+
+def comparison(case: models.Case, result: models.MarginResult) -> list[dict[str, Any]]:
+    """[{currency, figure, venue, library, difference, rounding}] of a case that says where it comes from, else [].
+
+    `rounding`: the largest difference that the venue's integers explain (docs/margin.md).
+    """
+    source = case.source or {}
+    found = []
+    for entity in source.get("entities", ()):
+        unit = entity["currency"]
+        figures = _figures(case, result, str(source["margin_model"]), unit)
+        allowed = rounding(case.portfolio, str(source["margin_model"]), unit)
+        for name in FIGURES:
+            venue, library = float(entity[name]), figures[name]
+            if venue or library:
+                found.append(
+                    {
+                        "currency": unit,
+                        "figure": name,
+                        "venue": venue,
+                        "library": library,
+                        "difference": venue - library,
+                        "rounding": allowed + 1e-9 * abs(library),
+                    }
+                )
+    return found
+
+
+def _figures(case: models.Case, result: models.MarginResult, model: str, unit: str) -> dict[str, float]:
+    """The library's balance and requirements in one unit; a cross account's formulas added up in USD."""
+    p, balances = case.portfolio, models.balances(case.portfolio, case.sets)
+    if model != "cross_sm":
+        total = result.totals.get(unit)
+        return {
+            "balance": balances.get(unit, 0.0),
+            "initial": total.initial if total else 0.0,
+            "maintenance": total.maintenance if total else 0.0,
+        }
+    index = {u.name: u.index_usd for u in p.underlyings}
+    price = {c.name: index.get(c.underlying or "", 1.0) for c in p.currencies}
+    return {
+        "balance": models.matrix.haircut_value(p, np.array([balances[c.name] for c in p.currencies])),
+        "initial": sum(total.initial * price[name] for name, total in result.totals.items()),
+        "maintenance": sum(total.maintenance * price[name] for name, total in result.totals.items()),
+    }
+
+
+def rounding(p: models.Portfolio, model: str, unit: str) -> float:
+    """How far integers may lie from the library's doubles, in the unit: a row is off by up to a unit per lot, a
+    requirement adds another; marks, charges on deltas and conversions are rounded once."""
+    in_coin = any(c.name == unit and c.underlying is not None for c in p.currencies)
+    part = (
+        p
+        if model.startswith("cross")
+        else p.take(np.array([p.currencies[c].name == unit for c in p.settlement], dtype=bool))
+    )
+    lots = float(np.abs(part.lots).sum())
+    if model == "cross_sm":
+        return 3e-6 * lots + 1e-3
+    coins = np.abs(part.size / np.where(part.is_option | ~part.inverse, 1.0, part.forward))
+    worth = float((coins * (1.0 if in_coin else part.index)).sum())
+    return (2.0 * lots + 10.0) * (1e-10 if in_coin else USD_UNIT) + 1e-9 * worth
+
+
+def shown_hashes(sets: models.ParameterSet | Mapping[str, models.ParameterSet]) -> dict[str, str]:
+    """The venue's hash by underlying's name, of sets that a venue can have."""
+    found = {}
+    if isinstance(sets, Mapping):
+        for name, own in sets.items():
+            digest = venue_hash(own, name)
+            if digest is not None:
+                found[name] = digest
+    return found

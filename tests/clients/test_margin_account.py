@@ -1,0 +1,86 @@
+"""`margrave margin explain ACCOUNT`: running and not, the engine's table, the exported case, both figures."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.serving import Served, margrave, small_config
+
+pytestmark = pytest.mark.redis
+
+
+def explained(data_dir: Path, *words: Any) -> dict[str, Any]:
+    done = margrave("margin", "explain", *words, "--data-dir", data_dir, "--json")
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def bought(venue: Served, seller: str, buyer: str, name: str, share: float, amount: float, tick: float) -> None:
+    """A trade at a share of the mark: whoever quotes better takes part of either order, and both are done."""
+    mark = venue.call("public/ticker", instrument_name=name)["mark_price"]
+    terms = {"instrument_name": name, "amount": amount, "price": round(round(mark * share / tick) * tick, 4)}
+    venue.call("private/sell", seller, **terms)
+    assert venue.call("private/buy", buyer, **terms)
+
+
+def test_an_account_is_explained_running_and_not(tmp_path: Path) -> None:
+    data_dir, case = tmp_path / "data", tmp_path / "case.json"
+    with Served(data_dir, "--config", small_config(tmp_path / "venue.toml")) as venue:
+        chain = venue.call("public/get_instruments", currency="BTC", kind="option")
+        option = min(chain, key=lambda one: (abs(one["strike"] - 105_000), one["expiration_timestamp"]))
+        bought(venue, "maker", "demo", "BTC-PERPETUAL", 0.97, 2_000, 0.5)
+        bought(venue, "demo", "maker", option["instrument_name"], 1.0, 1, 0.0005)
+        running = explained(data_dir, "demo", "--export", case)
+        venue.stop()
+    assert running["source"]["account"] == "demo" and running["engine"]["margin_model"] == "segregated_pm"
+    assert len(running["engine"]["portfolio"]["positions"]) == 2
+    assert running["engine"]["portfolio"] == json.loads(case.read_text())
+    agreed(running)
+    (book,) = (one for one in running["engine"]["books"] if one["currency"] == "BTC")
+    assert running["venue_sha256"]["BTC"] == book["parameters"]["sha256"]
+    stopped = explained(data_dir, running["source"]["account_id"])
+    agreed(stopped)
+    assert stopped["source"]["seq"] >= running["source"]["seq"]
+    again = margrave("margin", "explain", case, "--json")
+    offline = json.loads(again.stdout)
+    assert again.returncode == 0 and "engine" not in offline
+    for part in ("totals", "comparison", "venue_sha256", "source"):
+        assert offline[part] == running[part]
+    text = margrave("margin", "explain", "demo", "--data-dir", data_dir, "--plot", tmp_path / "p.svg")
+    assert text.returncode == 0 and "Venue and library" in text.stdout and "DIFFERS" not in text.stdout
+    assert book["parameters"]["sha256"] in text.stdout and (tmp_path / "p.svg").exists()
+    for model in ("cross_pm", "segregated_sm", "cross_sm"):
+        name = f"of-{model}"
+        made = margrave(
+            "account", "create", name, "--data-dir", data_dir, "--margin-model", model, "--deposit", "BTC=2"
+        )
+        assert made.returncode == 0, made.stderr
+        found = explained(data_dir, name)
+        assert found["engine"]["margin_model"] == model
+        if model == "cross_pm":  # the coin is a position of its own
+            assert {row["figure"] for row in found["comparison"]} == {"balance", "initial", "maintenance"}
+        agreed(found)
+
+
+def agreed(found: dict[str, Any]) -> None:
+    """The library's figures within the rounding of the venue's, and some there."""
+    rows = found["comparison"]
+    assert any(row["venue"] for row in rows)
+    for row in rows:
+        assert abs(row["difference"]) <= row["rounding"], row
+
+
+def test_what_cannot_be_explained_is_refused(tmp_path: Path) -> None:
+    data_dir = tmp_path / "data"
+    with Served(data_dir, "--config", small_config(tmp_path / "venue.toml")) as venue:
+        done = margrave("margin", "explain", "nobody", "--data-dir", data_dir)
+        assert (done.returncode, done.stdout) == (1, "") and "no account 'nobody'" in done.stderr
+        venue.stop()
+    done = margrave("margin", "explain", "demo")
+    assert done.returncode == 2 and "demo: No such file" in done.stderr
+    (tmp_path / "x.toml").write_text("")
+    done = margrave("margin", "explain", tmp_path / "x.toml", "--export", tmp_path / "y.json")
+    assert done.returncode == 2 and "--export" in done.stderr
