@@ -219,6 +219,8 @@ cdef class WhatIf:
             slot = order.account_next
         found = {}
         for view in self.state.positions(account_id):
+            if self.state.listing.at[<uint32_t>view.instrument].leg_count:
+                continue     # a combo's order: its risk is that of the legs
             alone, keep = self.state.exposure.formulas.of_position(view.instrument, view.quantity_lots, 0, 0)
             whole, _ = self.state.exposure.formulas.of_position(
                 view.instrument, view.quantity_lots, view.open_buy_lots, view.open_sell_lots)

@@ -114,7 +114,7 @@ def create(
 
 def _move(operation: str, data_dir: Path, account: str, amounts: list[str], json: bool) -> None:
     for currency, amount in _deposits(amounts).items():
-        _run(data_dir, operation, account=account, currency=currency, amount=amount)
+        run(data_dir, operation, account=account, currency=currency, amount=amount)
     if json:
         print_json({"account": account, operation: _deposits(amounts)})
     else:

@@ -73,3 +73,72 @@ def test_changing_the_model_dry_and_wet(venue: Venue, alice: Client) -> None:
     alice.result("private/change_margin_model", margin_model="segregated_pm")
     assert refused(alice, "private/change_margin_model", margin_model="pm") == -32602
     assert refused(alice, "private/change_margin_model", margin_model="cross_pm", user_id=77) == 13021
+
+
+def filled(venue: Venue, alice: Client, name: str, side: str, amount: float, price: float) -> None:
+    """Trade with bob at a price."""
+    with connect(venue.ws, compression=None) as connection:
+        bob = Client(connection).login(venue.bob)
+        other = "buy" if side == "sell" else "sell"
+        bob.result(f"private/{other}", instrument_name=name, amount=amount, price=price)
+        trades = alice.result(f"private/{side}", instrument_name=name, amount=amount, price=price)["trades"]
+        bob.result("private/cancel_all")
+    assert sum(trade["amount"] for trade in trades) == amount
+
+
+def test_greeks_and_projected_margins_add_up(venue: Venue, alice: Client) -> None:
+    venue.publish(INDEX)
+    filled(venue, alice, CALL, "sell", 1.0, 0.42)
+    filled(venue, alice, PERPETUAL, "buy", 20_000, INDEX)
+    filled(venue, alice, LINEAR, "sell", 0.5, INDEX)
+    table = alice.result("private/pme/simulate", currency="any")
+    positions = {one["instrument_name"]: one for one in table["greeks"]["positions"]}
+    assert positions.keys() == {CALL, PERPETUAL, LINEAR}
+    shown = {one["instrument_name"]: one for one in alice.result("private/get_positions")}
+    for name in ("delta", "gamma", "vega", "theta"):
+        assert positions[CALL][name] == pytest.approx(shown[CALL][name])
+    coin, dollar = table["greeks"]["totals"]
+    assert (coin["currency"], dollar["currency"]) == ("BTC", "USDC")
+    assert coin["delta"] == pytest.approx(positions[CALL]["delta"] + 0.2) and dollar["delta"] == pytest.approx(-0.5)
+    assert coin["vega_by_tenor"][-1] == coin["vega"] != 0 and table["greeks"]["tenor_days"] == [7, 30, 90, 180, 365]
+    assert positions[CALL]["rho"] == coin["rho"] < 0
+    summary = alice.result("private/get_account_summary", currency="BTC")
+    assert summary["options_delta"] == positions[CALL]["delta"] < 0
+    assert summary["options_vega_map"] == {"btc_usd": summary["options_vega"]} == {"btc_usd": coin["vega"]}
+    premium = shown[CALL]["mark_price"] * -1.0
+    assert summary["delta_total"] == pytest.approx(coin["delta"] - premium)
+    assert summary["projected_delta_total"] == pytest.approx(0.2)  # the call and its expiry are the closest
+    assert 0 < summary["projected_maintenance_margin"] < summary["maintenance_margin"]
+    without = {CALL: 1.0}
+    flat = alice.result("private/simulate_portfolio", currency="BTC", simulated_positions=without)
+    assert flat["options_vega"] == 0 == flat["options_delta"]
+    assert flat["maintenance_margin"] == summary["projected_maintenance_margin"] == flat["projected_maintenance_margin"]
+    in_dollars = alice.result("private/get_account_summary", currency="USDC")
+    assert in_dollars["delta_total_map"] == {"btc_usd": pytest.approx(-0.5)} and in_dollars["options_vega"] == 0
+
+
+def test_positions_of_a_formula_account_carry_their_own_margin(venue: Venue, alice: Client) -> None:
+    alice.result("private/change_margin_model", margin_model="segregated_sm")
+    alice.result("private/sell", instrument_name=LINEAR, amount=0.25, price=INDEX * 1.01)
+    shown = {one["instrument_name"]: one for one in alice.result("private/get_positions")}
+    summary = {one["currency"]: one for one in alice.result("private/get_account_summaries")["summaries"]}
+    assert summary["BTC"]["margin_balance"] == pytest.approx(
+        summary["BTC"]["equity"] - summary["BTC"]["options_value"], abs=1e-9
+    )
+    assert summary["BTC"]["options_value"] < 0
+    for currency, names in (("BTC", (CALL, PERPETUAL)), ("USDC", (LINEAR,))):
+        for figure in ("initial_margin", "maintenance_margin"):
+            parts = sum(shown[name][figure] for name in names)
+            parts += sum(shown[name]["open_orders_margin"] for name in names) if figure == "initial_margin" else 0
+            assert parts == pytest.approx(summary[currency][figure], abs=1e-9) and parts > 0
+    assert shown[LINEAR]["open_orders_margin"] > 0 == shown[CALL]["open_orders_margin"]
+    assert shown[LINEAR]["estimated_liquidation_price"] > INDEX  # it stands alone in its currency
+    assert shown[PERPETUAL]["estimated_liquidation_price"] is None
+    alice.result("private/cancel_all")
+    alice.result("private/change_margin_model", margin_model="cross_sm")
+    crossed = alice.result("private/get_account_summary", currency="BTC")
+    worth = crossed["total_equity_usd"] - crossed["options_value"] * INDEX
+    assert crossed["total_margin_balance_usd"] == pytest.approx(worth, abs=0.01)
+    dollars = alice.result("private/get_account_summary", currency="USDC")["delta_total"] * INDEX
+    assert crossed["total_delta_total_usd"] == pytest.approx(crossed["delta_total"] * INDEX + dollars)
+    alice.result("private/change_margin_model", margin_model="segregated_pm")
