@@ -172,7 +172,7 @@ def stop(
     json: AsJson = False,
 ) -> None:
     """Stop an account from trading and cancel its orders (the kill switch), or release it."""
-    result = _run(
+    result = run(
         data_dir, "kill_switch", scope="account", target=account, on=not release, cancel=not (release or keep_orders)
     )
     if json:
