@@ -100,13 +100,24 @@ cdef class Engine(Administration):
         self.time_ns = header.time_ns
         self.events.seq = header.seq
         self.events.time_ns = header.time_ns
+        if self.config is not None:
+            self.links.begin()
         try:
             self._dispatch(data)
+            if self.trading.linked or header.kind == CMD_TICK:
+                self._follow_links()
         except (CheckpointMismatch, InvariantBroken):
             raise
         except Exception as error:
             raise self._break(f"{type(error).__name__}: {error}") from error
         self._check_touched()
+        return 0
+
+    cdef int _follow_links(self) except -1:
+        """What follows for linked orders, for what that fires, and for linked orders once more."""
+        if self.links.work():
+            self.triggers.on_trades()
+            self.links.work()
         return 0
 
     cdef int _check_touched(self) except -1:
@@ -308,6 +319,8 @@ cdef class Engine(Administration):
             if kind == CommandKind.GENESIS:
                 self.genesis(body)
                 return 0
+            if kind == CommandKind.PLACE_LINKED:
+                return self._place_linked(&command.header, body)
             reason, detail = self.administer(kind, command.header.account_id, body)
         except (msgspec.ValidationError, msgspec.DecodeError):
             if self.config is None:
@@ -318,3 +331,19 @@ cdef class Engine(Administration):
         if self.trading.next_trade_id != trades:
             self.triggers.on_trades()
         return self._done(&command.header, detail)
+
+    cdef int _place_linked(self, const Header* header, bytes body) except -1:
+        """Linked orders; COMMAND_DONE counts them, and comes after what followed. None where one was refused."""
+        cdef CommandEvent* event
+        reason, placed = self.links.place(header.account_id, body, msgspec.msgpack.decode)
+        if reason:
+            return self._reject(header, reason, 0)
+        if placed == 0:
+            return 0
+        self.orders_placed += placed
+        self.triggers.on_trades()
+        self._follow_links()
+        event = <CommandEvent*>self.events.emit(EV_COMMAND_DONE, 1, header.account_id)
+        event.command_kind = header.kind
+        event.count = placed
+        return 0

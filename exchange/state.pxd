@@ -6,6 +6,7 @@ from exchange.clearing.ledger cimport Ledger
 from exchange.clearing.position cimport Positions
 from exchange.combos cimport Combos
 from exchange.event_buffer cimport EventBuffer
+from exchange.links cimport Links
 from exchange.liquidation.desk cimport Desk
 from exchange.liquidation.monitor cimport Monitor
 from exchange.market.book cimport Books
@@ -46,6 +47,7 @@ cdef class State:
     cdef readonly Quotes quotes
     cdef readonly Triggers triggers
     cdef readonly AdvancedOrders advanced
+    cdef readonly Links links
     cdef int64_t day_end_ns
     cdef readonly Desk desk
     cdef readonly object liquidation

@@ -13,6 +13,7 @@ from exchange.liquidation.stages import Liquidation
 from exchange.market.order cimport Order, OrderDetail
 from exchange.risk.bands import LEAST_ACCOUNTS
 from exchange.risk.exposure cimport ScenarioBook
+from exchange.risk.exposure_reads import ExposureReads
 from exchange.settlement import Settlement
 from exchange.uncross import Uncross
 
@@ -42,7 +43,7 @@ cdef class State:
         self.positions_room = Positions(self.listing, self.ledger_room)
         self.rows = RiskRows(self.listing, config)
         self.protection = Protection(self.listing, self.rows, self.events, config)
-        self.exposure = Exposure(self.accounts, self.ledger_room, self.listing, self.orders_room,
+        self.exposure = ExposureReads(self.accounts, self.ledger_room, self.listing, self.orders_room,
                                  self.positions_room, self.rows, self.protection, config)
         self.marks = Marks(self.listing, self.books, self.positions_room, self.rows, config)
         self.switches = Switches(self.accounts, len(config.underlyings))
@@ -59,6 +60,7 @@ cdef class State:
                              self.protection, self.trading, self.events, config)
         self.triggers = Triggers(self.listing, self.rows, self.pretrade, self.trading, self.events, config)
         self.advanced = AdvancedOrders(self.orders_room, self.pretrade, self.trading)
+        self.links = Links(self.listing, self.orders_room, self.trading, self.triggers, self.events)
         self.settlement = Settlement(self.accounts, self.listing, self.orders_room, self.books, self.positions_room,
                                      self.exposure, self.marks, self.monitor, self.trading, self.triggers,
                                      self.events)
@@ -143,6 +145,7 @@ cdef class State:
              for slot in slots for side in range(2) for order_id in self.books.queue(slot, side)],
             self.monitor.export(),
             self.triggers.export(),
+            self.links.export(),
             self.protection.export(),
             self.advanced.export(),
             self.day_end_ns,

@@ -4,8 +4,6 @@ Between two fills stand the self-trade rule (cancel maker, by owner), reduce-onl
 maker; maker and taker are re-margined on each fill.
 """
 
-from collections import deque
-
 from libc.string cimport memcmp, memcpy
 
 from exchange.clearing.fees cimport trade_fee
@@ -14,19 +12,17 @@ from exchange.entry cimport SPECIAL
 from exchange.market.instrument cimport NO_SLOT, STATE_AUCTION, STATE_CLOSE_ONLY
 from exchange.market.order cimport OrderDetail
 from exchange.records cimport (
-    EV_COMMAND_DONE, EV_COMMAND_REJECTED, EV_ORDER_ACCEPTED, EV_ORDER_CANCELLED, EV_ORDER_EDITED,
-    EV_ORDER_REJECTED, EV_ORDER_REPLENISHED, EV_PROTECTION_TRIGGERED, EV_TRADE_EXECUTED, FLAG_ADVANCED,
-    FLAG_ICEBERG, FLAG_POST_ONLY, FLAG_PRICE_ADJUSTED, FLAG_QUOTE, FLAG_REDUCE_ONLY, FLAG_REJECT_POST_ONLY,
-    FLAG_RISK_REDUCING, FLAG_UNIQUE_LABEL, R_AUCTION_ONLY, R_BAND_PASSED, R_BOOK_FULL, R_DUPLICATE_LABEL,
-    R_EDIT_BELOW_FILLED, R_FILL_OR_KILL_UNFILLABLE, R_IMMEDIATE_OR_CANCEL, R_KILL_SWITCH,
-    R_MAINTENANCE_WOULD_BREACH, R_MARKET_REMAINDER, R_NONE, R_NOT_OWNER_OF_ORDER, R_NO_LIQUIDITY,
-    R_POST_ONLY_WOULD_CROSS, R_PROTECTION_TRIGGERED, R_QUANTITY_NOT_POSITIVE, R_QUANTITY_TOO_LARGE,
-    R_QUOTE_NOT_EDITABLE, R_REDUCE_ONLY_POSITION_GONE, R_REDUCE_ONLY_WOULD_INCREASE, R_SELF_TRADE, R_UNKNOWN_ORDER,
-    TIF_FOK, TIF_GTC, TIF_GTD, TRADE_UNCROSSED, TYPE_MARKET, TYPE_MARKET_LIMIT, CancelAll, CancelOrder,
-    CommandEvent, EditOrder, OrderAccepted, OrderCancelled, OrderEdited, OrderRejected, OrderReplenished,
-    OrderTerms, PlaceOrder, TradeExecuted,
+    EV_COMMAND_DONE, EV_COMMAND_REJECTED, EV_ORDER_ACCEPTED, EV_ORDER_CANCELLED, EV_ORDER_EDITED, EV_ORDER_REJECTED,
+    EV_ORDER_REPLENISHED, EV_PROTECTION_TRIGGERED, EV_TRADE_EXECUTED, FLAG_ADVANCED, FLAG_ICEBERG, FLAG_LINKED,
+    FLAG_POST_ONLY, FLAG_PRICE_ADJUSTED, FLAG_QUOTE, FLAG_REDUCE_ONLY, FLAG_REJECT_POST_ONLY, FLAG_RISK_REDUCING,
+    FLAG_UNIQUE_LABEL, R_AUCTION_ONLY, R_BAND_PASSED, R_BOOK_FULL, R_DUPLICATE_LABEL, R_EDIT_BELOW_FILLED,
+    R_FILL_OR_KILL_UNFILLABLE, R_IMMEDIATE_OR_CANCEL, R_KILL_SWITCH, R_MAINTENANCE_WOULD_BREACH, R_MARKET_REMAINDER,
+    R_NONE, R_NOT_OWNER_OF_ORDER, R_NO_LIQUIDITY, R_POST_ONLY_WOULD_CROSS, R_PROTECTION_TRIGGERED,
+    R_QUANTITY_NOT_POSITIVE, R_QUANTITY_TOO_LARGE, R_QUOTE_NOT_EDITABLE, R_REDUCE_ONLY_POSITION_GONE,
+    R_REDUCE_ONLY_WOULD_INCREASE, R_SELF_TRADE, R_UNKNOWN_ORDER, TIF_FOK, TIF_GTC, TIF_GTD, TRADE_UNCROSSED,
+    TYPE_MARKET, TYPE_MARKET_LIMIT, CancelAll, CancelOrder, CommandEvent, EditOrder, OrderAccepted, OrderCancelled,
+    OrderEdited, OrderRejected, OrderReplenished, OrderTerms, PlaceOrder, TradeExecuted,
 )
-from exchange.risk.exposure cimport NO_ORDERS, Margin
 
 cdef enum:
     REDUCED = 0          # what a fill makes of a resting order
@@ -35,7 +31,7 @@ cdef enum:
     ANY_CURRENCY = 0xFFFF
     ANY_BYTE = 0xFF
     LASTING = SPECIAL | FLAG_QUOTE | FLAG_RISK_REDUCING     # flags that an edit leaves
-    WATCHED = FLAG_ADVANCED                     # somebody keeps a record of these while they live
+    WATCHED = FLAG_ADVANCED | FLAG_LINKED                     # somebody keeps a record of these while they live
 
 cdef int64_t NEVER = <int64_t>1 << 62
 
@@ -44,20 +40,16 @@ cdef inline int64_t _abs(int64_t x) noexcept:
     return -x if x < 0 else x
 
 
-cdef inline int64_t signed_of(Order* order, int64_t lots) noexcept:
-    return lots if order.side == 0 else -lots
-
-
-cdef class Trading(Entry):
+cdef class Trading(DryRun):
     """Order commands over the core's rooms."""
 
     def __cinit__(self, Accounts accounts, Instruments instruments, Orders orders, Books books, Positions positions,
                   Exposure exposure, Pretrade pretrade, Protection protection, Monitor monitor, Combos combos,
                   EventBuffer events):
         self.monitor = monitor
-        self.combos = combos
         self.next_order_id = 1
         self.next_trade_id = 1
+        self.linked = []
         self.advanced = [{} for _ in range(exposure.rows.underlying_count)]
         self.advanced_end_ns = NEVER
 
@@ -80,50 +72,70 @@ cdef class Trading(Entry):
 
     cdef int enter(self, const PlaceOrder* command, const OrderTerms* terms, const char* label, int special) except -1:
         """A new order with `special` flags that a record of PLACE_ORDER cannot carry."""
+        cdef uint32_t slot = self.prepare(command, terms, label, special, self.next_order_id)
+        if slot == 0:
+            return 0
+        self.next_order_id += 1
+        return self.begin(slot, label, command.label_bytes)
+
+    cdef int begin(self, uint32_t slot, const char* label, int label_bytes) except -1:
+        """Accept a prepared order and let it trade."""
+        self.accept(slot, label, label_bytes)
+        return self.settle(slot)
+
+    cdef int _shaped(self, const PlaceOrder* command, const OrderTerms* terms, const char* label, int64_t* price,
+                     int64_t* lots, int* flags) except -1:
+        """Price, quantity and flags that an order has as the market and the position are; or why it is refused."""
+        cdef Instrument* row
+        cdef bint market = command.order_type == TYPE_MARKET or command.order_type == TYPE_MARKET_LIMIT
+        cdef int reason = self._entry_reason(command, terms, market, flags[0], price)
+        if reason:
+            return reason
+        row = &self.instruments.at[command.instrument]
+        if market:
+            price[0] = self._market_price(row, command.instrument, command.side, command.order_type)
+            if price[0] == 0:
+                return R_NO_LIQUIDITY
+        if flags[0] & (FLAG_REDUCE_ONLY | FLAG_POST_ONLY) or row.state == STATE_CLOSE_ONLY:
+            reason = self._fit(command, price, lots, flags)
+            if reason:
+                return reason
+        if flags[0] & FLAG_UNIQUE_LABEL and command.label_bytes:
+            if self._label_in_use(command.header.account_id, label, command.label_bytes):
+                return R_DUPLICATE_LABEL
+        return self.pretrade.limit_reason(command.header.account_id, command.instrument, command.side, lots[0], True)
+
+    cdef uint32_t prepare(self, const PlaceOrder* command, const OrderTerms* terms, const char* label, int special,
+                          uint64_t order_id) except? 0:
+        """Slot of a new order that passed every check and is counted as open; 0 where it was refused (and said so)."""
         cdef uint32_t account_id = command.header.account_id
-        cdef uint32_t instrument = command.instrument
         cdef int64_t lots = command.quantity_lots
         cdef int64_t price = command.price_units
-        cdef int side = command.side
         cdef int flags = command.flags & (FLAG_POST_ONLY | FLAG_REJECT_POST_ONLY | FLAG_REDUCE_ONLY | FLAG_UNIQUE_LABEL)
-        cdef bint market = command.order_type == TYPE_MARKET or command.order_type == TYPE_MARKET_LIMIT
-        cdef int reason
-        cdef Instrument* row
-        cdef uint32_t slot
+        cdef int reason = self._shaped(command, terms, label, &price, &lots, &flags)
+        cdef uint32_t slot = 0
         cdef Order* order
-        reason = self._entry_reason(command, terms, market, flags, &price)
+        if reason == R_NONE:
+            slot = self.orders.add(order_id, account_id)
+            reason = R_NONE if slot else R_BOOK_FULL
         if reason:
-            return self._reject(command, reason, 0)
-        row = &self.instruments.at[instrument]
-        if market:
-            price = self._market_price(row, instrument, side, command.order_type)
-            if price == 0:
-                return self._reject(command, R_NO_LIQUIDITY, 0)
-        if flags & (FLAG_REDUCE_ONLY | FLAG_POST_ONLY) or row.state == STATE_CLOSE_ONLY:
-            reason = self._fit(command, &price, &lots, &flags)
-            if reason:
-                return self._reject(command, reason, 0)
-        if flags & FLAG_UNIQUE_LABEL and command.label_bytes:
-            if self._label_in_use(account_id, label, command.label_bytes):
-                return self._reject(command, R_DUPLICATE_LABEL, 0)
-        reason = self.pretrade.limit_reason(account_id, instrument, side, lots, True)
-        if reason:
-            return self._reject(command, reason, 0)
-        slot = self.orders.add(self.next_order_id, account_id)
-        if slot == 0:
-            return self._reject(command, R_BOOK_FULL, 0)
+            self._reject(command, reason, 0)
+            return 0
         order = &self.orders.at[slot]
         order.price_units = price
         order.remaining_lots = lots
-        order.instrument = instrument
+        order.instrument = command.instrument
         order.owner_id = self.accounts.at[account_id].owner_id
-        order.side = side
+        order.side = command.side
         order.order_type = command.order_type
         order.time_in_force = command.time_in_force
-        order.flags = flags | special
+        order.flags = <uint16_t>(flags | special)
         self.orders.detail[slot].key_id = command.key_id
         if terms != NULL:
             self._take_terms(slot, terms)
+            if special & FLAG_LINKED:
+                self.orders.detail[slot].linked_order_id = terms.linked_order_id
+                self.orders.detail[slot].both_count = 1 if special & BOTH_COUNT else 0
         self.exposure.order_added(order)
         reason = self.pretrade.fund(order)
         if reason == R_NONE and command.time_in_force == TIF_FOK and not self._fillable(order):
@@ -131,12 +143,17 @@ cdef class Trading(Entry):
             self.exposure.order_reduced(order, order.remaining_lots, True)
         if reason:
             self.orders.remove(slot)
-            return self._reject(command, reason, 0)
-        self.next_order_id += 1
-        self._accept(slot, label, command.label_bytes)
-        return self._settle(slot)
+            self._reject(command, reason, 0)
+            return 0
+        return slot
 
-    cdef int _accept(self, uint32_t slot, const char* label, int label_bytes) except -1:
+    cdef int unprepare(self, uint32_t slot) except -1:
+        """Take back a prepared order that was not accepted."""
+        self.exposure.order_reduced(&self.orders.at[slot], self.orders.at[slot].remaining_lots, True)
+        self.orders.remove(slot)
+        return 0
+
+    cdef int accept(self, uint32_t slot, const char* label, int label_bytes) except -1:
         """Write down an order's particulars and say that it was accepted."""
         cdef Order* order = &self.orders.at[slot]
         cdef OrderDetail* detail = &self.orders.detail[slot]
@@ -166,7 +183,7 @@ cdef class Trading(Entry):
         memcpy(<char*>event + sizeof(OrderAccepted) + special * sizeof(OrderTerms), label, label_bytes)
         return 0
 
-    cdef int _settle(self, uint32_t slot) except -1:
+    cdef int settle(self, uint32_t slot) except -1:
         """Execute an order that is counted as open, then rest or end it."""
         cdef Order* order
         cdef int reason = self.execute(slot)
@@ -212,126 +229,6 @@ cdef class Trading(Entry):
         return 0
 
     # ------------------------------------------------------------------ matching
-
-    cdef bint _crosses(self, Order* order) noexcept:
-        """Whether the best opposite price is at or through the order's limit."""
-        cdef int64_t best = self.books.at[order.instrument].side[order.side ^ 1].best
-        if best < 0:
-            return False
-        return best <= order.price_units if order.side == 0 else best >= order.price_units
-
-    cdef int64_t _maker_lots(self, Order* maker, int64_t wanted) noexcept:
-        """Lots a maker may trade: all that remain, for reduce-only orders at most its position."""
-        cdef int64_t lots = min(maker.remaining_lots, wanted)
-        if maker.flags & FLAG_REDUCE_ONLY:
-            lots = min(lots, self.pretrade.reducible(maker.account_id, maker.instrument, maker.side))
-        return lots
-
-    cdef bint _maker_stands(self, Order* maker, int64_t held, int64_t lots, int64_t cost, int64_t fee) except -1:
-        """Whether the maker, holding `held`, keeps its maintenance margin after a fill, or the fill lowers it."""
-        cdef Instrument* row = &self.instruments.at[maker.instrument]
-        cdef int64_t signed = lots if maker.side == 0 else -lots
-        cdef int64_t paid = cost if maker.side == 0 else -cost
-        cdef int64_t value = signed * row.mark_minor - paid - fee
-        cdef Margin after, before
-        self.exposure.shift(maker.account_id, maker.instrument, held, signed, value)
-        self.exposure.margin(maker.account_id, row.currency, NO_ORDERS, &after)
-        self.exposure.shift(maker.account_id, maker.instrument, held + signed, -signed, -value)
-        if after.equity >= after.maintenance:
-            return True
-        self.exposure.margin(maker.account_id, row.currency, NO_ORDERS, &before)
-        return after.maintenance < before.maintenance
-
-    cdef bint _fillable(self, Order* taker) except -1:
-        """Fill-or-kill: a dry run of execute() by the same rules, undone before it returns."""
-        cdef Instrument* row = &self.instruments.at[taker.instrument]
-        cdef int64_t wanted = taker.remaining_lots
-        cdef bint stops = self.pretrade.switches.count
-        cdef int64_t lots, shown = 0, hidden = 0
-        cdef uint32_t slot = self.books.best_order(taker.instrument, taker.side ^ 1)
-        cdef uint32_t here
-        cdef Order* maker
-        applied = []
-        moved = {}
-        groups = {}
-        stopped = set()
-        again = deque()             # icebergs to come to again at this price, with their hidden lots
-        while wanted and (slot or again):
-            here = self._next_maker(&slot, again, &shown, &hidden)
-            maker = &self.orders.at[here]
-            if (maker.price_units > taker.price_units) if taker.side == 0 else (maker.price_units < taker.price_units):
-                break
-            if stops and self.pretrade.switches.stopped(maker.account_id, row.underlying):
-                continue
-            if self._same_trader(maker, taker):
-                if self.accounts.at[taker.account_id].reject_taker:
-                    break
-                continue
-            if maker.protection_group and (maker.account_id, maker.protection_group) in stopped:
-                continue
-            lots = min(shown, wanted)
-            if row.leg_count:
-                lots = lots if self.combos.dry_fill(maker, lots, applied, moved) else 0
-            else:
-                lots = self._dry_fill(maker, lots, applied, moved)
-            if lots == 0:
-                continue
-            wanted -= lots
-            if hidden and lots == shown:
-                again.append((here, hidden))
-            if maker.protection_group:
-                self.protection.try_fill(groups, stopped, maker.account_id, maker.protection_group, maker.instrument,
-                                         -signed_of(taker, lots))
-            if taker.protection_group and self.protection.try_fill(
-                    groups, stopped, taker.account_id, taker.protection_group, taker.instrument,
-                    signed_of(taker, lots)):
-                break
-        for account_id, instrument, held, signed, value in reversed(applied):
-            self.exposure.shift(account_id, instrument, held + signed, -signed, -value)
-        self.protection.restore(groups, row.underlying)
-        return wanted == 0
-
-    cdef uint32_t _next_maker(self, uint32_t* slot, object again, int64_t* shown, int64_t* hidden) except? 0:
-        """The next order that a dry run comes to: `slot` goes through the book as it is, and before it leaves a price
-        the icebergs in `again` come with their next tranches."""
-        cdef uint32_t here = slot[0]
-        if again and (here == 0 or self.orders.at[here].price_units != self.orders.at[again[0][0]].price_units):
-            here, left = again.popleft()
-            shown[0] = min(self.orders.detail[here].display_lots, <int64_t>left)
-            hidden[0] = left - shown[0]
-            return here
-        slot[0] = self.books.next_order(here)
-        shown[0] = self.orders.at[here].remaining_lots
-        hidden[0] = self.orders.detail[here].hidden_lots
-        return here
-
-    cdef int64_t _dry_fill(self, Order* maker, int64_t lots, list applied, dict moved) except -1:
-        """Lots of a maker that could be filled after what `moved` {account: lots} holds already; then its figures are
-        shifted, `moved` and `applied` [(account, instrument, held, lots, value)] added to."""
-        cdef Instrument* row = &self.instruments.at[maker.instrument]
-        cdef Position* position = self.positions.find(maker.account_id, maker.instrument)
-        cdef int64_t held = position.quantity_lots + moved.get(maker.account_id, 0)
-        cdef int64_t cost, fee, signed, value
-        if maker.flags & FLAG_REDUCE_ONLY:
-            lots = min(lots, -held if maker.side == 0 else held)
-            if lots <= 0:
-                return 0
-        cost = self.instruments.trade_cost(row, maker.price_units, lots, &self.failed)
-        fee = trade_fee(row, cost, lots, row.maker_ppm, self.exposure.rows.index_e8[row.underlying], &self.failed)
-        if not self._maker_stands(maker, held, lots, cost, fee):
-            return 0
-        signed = lots if maker.side == 0 else -lots
-        value = signed * row.mark_minor - (cost if maker.side == 0 else -cost) - fee
-        self.exposure.shift(maker.account_id, maker.instrument, held, signed, value)
-        applied.append((maker.account_id, maker.instrument, held, signed, value))
-        moved[maker.account_id] = moved.get(maker.account_id, 0) + signed
-        return lots
-
-    cdef bint _same_trader(self, Order* maker, Order* taker) noexcept:
-        """Whether a trade would be a self-trade under the taker's setting."""
-        if maker.owner_id != taker.owner_id:
-            return False
-        return maker.account_id == taker.account_id or not self.accounts.at[taker.account_id].own_account_only
 
     cdef int execute(self, uint32_t slot) except -1:
         """Match an order against the book until it is filled or no longer crosses; R_SELF_TRADE where the taker must
@@ -432,6 +329,8 @@ cdef class Trading(Entry):
                 self._show_tranche(slot)
         detail.filled_cost_minor += cost
         detail.updated_ns = self.events.time_ns
+        if order.flags & FLAG_LINKED:
+            self.linked.append((order.order_id, LINK_FILLED, lots))
 
     cdef int _fill(self, uint32_t taker_slot, uint32_t maker_slot, int64_t lots, int64_t price, int64_t taker_ppm,
                    bint uncrossing) except -1:
@@ -566,6 +465,8 @@ cdef class Trading(Entry):
         event.quantity_lots = self.orders.detail[slot].quantity_lots
         if order.flags & WATCHED:
             self._closed(order)
+            if order.flags & FLAG_LINKED:
+                self.linked.append((order.order_id, LINK_ENDED, 0))
         self.orders.remove(slot)
         return 0
 
@@ -644,7 +545,7 @@ cdef class Trading(Entry):
         """
         cdef Order* order = &self.orders.at[slot]
         cdef OrderDetail* detail = &self.orders.detail[slot]
-        cdef Order trial
+        cdef Order trial, was
         cdef int64_t whole = self.orders.whole_lots(order)
         cdef int64_t hidden
         cdef int reason
@@ -658,23 +559,28 @@ cdef class Trading(Entry):
                     self.books.reduce(slot, whole - remaining - hidden)
             order.flags = flags | (order.flags & LASTING)
             return R_NONE
-        trial = order[0]
-        trial.price_units = price
-        trial.remaining_lots = remaining
-        # nothing of the trial is hidden: it may trade whole
-        trial.flags = flags | (order.flags & (SPECIAL | FLAG_QUOTE) & ~FLAG_ICEBERG)
+        # The trial stands in the order's own slot while it is funded: figures may be made anew from the pool then.
+        was = order[0]
         self.exposure.order_reduced(order, whole, True)
+        order.price_units = price
+        order.remaining_lots = remaining
+        order.flags = flags | (was.flags & (SPECIAL | FLAG_QUOTE))
+        hidden = detail.hidden_lots
+        detail.hidden_lots = 0
         reason = self.pretrade.limit_reason(order.account_id, order.instrument, order.side, remaining, False)
         if reason == R_NONE:
-            self.exposure.order_added(&trial)
-            reason = self.pretrade.fund(&trial)
+            self.exposure.order_added(order)
+            reason = self.pretrade.fund(order)
+        trial = order[0]
+        order[0] = was
+        detail.hidden_lots = hidden
         if reason:
             self.exposure.order_added(order)
             return reason
         self.books.unlink(slot)
         order.price_units = price
         order.remaining_lots = remaining
-        order.flags = trial.flags | (order.flags & FLAG_ICEBERG)
+        order.flags = trial.flags
         detail.hidden_lots = 0
         return R_NONE
 
@@ -699,6 +605,20 @@ cdef class Trading(Entry):
         if labelled:
             memcpy(<char*>event + sizeof(OrderEdited) + special * sizeof(OrderTerms), detail.label, detail.label_bytes)
         return 0
+
+    cdef int shrink(self, uint32_t slot, int64_t remaining, bint resting) except -1:
+        """Leave a linked order fewer lots, its place kept (links do so, whatever the state of the instrument)."""
+        cdef Order* order = &self.orders.at[slot]
+        cdef OrderDetail* detail = &self.orders.detail[slot]
+        cdef int64_t less = order.remaining_lots - remaining
+        self.exposure.order_reduced(order, less, False)
+        if resting:
+            self.books.reduce(slot, less)
+        else:
+            order.remaining_lots -= less
+        detail.quantity_lots -= less
+        detail.updated_ns = self.events.time_ns
+        return self._say_edited(slot, True, False)
 
     cdef int reprice(self, uint32_t slot) except -1:
         """Give a resting advanced order the price that its terms mean now; it may trade. Whether anything changed.
@@ -809,6 +729,8 @@ cdef class Trading(Entry):
             detail.label_bytes = label_bytes
             memcpy(detail.label, label, label_bytes)
         self._say_edited(slot, kept, label != NULL)
+        if order.flags & FLAG_LINKED:
+            self.linked.append((order.order_id, LINK_EDITED, detail.quantity_lots))
         if kept:
             return 0
-        return self._settle(slot)
+        return self.settle(slot)

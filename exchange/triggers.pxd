@@ -7,6 +7,11 @@ from exchange.risk.pretrade cimport Pretrade
 from exchange.risk.risk_rows cimport RiskRows
 from exchange.trading cimport Trading
 
+cdef enum Link:
+    LINKED = 1
+    SECONDARY = 2
+    LINKED_BOTH_COUNT = 3
+
 
 cdef class Triggers:
     cdef Instruments instruments
@@ -23,8 +28,18 @@ cdef class Triggers:
     cdef dict held                       # instruments that did not trade when something would have fired
     cdef int64_t _value(self, uint32_t instrument, int source) noexcept
     cdef bint _trades(self, uint32_t instrument) noexcept
-    cdef int _reason(self, const PlaceOrder* command, const OrderTerms* terms) except -1
-    cdef int _refuse(self, uint32_t account_id, uint32_t instrument, int reason, int side, int flags,
+    cdef int reason(self, const PlaceOrder* command, const OrderTerms* terms, int before) except -1
+    cdef int secondary_reason(self, const PlaceOrder* command, const OrderTerms* terms, int before) except -1
+    cdef int _form_reason(self, const PlaceOrder* command, const OrderTerms* terms) except -1
+    cdef int wait(self, const PlaceOrder* command, const OrderTerms* terms, const char* label, uint64_t order_id,
+                  int link, uint64_t linked_id) except -1
+    cdef int announce(self, object trigger, uint64_t order_id, int64_t value) except -1
+    cdef void command_of(self, object trigger, PlaceOrder* order) except *
+    cdef int relink(self, uint64_t order_id, uint64_t linked_id) except -1
+    cdef int release(self, object order_id, uint64_t new_id, int64_t lots) except -1
+    cdef int shrink(self, object trigger, int64_t lots) except -1
+    cdef int _say_edited(self, object trigger) except -1
+    cdef int refuse(self, uint32_t account_id, uint32_t instrument, int reason, int side, int flags,
                      int64_t price_units, int64_t lots, uint64_t order_id) except -1
     cdef int place(self, const PlaceOrder* command, const OrderTerms* terms, const char* label) except -1
     cdef int edit(self, const EditOrder* command, const OrderTerms* terms) except -1

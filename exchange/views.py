@@ -133,6 +133,8 @@ class TriggerView(View):
     primary_order_id: int = 0
     """A secondary order: whose fills it waits for."""
     linked_order_id: int = 0
+    placed_lots: int = 0
+    """Lots of a secondary order that are placed already."""
 
 
 class PositionView(View):

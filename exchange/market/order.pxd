@@ -35,6 +35,7 @@ ctypedef struct OrderDetail:
     int64_t advanced_value_e8
     uint32_t key_id
     uint8_t advanced
+    uint8_t both_count          # one cancels other: both may be filled nearly whole, so that both count in margin
     uint16_t label_bytes
     char label[64]
 

@@ -118,6 +118,7 @@ cdef class Orders:
         detail.advanced_value_e8 = 0
         detail.key_id = 0
         detail.advanced = 0
+        detail.both_count = 0
         detail.label_bytes = 0      # its label is as long as this says, so the old one need not be cleared
         order.order_id = order_id
         order.account_id = account_id

@@ -7,7 +7,7 @@ from exchange.market.instrument cimport Instrument, Instruments
 from exchange.market.order cimport Order, Orders
 from exchange.risk.formulas cimport Formulas, Margin
 from exchange.risk.quote_caps cimport QuoteBook, QuoteCaps
-from exchange.risk.risk_rows cimport MAX_EXPIRIES, RiskRows
+from exchange.risk.risk_rows cimport MAX_EXPIRIES, MAX_SCENARIOS, RiskRows
 
 cdef enum OrderScope:
     NO_ORDERS = -2           # positions alone
@@ -52,6 +52,7 @@ cdef class Exposure:
     cdef double* gather_lots
     cdef uint32_t gather_capacity
     cdef double bounded_pnl[64]
+    cdef double pair_pnl[2 * MAX_SCENARIOS]
     cdef double lane_pnl[MAX_UNDERLYING_CHAINS * 64]
     cdef int failed
     cdef int grow(self, uint32_t account_id) except -1
@@ -67,6 +68,8 @@ cdef class Exposure:
     cdef void rebuild(self, uint32_t account_id, int chain) noexcept
     cdef int refresh_orders(self, uint32_t account_id, int chain) except -1
     cdef void _order_terms(self, ScenarioBook* book, Order* order, int64_t lots, int sign) noexcept
+    cdef Order* _rival(self, Order* order) noexcept
+    cdef void _worse_terms(self, ScenarioBook* book, Order* first, Order* second) noexcept
     cdef int order_added(self, Order* order) except -1
     cdef void order_reduced(self, Order* order, int64_t lots, bint ends) noexcept
     cdef void _shift(self, uint32_t account_id, uint32_t instrument, int64_t held, int64_t lots,

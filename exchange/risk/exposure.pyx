@@ -14,23 +14,15 @@ from exchange.clearing.fees cimport combo_fees, trade_fee
 from exchange.clearing.ledger cimport SYS_FEES
 from exchange.clearing.position cimport PositionList
 from exchange.market.instrument cimport KIND_OPTION, KIND_OPTION_COMBO, MAX_LEGS, share_cap
-from exchange.records cimport FLAG_QUOTE, FLAG_RISK_REDUCING
+from exchange.records cimport FLAG_LINKED, FLAG_QUOTE, FLAG_RISK_REDUCING
 from exchange.risk.protection cimport Protection
 from exchange.risk.quote_caps cimport QuoteSum
 from exchange.risk.risk_rows cimport MAX_SCENARIOS, Grid
 from exchange.wide cimport wide_mul, wide_mul_div_ceil, wide_mul_shift
 from margin_ext.kernels cimport open_axpy, row_axpy, rows_sum, worst_loss
 
-cdef extern from *:
-    """
-    #include <stdlib.h>
-    static void *exposure_aligned(size_t bytes) {
-        void *p = NULL;
-        if (posix_memalign(&p, 64, bytes)) return NULL;
-        return p;
-    }
-    """
-    void* aligned "exposure_aligned"(size_t size) noexcept nogil
+cdef extern from "exchange/market/memory.h":
+    void* zeroed_table "margrave_table"(size_t bytes) noexcept
 
 cdef int64_t EXACT = 1 << 53
 
@@ -143,11 +135,10 @@ cdef class Exposure:
         book = <ScenarioBook*>calloc(1, sizeof(ScenarioBook))
         if book == NULL:
             raise MemoryError()
-        book.position_pnl = <double*>aligned(2 * S * sizeof(double))
+        book.position_pnl = <double*>zeroed_table(2 * S * sizeof(double))
         if book.position_pnl == NULL:
             free(book)
             raise MemoryError()
-        memset(book.position_pnl, 0, 2 * S * sizeof(double))
         book.order_pnl = book.position_pnl + S
         book.orders_revision = self.rows.revision[self.rows.chain[chain].underlying]
         book.marks_revision = book.orders_revision
@@ -283,6 +274,7 @@ cdef class Exposure:
         cdef uint64_t revision = self.rows.revision[self.rows.chain[chain].underlying]
         cdef uint32_t slot
         cdef Order* order
+        cdef Order* rival
         if book == NULL or book.orders_revision == revision:
             return 0
         book.orders_revision = revision
@@ -298,9 +290,39 @@ cdef class Exposure:
         while slot:
             order = &self.orders.at[slot]
             if order.remaining_lots and self.instruments.at[order.instrument].chain == chain:
-                self._order_terms(book, order, self.orders.whole_lots(order), 1)
+                rival = self._rival(order) if order.flags & FLAG_LINKED else NULL
+                if rival == NULL:
+                    self._order_terms(book, order, self.orders.whole_lots(order), 1)
+                elif rival.order_id > order.order_id:
+                    self._worse_terms(book, order, rival)
             slot = order.account_next
         return 0
+
+    cdef Order* _rival(self, Order* order) noexcept:
+        """The other order of a one-cancels-other where both are open in one chain, else NULL."""
+        cdef uint32_t slot = self.orders.find(self.orders.detail[order - self.orders.at].linked_order_id)
+        cdef Order* other = &self.orders.at[slot]
+        if (slot == 0 or other.remaining_lots == 0 or self.orders.detail[slot].both_count
+                or self.orders.detail[slot].linked_order_id != order.order_id
+                or self.instruments.at[other.instrument].chain != self.instruments.at[order.instrument].chain):
+            return NULL
+        return other
+
+    cdef void _worse_terms(self, ScenarioBook* book, Order* first, Order* second) noexcept:
+        """Add the worse of two orders of which one alone can trade whole, figure by figure."""
+        cdef ScenarioBook alone[2]
+        cdef int j
+        memset(alone, 0, sizeof(alone))
+        memset(self.pair_pnl, 0, sizeof(self.pair_pnl))
+        alone[0].order_pnl, alone[1].order_pnl = &self.pair_pnl[0], &self.pair_pnl[MAX_SCENARIOS]
+        self._order_terms(&alone[0], first, self.orders.whole_lots(first), 1)
+        self._order_terms(&alone[1], second, self.orders.whole_lots(second), 1)
+        for j in range(self.rows.scenario_count):
+            book.order_pnl[j] += min(alone[0].order_pnl[j], alone[1].order_pnl[j])
+        for j in range(MAX_EXPIRIES):
+            book.delta_up[j] += max(alone[0].delta_up[j], alone[1].delta_up[j])
+            book.delta_down[j] += max(alone[0].delta_down[j], alone[1].delta_down[j])
+        book.order_cost_minor += max(alone[0].order_cost_minor, alone[1].order_cost_minor)
 
     cdef int _bring_up(self, uint32_t account_id, int chain, ScenarioBook* book, int scope) except -1:
         """Before order figures are read: the figures themselves (where all orders count), and what bounds quotes."""
@@ -348,7 +370,9 @@ cdef class Exposure:
         position.open_orders += 1
         book.open_lots += lots * row.lot_weight
         book.gross_row += wide_mul(lots, self.rows.row_cap[order.instrument], &self.failed)
-        if book.orders_revision == revision:
+        if order.flags & FLAG_LINKED:
+            book.orders_revision = 0         # what it costs depends on another order: counted when next asked for
+        elif book.orders_revision == revision:
             self._order_terms(book, order, lots, 1)
         else:
             self.refresh_orders(order.account_id, chain)
@@ -370,7 +394,9 @@ cdef class Exposure:
             position.open_sell_lots -= lots
         book.open_lots -= lots * row.lot_weight
         book.gross_row -= wide_mul(lots, self.rows.row_cap[order.instrument], &self.failed)
-        if book.orders_revision == self.rows.revision[self.rows.chain[chain].underlying]:
+        if order.flags & FLAG_LINKED:
+            book.orders_revision = 0
+        elif book.orders_revision == self.rows.revision[self.rows.chain[chain].underlying]:
             self._order_terms(book, order, whole, -1)
             if whole > lots:
                 self._order_terms(book, order, whole - lots, 1)
@@ -828,73 +854,3 @@ cdef class Exposure:
 
     def usd_of(self, int currency, int64_t minor):
         return self.usd_units(currency, minor)
-
-    def quote_totals(self, uint32_t account_id, int chain):
-        """[(group, scenario sums, deltas up, deltas down)] of capped quotes in a book, ascending group."""
-        cdef ScenarioBook* book = self.book(account_id, chain)
-        cdef QuoteSum* q
-        cdef int i, j
-        out = []
-        if book == NULL or book.quotes == NULL:
-            return out
-        self.refresh_orders(account_id, chain)
-        for i in range(book.quotes.count):
-            q = &book.quotes.at[i]
-            sums = ([int(q.pnl[j]) for j in range(self.rows.scenario_count)],
-                    [q.delta_up[j] for j in range(MAX_EXPIRIES)], [q.delta_down[j] for j in range(MAX_EXPIRIES)])
-            if any(map(any, sums)):
-                out.append((q.number, *sums))
-        return sorted(out)
-
-    def caps_of(self, uint32_t account_id, int chain, int number):
-        """(per column, delta in 1e-10 coin) of what a group's capped quotes can take away at most; None without any."""
-        cdef ScenarioBook* book = self.book(account_id, chain)
-        cdef QuoteSum* q
-        cdef int i, j
-        if book == NULL:
-            return None
-        self._bring_up(account_id, chain, book, ALL_ORDERS)
-        for i in range(book.quotes.count if book.quotes != NULL else 0):
-            q = &book.quotes.at[i]
-            if q.number == number:
-                return ([int(q.cap[j]) for j in range(self.rows.scenario_count)], q.cap_delta_e10)
-        return None
-
-    def scenario_totals(self, uint32_t account_id, int chain, bint with_orders):
-        """(positions, orders, deltas by bucket, value, order cost) of a book as integers; None when there is none."""
-        cdef ScenarioBook* book = self.book(account_id, chain)
-        cdef int j
-        if book == NULL:
-            return None
-        if with_orders:
-            self.refresh_orders(account_id, chain)
-        return (
-            [int(book.position_pnl[j]) for j in range(self.rows.scenario_count)],
-            [int(book.order_pnl[j]) for j in range(self.rows.scenario_count)] if with_orders else [],
-            [book.delta[j] for j in range(MAX_EXPIRIES)],
-            book.value_minor,
-            book.order_cost_minor if with_orders else 0,
-            book.held_lots,
-            book.open_lots,
-            book.gross_row,
-            self.quote_totals(account_id, chain) if with_orders else [],
-        )
-
-    def check(self, uint32_t account_id, int chain):
-        """Faults between a book and its recomputation; [] when the two are equal to the last unit."""
-        before = self.scenario_totals(account_id, chain, True)
-        if before is None:
-            return []
-        cdef ScenarioBook* book = self.book(account_id, chain)
-        self.rebuild(account_id, chain)
-        if book.open_orders:
-            book.orders_revision = 0
-            self.refresh_orders(account_id, chain)
-        after = self.scenario_totals(account_id, chain, True)
-        names = ("position P&L", "order P&L", "delta", "value", "order cost", "held lots", "open lots", "gross row",
-                 "quotes")
-        return [
-            f"account {account_id} chain {chain}: incremental {name} {a} != recomputed {b}"
-            for name, a, b in zip(names, before, after)
-            if a != b
-        ]

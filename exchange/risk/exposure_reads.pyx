@@ -1,0 +1,67 @@
+"""Books of the exposure as plain integers, for audits and tests."""
+
+from libc.stdint cimport uint32_t
+
+from exchange.risk.exposure cimport ALL_ORDERS, Exposure, ScenarioBook
+from exchange.risk.quote_caps cimport QuoteSum
+from exchange.risk.risk_rows cimport MAX_EXPIRIES
+
+
+cdef class ExposureReads(Exposure):
+    """The exposure with what only audits and tests ask of it."""
+
+    def quote_totals(self, uint32_t account_id, int chain):
+        """[(group, scenario sums, deltas up, deltas down)] of capped quotes in a book, ascending group."""
+        cdef ScenarioBook* book = self.book(account_id, chain)
+        cdef QuoteSum* q
+        cdef int i, j
+        out = []
+        if book == NULL or book.quotes == NULL:
+            return out
+        self.refresh_orders(account_id, chain)
+        for i in range(book.quotes.count):
+            q = &book.quotes.at[i]
+            sums = ([int(q.pnl[j]) for j in range(self.rows.scenario_count)],
+                    [q.delta_up[j] for j in range(MAX_EXPIRIES)], [q.delta_down[j] for j in range(MAX_EXPIRIES)])
+            if any(map(any, sums)):
+                out.append((q.number, *sums))
+        return sorted(out)
+
+    def caps_of(self, uint32_t account_id, int chain, int number):
+        """(per column, delta in 1e-10 coin) of what a group's capped quotes can take away at most; None without any."""
+        cdef ScenarioBook* book = self.book(account_id, chain)
+        cdef QuoteSum* q
+        cdef int i, j
+        if book == NULL:
+            return None
+        self._bring_up(account_id, chain, book, ALL_ORDERS)
+        for i in range(book.quotes.count if book.quotes != NULL else 0):
+            q = &book.quotes.at[i]
+            if q.number == number:
+                return ([int(q.cap[j]) for j in range(self.rows.scenario_count)], q.cap_delta_e10)
+        return None
+
+    def scenario_totals(self, uint32_t account_id, int chain, bint with_orders):
+        """(positions, orders, deltas by bucket, value, order cost) of a book as integers; None when there is none."""
+        cdef ScenarioBook* book = self.book(account_id, chain)
+        cdef int j
+        if book == NULL:
+            return None
+        if with_orders:
+            self.refresh_orders(account_id, chain)
+        return (
+            [int(book.position_pnl[j]) for j in range(self.rows.scenario_count)],
+            [int(book.order_pnl[j]) for j in range(self.rows.scenario_count)] if with_orders else [],
+            [book.delta[j] for j in range(MAX_EXPIRIES)],
+            book.value_minor,
+            book.order_cost_minor if with_orders else 0,
+            book.held_lots,
+            book.open_lots,
+            book.gross_row,
+            self.quote_totals(account_id, chain) if with_orders else [],
+        )
+
+    def remake(self, uint32_t account_id, int chain):
+        """Make a book's figures anew from positions and orders."""
+        self.rebuild(account_id, chain)
+        self.book(account_id, chain).orders_revision = 0
