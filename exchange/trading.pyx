@@ -43,14 +43,12 @@ cdef inline int64_t _abs(int64_t x) noexcept:
 cdef class Trading(DryRun):
     """Order commands over the core's rooms."""
 
-    def __cinit__(self, Accounts accounts, Instruments instruments, Orders orders, Books books, Positions positions,
-                  Exposure exposure, Pretrade pretrade, Protection protection, Monitor monitor, Combos combos,
-                  EventBuffer events):
-        self.monitor = monitor
+    def __cinit__(self, *rooms):
+        self.monitor = rooms[8]
         self.next_order_id = 1
         self.next_trade_id = 1
         self.linked = []
-        self.advanced = [{} for _ in range(exposure.rows.underlying_count)]
+        self.advanced = [{} for _ in range(self.exposure.rows.underlying_count)]
         self.advanced_end_ns = NEVER
 
     # ------------------------------------------------------------------ place
