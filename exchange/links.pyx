@@ -13,8 +13,8 @@ from exchange.records cimport (
     R_OTHER_CLOSED, R_PRIMARY_CLOSED, TIF_GTC, TIF_GTD, TYPE_LIMIT, TYPE_MARKET_LIMIT, TYPE_STOP_LIMIT,
     TYPE_TRAILING_STOP, OrdersLinked,
 )
-from exchange.trading cimport LINK_BECAME, LINK_EDITED, LINK_ENDED, LINK_FILLED
-from exchange.triggers cimport LINKED, SECONDARY
+from exchange.trading cimport BOTH_COUNT, LINK_BECAME, LINK_EDITED, LINK_ENDED, LINK_FILLED
+from exchange.triggers cimport LINKED, LINKED_BOTH_COUNT, SECONDARY
 
 cdef enum:
     AT_ONCE = 64             # orders placed or cancelled in one command
@@ -110,12 +110,12 @@ cdef class Links:
                 self._refuse(wanted, R_BAD_LINK)
                 return Reason.NONE, 0
         if payload.link_type == ONE_CANCELS_OTHER:
-            if self._prepare(wanted_orders, first_id) >= 0:
+            if self._prepare(wanted_orders, first_id, payload.fill_condition) >= 0:
                 return Reason.NONE, 0
             self.trading.next_order_id += 2
             self._pair(wanted_orders, first_id, payload.fill_condition)
             return Reason.NONE, 2
-        if self._prepare(wanted_orders[:1], first_id) >= 0:
+        if self._prepare(wanted_orders[:1], first_id, payload.fill_condition) >= 0:
             return Reason.NONE, 0
         wanted = wanted_orders[0]
         waiting = 0 if wanted.slot else 1
@@ -132,7 +132,7 @@ cdef class Links:
         for i in range(len(orders)):
             wanted = wanted_orders[i]
             if i == 0:
-                self._accept(wanted, first_id)
+                self._accept(wanted, first_id, payload.fill_condition)
             else:
                 self.triggers.wait(&wanted.command, &wanted.terms, wanted.label, first_id + i, SECONDARY, first_id)
         self._found(payload.link_type, payload.fill_condition, account_id, first_id, len(orders))
@@ -166,7 +166,7 @@ cdef class Links:
             wanted.command.header.account_id, wanted.command.instrument, reason, wanted.command.side,
             wanted.command.flags, wanted.command.price_units, wanted.command.quantity_lots, 0)
 
-    cdef int _prepare(self, list both, uint64_t first_id) except -2:
+    cdef int _prepare(self, list both, uint64_t first_id, int condition) except -2:
         """Check one order, or two that cancel each other, and count them as open; which was refused, -1 where none."""
         cdef Wanted wanted, before
         cdef int i, reason, waiting = 0
@@ -188,7 +188,8 @@ cdef class Links:
             if reason:
                 self._refuse(wanted, reason)
             elif not _waits(&wanted.command):
-                wanted.slot = self.trading.prepare(&wanted.command, &wanted.terms, wanted.label, FLAG_LINKED,
+                wanted.slot = self.trading.prepare(&wanted.command, &wanted.terms, wanted.label,
+                                                   FLAG_LINKED | (BOTH_COUNT if condition == COMPLETE_FILL else 0),
                                                    first_id + i)
                 reason = R_NONE if wanted.slot else R_BAD_LINK
             if reason:
@@ -200,11 +201,12 @@ cdef class Links:
     cdef bint _is_combo(self, uint32_t instrument) noexcept:
         return self.instruments.is_live(instrument) and self.instruments.at[instrument].leg_count != 0
 
-    cdef int _accept(self, Wanted wanted, uint64_t order_id) except -1:
+    cdef int _accept(self, Wanted wanted, uint64_t order_id, int condition) except -1:
         """Accept what was prepared; it does not trade yet."""
         if wanted.slot:
             return self.trading.accept(wanted.slot, wanted.label, wanted.command.label_bytes)
-        return self.triggers.wait(&wanted.command, &wanted.terms, wanted.label, order_id, LINKED,
+        return self.triggers.wait(&wanted.command, &wanted.terms, wanted.label, order_id,
+                                  LINKED_BOTH_COUNT if condition == COMPLETE_FILL else LINKED,
                                   wanted.terms.linked_order_id)
 
     def _found(self, link_type, condition, account_id, first_id, count):
@@ -234,8 +236,8 @@ cdef class Links:
         """Place two prepared orders that cancel each other: the second trades only as far as the first left it."""
         cdef Wanted first = both[0]
         cdef Wanted second = both[1]
-        self._accept(first, first_id)
-        self._accept(second, first_id + 1)
+        self._accept(first, first_id, condition)
+        self._accept(second, first_id + 1, condition)
         group = self._found(ONE_CANCELS_OTHER, condition, first.command.header.account_id, first_id, 2)
         if first.slot:
             self.trading.settle(first.slot)
@@ -455,7 +457,7 @@ cdef class Links:
         self.trading.next_order_id += len(due)       # announced: nobody else gets them
         wanted = due[0]
         if len(due) == 2:
-            refused = self._prepare(due, first_id)
+            refused = self._prepare(due, first_id, group.condition)
             if refused < 0:
                 self._pair(due, first_id, group.condition)
             else:

@@ -23,7 +23,7 @@ from exchange.records cimport (
 )
 from exchange.risk.pretrade cimport Pretrade
 from exchange.risk.risk_rows cimport RiskRows
-from exchange.trading cimport LINK_BECAME, LINK_EDITED, LINK_ENDED, Trading
+from exchange.trading cimport BOTH_COUNT, LINK_BECAME, LINK_EDITED, LINK_ENDED, Trading
 from exchange.views import TriggerView
 
 cdef enum:
@@ -44,7 +44,7 @@ class Trigger:
     __slots__ = (
         "order_id", "account_id", "instrument", "side", "order_type", "time_in_force", "flags", "price_units",
         "quantity_lots", "key_id", "source", "price_e8", "offset_e8", "created_ns", "updated_ns", "label", "fired",
-        "linked_id", "next_source", "placed_lots",
+        "linked_id", "next_source", "placed_lots", "both_count",
     )
     # linked_id: the other order of a one-cancels-other, or a secondary order's primary. A secondary order's
     # placed_lots are placed already; next_source is what it watches once placed, where it is a stop order itself.
@@ -175,7 +175,7 @@ cdef class Triggers:
 
     cdef int wait(self, const PlaceOrder* command, const OrderTerms* terms, const char* label, uint64_t order_id,
                   int link, uint64_t linked_id) except -1:
-        """Let a checked order wait; `link` says whether it is LINKED to another or a SECONDARY of it, or 0."""
+        """Let a checked order wait; `link` says how it is linked to another, 0: not."""
         cdef TriggerPlaced* event
         trigger = Trigger()
         trigger.order_id = order_id
@@ -194,6 +194,7 @@ cdef class Triggers:
         trigger.next_source = terms.trigger_source
         trigger.linked_id = linked_id
         trigger.placed_lots = 0
+        trigger.both_count = link == LINKED_BOTH_COUNT
         stops = TYPE_STOP_LIMIT <= command.order_type < TYPE_TRAILING_STOP
         trigger.price_e8 = terms.trigger_price_e8 if stops else 0
         trigger.offset_e8 = 0
@@ -462,7 +463,7 @@ cdef class Triggers:
         self.command_of(trigger, &order)
         order.order_type = TYPE_LIMIT if trigger.order_type in _LIMITS else TYPE_MARKET
         if trigger.flags & FLAG_LINKED:
-            special = FLAG_LINKED
+            special = FLAG_LINKED | (BOTH_COUNT if trigger.both_count else 0)
             memset(&terms, 0, sizeof(OrderTerms))
             terms.linked_order_id = trigger.linked_id
             self.relink(trigger.linked_id, announced)

@@ -357,29 +357,31 @@ def test_what_one_command_causes_is_bounded_and_goes_on_with_ticks(venue):
     venue.sound()
 
 
-def test_margin_counts_the_worse_of_two_that_cancel_each_other(venue):
-    def requirement(*placed):
-        made = Driver([perpetual()])
-        made.alice = made.account("alice", btc=50)
-        made.marks(100_000)
-        if len(placed) == 2 and placed[0] == "linked":
-            link(made, OCO, FIRST, *placed[1])
-        else:
-            for one in placed:
-                made.place(made.alice, NAME, ("buy", "sell")[one.side], one.price_units, one.quantity_lots)
-        made.sound()
-        made.marks(101_000)
-        made.sound()
-        made.marks(100_000)
-        return made.view(made.alice).initial_margin_minor
+def requirement(condition, *placed):
+    """Initial margin of an account with nothing but these orders: linked on the condition, or each alone (None)."""
+    made = Driver([perpetual()])
+    made.alice = made.account("alice", btc=50)
+    made.marks(100_000)
+    if condition is not None:
+        assert only(link(made, OCO, condition, *placed), EventKind.COMMAND_DONE).count == 2
+    else:
+        for one in placed:
+            made.place(made.alice, NAME, ("buy", "sell")[one.side], one.price_units, one.quantity_lots)
+    made.sound()
+    made.marks(101_000)
+    made.sound()
+    made.marks(100_000)
+    return made.view(made.alice).initial_margin_minor
 
-    buy, sell = order("buy", 198_000, 1000), order("sell", 199_500, 3000)
-    together = requirement("linked", (buy, sell))
+
+def test_margin_counts_the_worse_of_two_that_cancel_each_other():
+    buy, more, sell = order("buy", 198_000, 1000), order("buy", 197_000, 3000), order("sell", 199_500, 3000)
     rounding = 1000
-    assert abs(together - requirement(sell)) <= rounding
-    assert requirement(buy, order("buy", 197_000, 3000)) > requirement(order("buy", 197_000, 3000))
-    both_sides = requirement("linked", (order("buy", 198_000, 1000), order("buy", 197_000, 3000)))
-    assert abs(both_sides - requirement(order("buy", 197_000, 3000))) <= rounding
+    for condition in (FIRST, INCREMENTAL):
+        assert abs(requirement(condition, buy, sell) - requirement(None, sell)) <= rounding
+        assert abs(requirement(condition, buy, more) - requirement(None, more)) <= rounding
+    # both could be filled but for the last lot
+    assert requirement(COMPLETE, buy, more) == requirement(None, buy, more) > requirement(None, more) + 10 * rounding
 
 
 def test_replay_gives_the_same_state_whatever_is_linked():
