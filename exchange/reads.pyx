@@ -38,7 +38,7 @@ cdef class Reads(State):
             min_quantity_lots=row.min_quantity_lots, max_quantity_lots=row.max_quantity_lots,
             max_price_units=row.max_price_units, maker_ppm=row.maker_ppm, taker_ppm=row.taker_ppm,
             block_min_lots=self.listing.spec(slot).block_min_lots, zero_units=row.zero_units,
-            legs=self.listing.legs(slot),
+            legs=tuple([(leg.instrument, leg.ratio) for leg in self.listing.spec(slot).legs]),
         )
 
     def market(self, uint32_t slot):

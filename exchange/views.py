@@ -31,8 +31,8 @@ class InstrumentView(View):
     taker_ppm: int
     block_min_lots: int = 1
     zero_units: int = 0
-    legs: tuple[tuple[int, int], ...] = ()
-    """Combos: (slot, ratio) of each leg."""
+    legs: tuple[tuple[str, int], ...] = ()
+    """Combos: (name, ratio) of each leg."""
 
 
 class MarketView(View):

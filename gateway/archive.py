@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from exchange.commands import TradeFlag
 from gateway.errors import ApiError, invalid_param
 from gateway.history import OrderRecord, TradeRecord
 from gateway.listing import Listing, Listings
@@ -11,6 +12,7 @@ from persistence.history_reads import MAX, READ_SECONDS, HistoryReader, HistoryT
 from persistence.history_schema import UNFILLED_KEPT_NS
 
 MAX_LISTINGS = 20_000
+MAX_LEGS = 4
 UserTrade = tuple[TradeRecord, bool]
 
 
@@ -28,7 +30,7 @@ class Selection:
         """Whether a contract is meant."""
         if self.listing is not None:
             return listing.view.instrument_id == self.listing.view.instrument_id
-        return self.currency in ("", listing.currency) and self.kind in ("", listing.kind)
+        return self.currency in ("", listing.currency) and listing.is_of(self.kind or "any")
 
 
 class Reader(HistoryReader):
@@ -119,16 +121,16 @@ class Archive:
             if self.reader is None or not covered:
                 return []
             rows = self.reader.trades(*self.keys(selection), span, covered, ascending, wanted)
-            return [TradeRecord.from_row(row, self.by_id(row[1])) for row in rows]
+            return [self._trade(row) for row in rows]
 
         return _joined(fresh, stored, ascending, limit)
 
     def fresh_trades(self, listing: Listing, covered: int) -> list[TradeRecord]:
-        """Trades of a contract that only memory has, oldest first."""
+        """Trades in a contract's book that only memory has, oldest first."""
         known = self._listings.by_slot.get(listing.slot)
         if known is None or known.view.instrument_id != listing.view.instrument_id:
             return []
-        return self._projection.trades(listing.slot, covered)
+        return [trade for trade in self._projection.trades(listing.slot, covered) if trade.in_book]
 
     def user_trades(
         self, account_id: int, selection: Selection, span: Span, ascending: bool, limit: int
@@ -151,7 +153,22 @@ class Archive:
         return _joined(fresh, stored, ascending, limit)
 
     def _user_trade(self, row: Any) -> UserTrade:
-        return TradeRecord.from_row(row, self.by_id(row[1])), bool(row[-1])
+        return self._trade(row), bool(row[-1])
+
+    def _trade(self, row: Any) -> TradeRecord:
+        """A stored trade; a combo's with those of its legs, a leg's with its combo's, which has the ids before it."""
+        record = TradeRecord.from_row(row, self.by_id(row[1]))
+        trade_id = record.event.trade_id
+        if record.listing.is_combo:
+            rows = self.reader.trades_between(trade_id + 1, trade_id + len(record.listing.view.legs))
+            record.legs = [TradeRecord.from_row(leg, self.by_id(leg[1])) for leg in rows]
+            for leg in record.legs:
+                leg.combo = record
+        elif record.event.taker_flags & TradeFlag.COMBO_LEG:
+            rows = self.reader.trades_between(trade_id - MAX_LEGS, trade_id - 1)
+            combos = [one for one in rows if self.by_id(one[1]).is_combo]
+            record.combo = TradeRecord.from_row(combos[-1], self.by_id(combos[-1][1])) if combos else None
+        return record
 
     def trades_of_order(self, account_id: int, order_id: int, limit: int) -> list[UserTrade]:
         """Trades of one order, oldest first."""

@@ -34,7 +34,7 @@ class Candle(NamedTuple):
         """A candle of one trade."""
         price, lots = event.price_units, event.quantity_lots
         base = 0
-        if listing.view.inverse and not listing.is_option and price > 0:
+        if listing.counts_dollars and price > 0:
             base = lots * listing.lot_e8 * E12 // (price * listing.unit_e8)
         return cls(start_ns, price, price, price, price, lots, price * lots, base)
 
@@ -51,8 +51,8 @@ class Candle(NamedTuple):
     def wire(self, listing: Listing) -> dict[str, float]:
         """Prices, `volume` in coins and `cost` in the quote currency (of inverse futures: dollars)."""
         amount = listing.amount(self.lots)
-        inverse = listing.view.inverse and not listing.is_option
-        cost = self.value * listing.unit_e8 * listing.lot_e8 / (E8 * E8)
+        inverse = listing.counts_dollars
+        cost = (self.value - self.lots * listing.zero_units) * listing.unit_e8 * listing.lot_e8 / (E8 * E8)
         return {
             "tick": self.start_ns // 1_000_000,
             "open": listing.price(self.open),

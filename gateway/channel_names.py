@@ -19,6 +19,7 @@ from gateway.topics import (
 )
 from gateway.user_topics import (
     ChangesTopic,
+    ComboTradesTopic,
     OrdersTopic,
     PortfolioTopic,
     ProtectionTopic,
@@ -31,7 +32,12 @@ if TYPE_CHECKING:
     from gateway.gateway import Gateway
 
 KINDS = ("any", "future", "option", "spot", "future_combo", "option_combo", "combo")
-USER_TOPICS = {"orders": OrdersTopic, "trades": UserTradesTopic, "changes": ChangesTopic}
+USER_TOPICS = {
+    "orders": OrdersTopic,
+    "trades": UserTradesTopic,
+    "changes": ChangesTopic,
+    "combo_trades": ComboTradesTopic,
+}
 DEPTHS = ("1", "10", "20")
 _GROUP = re.compile(r"none|[1-9][0-9]{0,5}")
 

@@ -206,7 +206,7 @@ class Channels:
     def _tell_trades(self, news: News) -> None:
         for trade in news.trades:
             for topic in (*self._by_slot.get(trade.listing.slot, ()), *self._wide):
-                wanted = isinstance(topic, ChartTopic) or (
+                wanted = (isinstance(topic, ChartTopic) and trade.in_book) or (
                     isinstance(topic, TradesTopic) and (topic.listing is not None or _covers(topic.name, trade.listing))
                 )
                 if wanted:
@@ -258,4 +258,4 @@ def _speaking_order(topic: Topic) -> tuple[int, str]:
 def _covers(name: str, listing: Any) -> bool:
     """Whether `trades.{kind}.{currency}.{interval}` covers an instrument."""
     _, kind, currency, _ = name.split(".")
-    return kind in ("any", listing.kind) and currency.lower() in ("any", listing.currency.lower())
+    return listing.is_of(kind) and currency.lower() in ("any", listing.currency.lower())

@@ -64,6 +64,7 @@ MESSAGES: dict[int, str] = {
     13028: "temporarily_unavailable",
     13030: "mmp_trigger",
     13032: "non_unique_order_label",
+    13035: "active_combo_limit_reached",
     13040: "mmp_required",
     13042: "cod_not_enabled",
     13043: "quotes_frozen",
@@ -121,6 +122,9 @@ REASON_CODES: dict[Reason, int] = {
     Reason.BLOCK_TIMED_OUT: 13888,
     Reason.BLOCK_TOO_SMALL: 10002,
     Reason.LIMIT_REACHED: 10047,
+    Reason.COMBO_LIMIT: 13035,
+    Reason.COMBO_LEGS: INVALID_PARAMS,
+    Reason.BAD_TERMS: 11047,
 }
 
 CANCEL_REASONS: dict[Reason, str] = {

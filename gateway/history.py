@@ -8,6 +8,7 @@ from exchange.events import EventKind
 from exchange.views import OrderView
 from gateway.listing import Listing
 from gateway.records import EVENT_CODECS
+from gateway.units import E8
 from persistence.history_rows import ORDER_COLUMNS, STATES
 
 BAR_NS = 300_000_000_000
@@ -108,12 +109,27 @@ class OrderRecord:
 class TradeRecord:
     """One trade with both orders; rendered for the public or for either side."""
 
-    __slots__ = ("block_id", "event", "index_e8", "listing", "maker", "maker_state", "taker", "taker_state")
+    __slots__ = (
+        "block_id",
+        "combo",
+        "event",
+        "index_e8",
+        "legs",
+        "listing",
+        "maker",
+        "maker_state",
+        "taker",
+        "taker_state",
+    )
 
     def __init__(
         self, event: Any, listing: Listing, taker: OrderRecord | None, maker: OrderRecord | None, block_id: int = 0
     ):
         self.event, self.listing, self.block_id = event, listing, block_id
+        self.combo: TradeRecord | None = None
+        """Of a leg's trade: that of its combo."""
+        self.legs: list[TradeRecord] = []
+        """Of a combo's trade: those of its legs."""
         self.taker: OrderRecord | Party | None = taker
         self.maker: OrderRecord | Party | None = maker
         unknown = "filled" if block_id else "open"
@@ -126,10 +142,23 @@ class TradeRecord:
         event, taker_type, maker_type, taker_state, maker_state, taker_label, maker_label = row[5:12]
         record = cls.__new__(cls)
         record.event = _TRADE.make(_TRADE.unpack_from(event))
-        record.listing, record.block_id = listing, row[12]
+        record.listing, record.block_id, record.combo, record.legs = listing, row[12], None, []
         record.taker, record.maker = Party(taker_type, taker_label), Party(maker_type, maker_label)
         record.taker_state, record.maker_state = STATES[taker_state], STATES[maker_state]
         return record
+
+    def add_leg(self, event: Any, listing: Listing) -> "TradeRecord":
+        """The trade of a leg of this combo's trade."""
+        leg = TradeRecord(event, listing, None, None)
+        leg.combo, leg.taker, leg.maker = self, self.taker, self.maker
+        leg.taker_state, leg.maker_state = self.taker_state, self.maker_state
+        self.legs.append(leg)
+        return leg
+
+    @property
+    def in_book(self) -> bool:
+        """Whether it was made in the contract's book: neither a block's trade nor that of a combo's leg."""
+        return not self.block_id and self.combo is None
 
 
 class Party(NamedTuple):
@@ -147,6 +176,15 @@ class DayStats:
     def __init__(self, bars: Iterable[list[Any]] = ()) -> None:
         """`bars`: [number, open, high, low, close, lots, dollars] of earlier trades, ascending."""
         self._bars: deque[list[Any]] = deque(bars)
+
+    def count(self, event: Any, listing: Listing) -> None:
+        """Count a trade of a contract's book."""
+        price, amount = listing.price(event.price_units), listing.amount(event.quantity_lots)
+        if not listing.is_premium:
+            usd = amount if listing.view.inverse else amount * price
+        else:
+            usd = amount * price * (event.index_price_e8 / E8 if listing.view.inverse else 1.0)
+        self.add(event.time_ns, price, event.quantity_lots, usd)
 
     def add(self, time_ns: int, price: float, lots: int, usd: float) -> None:
         """Count one trade."""
@@ -178,12 +216,11 @@ class DayStats:
         lots = sum(bar[5] for bar in bars)
         usd = sum(bar[6] for bar in bars)
         amount = listing.amount(lots)
-        inverse_future = listing.view.inverse and not listing.is_option
         return {
             "high": max(bar[2] for bar in bars),
             "low": min(bar[3] for bar in bars),
             "price_change": round((last / first - 1.0) * 100.0, 4) if first else 0.0,
-            "volume": round(amount / last, 8) if inverse_future and last else amount,
+            "volume": round(amount / last, 8) if listing.counts_dollars and last else amount,
             "volume_usd": round(usd, 2),
             "volume_notional": round(usd, 2),
         }

@@ -20,7 +20,9 @@ class Listing:
         "currency",
         "exponent",
         "index_name",
+        "is_combo",
         "is_option",
+        "is_premium",
         "kind",
         "lot_e8",
         "name",
@@ -32,19 +34,24 @@ class Listing:
         "unit_e8",
         "view",
         "wire",
+        "zero_units",
     )
 
     def __init__(self, view: InstrumentView, exponent: int, underlying: int, index_name: str):
         self.view, self.slot, self.name = view, view.instrument, view.name
         self.is_option = view.kind == "option"
-        self.kind = "option" if self.is_option else "future"
+        self.is_combo = bool(view.legs)
+        self.is_premium = view.kind in ("option", "option_combo")
+        """Quoted as a premium: in the coin, or in the settlement currency where linear."""
+        self.kind = "future" if view.kind == "perpetual" else view.kind
+        self.zero_units = view.zero_units
         self.base, self.currency = view.underlying, view.settlement
         self.exponent, self.underlying, self.index_name = exponent, underlying, index_name
         self.unit_e8, self.lot_e8 = view.price_unit_e8, view.lot_size_e8
         # Deribit quotes inverse options in the coin and counts their contracts in whole coins.
-        self.quote = view.settlement if self.is_option or not view.inverse else "USD"
+        self.quote = view.settlement if self.is_premium or not view.inverse else "USD"
         self.counter = "USD" if view.inverse else view.settlement
-        self.contract_e8 = E8 if self.is_option and view.inverse else view.lot_size_e8
+        self.contract_e8 = E8 if self.is_premium and view.inverse else view.lot_size_e8
         self.tick_e8 = view.tick_steps[0][1] * view.price_unit_e8
         self.settlement_period = _period(view)
         self.wire = _wire(self)
@@ -58,8 +65,19 @@ class Listing:
         return lots * self.lot_e8 / self.contract_e8
 
     def price(self, units: int | None) -> float | None:
-        """Price units as the wire's price."""
-        return None if units is None else units * self.unit_e8 / E8
+        """Price units as the wire's price; a combo's are counted from its zero."""
+        return None if units is None else (units - self.zero_units) * self.unit_e8 / E8
+
+    def is_of(self, word: str) -> bool:
+        """Whether a word for a kind covers it: its own, `any`, `combo` or `leg` (whatever is no combo)."""
+        if word in ("any", self.kind):
+            return True
+        return word == ("combo" if self.is_combo else "leg")
+
+    @property
+    def counts_dollars(self) -> bool:
+        """Whether its lots are dollars and its volume is shown in coins: inverse futures that are no combos."""
+        return self.view.inverse and not self.is_premium and not self.is_combo
 
 
 def _period(view: InstrumentView) -> str:
@@ -100,7 +118,7 @@ def _wire(listing: Listing) -> dict[str, Any]:
     }
     if listing.is_option:
         found |= {"strike": view.strike_e8 / E8, "option_type": view.option_type}
-    else:
+    elif not listing.is_combo:
         found |= {
             "future_type": "reversed" if view.inverse else "linear",
             "max_leverage": 50,
@@ -145,6 +163,11 @@ class Listings:
         self.by_name[view.name] = listing
         self.revision += 1
         return listing
+
+    def combos_of(self, name: str) -> list[Listing]:
+        """Combos that have an instrument as a leg, ascending instrument id; all of them for an empty name."""
+        found = [one for one in self.by_slot.values() if one.is_combo and (not name or name in dict(one.view.legs))]
+        return sorted(found, key=lambda one: one.view.instrument_id)
 
     def forget(self, slot: int) -> None:
         """Drop a slot that no longer holds a live contract."""

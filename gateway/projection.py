@@ -18,12 +18,12 @@ from gateway.news import News
 from gateway.protection import group_name
 from gateway.records import decode, label_of, terms_of
 from gateway.settings import Settings
-from gateway.units import E8
 from gateway.waiting import WaitingRoom
 from persistence.history_schema import RANK_BITS
 
 _ORDER_ACCEPTED, _ORDER_REJECTED, _TRADE = int(E.ORDER_ACCEPTED), int(E.ORDER_REJECTED), int(E.TRADE_EXECUTED)
 _CANCELLED, _EDITED, _MARKS = int(E.ORDER_CANCELLED), int(E.ORDER_EDITED), int(E.MARKS_UPDATED)
+_TRADES = frozenset((_TRADE, int(E.LEG_TRADE_EXECUTED)))
 _REJECTED, _DONE = int(E.COMMAND_REJECTED), int(E.COMMAND_DONE)
 _PLACED, _TRIGGERED = int(E.TRIGGER_PLACED), int(E.ORDER_TRIGGERED)
 _BLOCK, _UNCROSSED = int(TradeFlag.BLOCK), int(TradeFlag.UNCROSSED)
@@ -78,7 +78,7 @@ class Projection:
             news.time_ns = fields.time_ns
             if kind == _ORDER_ACCEPTED:
                 self._accepted(news, fields, tail)
-            elif kind == _TRADE:
+            elif kind in _TRADES:
                 self._traded(news, fields)
             elif kind == _CANCELLED:
                 self._cancelled(news, fields)
@@ -122,17 +122,31 @@ class Projection:
         news.touch(fields.instrument, fields.side, fields.price_units)
 
     def _traded(self, news: News, fields: Any) -> None:
+        if fields.kind != _TRADE:
+            self._leg_traded(news, fields)
+            return
         listing = self._listings.by_slot[fields.instrument]
         taker = self._fill(news, fields.taker_order_id, fields)
         maker = self._fill(news, fields.maker_order_id, fields)
         block_id = news.block_id if fields.taker_flags & _BLOCK else 0
         trade = TradeRecord(fields, listing, taker, maker, block_id)
-        news.trades.append(trade)
         if fields.maker_flags & _UNCROSSED and taker is not None and maker is not None:
             for record in (taker, maker):  # both rested, each at its own price
                 news.touch(fields.instrument, record.side, record.price_units)
         elif not block_id:
             news.touch(fields.instrument, 1 - fields.side, fields.price_units)
+        self._keep_trade(news, trade)
+        if not block_id:  # statistics are of the book
+            self._stats.setdefault(fields.instrument, DayStats()).count(fields, listing)
+
+    def _leg_traded(self, news: News, fields: Any) -> None:
+        """A leg of the combo's trade that came last: a trade of its own, but no price of its market."""
+        combo = news.trades[-1].combo or news.trades[-1]
+        self._keep_trade(news, combo.add_leg(fields, self._listings.by_slot[fields.instrument]))
+
+    def _keep_trade(self, news: News, trade: TradeRecord) -> None:
+        fields = trade.event
+        news.trades.append(trade)
         keep = self._settings.history_per_instrument
         self._trades.setdefault(fields.instrument, deque(maxlen=keep)).append(trade)
         self._all_trades.append(trade)
@@ -142,15 +156,6 @@ class Projection:
             news.user_trades.append((account_id, trade, as_maker))
             news.accounts.add(account_id)
             self._ring(self._trades_by_account, account_id).append((trade, as_maker))
-        if block_id:  # statistics are of the book
-            return
-        price = fields.price_units * listing.unit_e8 / E8
-        amount = listing.amount(fields.quantity_lots)
-        if not listing.is_option:
-            usd = amount if listing.view.inverse else amount * price
-        else:
-            usd = amount * price * (fields.index_price_e8 / E8 if listing.view.inverse else 1.0)
-        self._stats.setdefault(fields.instrument, DayStats()).add(fields.time_ns, price, fields.quantity_lots, usd)
 
     def _fill(self, news: News, order_id: int, fields: Any) -> OrderRecord | None:
         record = self.orders.get(order_id)
@@ -291,5 +296,5 @@ class Projection:
 
     def last_price(self, slot: int) -> int | None:
         """Price units of the last trade seen in the book, None where none was."""
-        in_book = (record for record in reversed(self._trades.get(slot, ())) if not record.block_id)
+        in_book = (record for record in reversed(self._trades.get(slot, ())) if record.in_book)
         return next((record.event.price_units for record in in_book), None)

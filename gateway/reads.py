@@ -60,7 +60,7 @@ class Reads:
             objects = [
                 render_market.instrument(listing, self.engine.market(listing.slot))
                 for listing in chosen
-                if currency in ("ANY", listing.currency) and kind in ("any", listing.kind)
+                if currency in ("ANY", listing.currency) and listing.is_of(kind)
             ]
             if len(self._instruments_json) >= MAX_CACHED:
                 self._instruments_json.clear()
@@ -69,7 +69,7 @@ class Reads:
 
     def greeks(self, listing: Listing) -> tuple[float, ...]:
         """Delta, gamma, vega (per vol point), theta (per day), rho (per point) of a coin; futures: zeros."""
-        if not listing.is_option:
+        if not listing.is_premium:
             return _NO_GREEKS
         delta, gamma, vega, theta, rho = self.engine.greeks(listing.slot)
         return delta, gamma, vega / 100.0, theta / 365.0, rho / 100.0

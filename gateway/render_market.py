@@ -69,8 +69,8 @@ def ticker(
         "index_price": index,
         "mark_price": market.mark_price_e8 / E8,
         "last_price": listing.price(market.last_price_units),
-        "min_price": listing.price(market.min_price_units),
-        "max_price": listing.price(market.max_price_units),
+        "min_price": listing.price(market.min_price_units or listing.zero_units),
+        "max_price": listing.price(market.max_price_units or listing.zero_units),
         "estimated_delivery_price": index,
         "settlement_price": from_e8(market.settlement_price_e8 or market.mark_price_e8),
     }
@@ -87,6 +87,11 @@ def ticker(
             "underlying_index": underlying_index(listing),
             "interest_rate": 0.0,
         }
+    elif listing.is_combo:
+        found["combo_state"] = "active"
+        if listing.is_premium:
+            names = ("delta", "gamma", "vega", "theta", "rho")
+            found["greeks"] = {name: round(value, 8) for name, value in zip(names, greeks, strict=True)}
     elif listing.view.kind == "perpetual":
         rate = market.funding_rate_e12 / 10**12
         found |= {"funding_8h": rate, "current_funding": rate, "interest_value": rate}

@@ -21,6 +21,14 @@ def direction(side: int) -> str:
     return "buy" if side == Side.BUY else "sell"
 
 
+def average_price(record: OrderRecord) -> float:
+    """Mean price of an order's fills, 0.0 before the first."""
+    listing, filled = record.listing, record.filled_lots
+    if not filled:
+        return 0.0
+    return (record.filled_value - filled * listing.zero_units) * listing.unit_e8 / (filled * E8)
+
+
 def order(record: OrderRecord) -> dict[str, Any]:
     """An order object; `cancel_detail` is our own member, the engine's reason."""
     listing, flags = record.listing, record.flags
@@ -35,7 +43,7 @@ def order(record: OrderRecord) -> dict[str, Any]:
         "amount": listing.amount(record.quantity_lots),
         "contracts": listing.contracts(record.quantity_lots),
         "filled_amount": listing.amount(filled),
-        "average_price": record.filled_value * listing.unit_e8 / (filled * E8) if filled else 0.0,
+        "average_price": average_price(record),
         "time_in_force": TIME_IN_FORCE[record.time_in_force],
         "label": record.label,
         "post_only": bool(flags & OrderFlag.POST_ONLY),
@@ -107,7 +115,7 @@ def block_name(block_id: int) -> str:
 def trade(record: TradeRecord) -> dict[str, Any]:
     """A public trade."""
     event, listing = record.event, record.listing
-    price = event.price_units * listing.unit_e8 / E8
+    price = listing.price(event.price_units)
     found: dict[str, Any] = {
         "trade_id": str(event.trade_id),
         "trade_seq": event.trade_seq,
@@ -123,6 +131,8 @@ def trade(record: TradeRecord) -> dict[str, Any]:
     }
     if record.block_id:
         found["block_trade_id"] = block_name(record.block_id)
+    if record.combo is not None:
+        found |= {"combo_id": record.combo.listing.name, "combo_trade_id": str(record.combo.event.trade_id)}
     if listing.is_option:
         index = event.index_price_e8 / E8
         found["iv"] = iv_percent(listing, price, index, event.time_ns)
@@ -163,4 +173,6 @@ def user_trade(record: TradeRecord, as_maker: bool) -> dict[str, Any]:
         quote = quote_fields(own.label)
         del quote["quote"]
         found |= quote | {"mmp": True}
+    if record.legs:
+        found["legs"] = [user_trade(leg, as_maker) for leg in record.legs]
     return found

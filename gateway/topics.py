@@ -245,7 +245,7 @@ class StateTopic(Topic):
 
     def on_state(self, listing: Listing, word: str) -> None:
         """An instrument was created or changed its state."""
-        if self._kind in ("any", listing.kind) and self._currency in ("any", listing.currency.lower()):
+        if listing.is_of(self._kind) and self._currency in ("any", listing.currency.lower()):
             stamp = ms(self.gateway.engine.time_ns)
             self.emit({"instrument_name": listing.name, "state": word, "timestamp": stamp})
 

@@ -45,7 +45,7 @@ class Selection:
         """Whether the channel covers this instrument."""
         if self._name:
             return listing.name == self._name
-        return self._kind in ("any", listing.kind) and self._currency in ("any", listing.currency.lower())
+        return listing.is_of(self._kind) and self._currency in ("any", listing.currency.lower())
 
 
 class UserTopic(Topic):
@@ -99,6 +99,14 @@ class UserTradesTopic(UserTopic):
         trades, self._trades = self._trades, []
         if trades:
             self.emit(trades)
+
+
+class ComboTradesTopic(UserTradesTopic):
+    """`user.combo_trades.*`: lists of trades of combos, each with those of its legs."""
+
+    def on_trade(self, trade: "TradeRecord", as_maker: bool) -> None:
+        if trade.listing.is_combo:
+            super().on_trade(trade, as_maker)
 
 
 class ChangesTopic(UserTopic):

@@ -60,6 +60,8 @@ class MoneyRows:
     def _settled(self, fields: Any, record: bytes) -> None:
         """The contract's own end stands under account 0; its underlying's delivery price once per expiry."""
         known = self._instruments[fields.instrument]
+        if known.is_combo:
+            return
         price = fields.settlement_price_e8
         self._settlements.append((0, known.group_id, self._rank, known.instrument_id, fields.time_ns, 0, 0, 0, price))
         if price:

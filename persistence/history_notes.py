@@ -17,6 +17,7 @@ RECORDED = frozenset(
             EventKind.ORDER_ACCEPTED,
             EventKind.TRADE_EXECUTED,
             EventKind.BLOCK_TRADE_EXECUTED,
+            EventKind.LEG_TRADE_EXECUTED,
             EventKind.ORDER_CANCELLED,
             EventKind.ORDER_EDITED,
             EventKind.BALANCE_CHANGED,
@@ -58,15 +59,15 @@ decode_view = msgspec.msgpack.Decoder(InstrumentView).decode
 class Contract:
     """What rows need to know of a contract."""
 
-    __slots__ = ("currency", "group_id", "instrument_id", "is_option", "lot_e8", "unit_e8", "view")
+    __slots__ = ("currency", "group_id", "instrument_id", "is_combo", "is_option", "lot_e8", "unit_e8", "view")
 
     def __init__(self, view: InstrumentView, group_id: int):
         self.view, self.group_id = view, group_id
         self.instrument_id, self.currency = view.instrument_id, view.settlement
-        self.is_option = view.kind == "option"
+        self.is_option, self.is_combo = view.kind == "option", bool(view.legs)
         self.unit_e8, self.lot_e8 = view.price_unit_e8, view.lot_size_e8
 
 
 def group_of(view: InstrumentView) -> tuple[str, str]:
     """(settlement currency, kind on the wire) of a contract."""
-    return view.settlement, "option" if view.kind == "option" else "future"
+    return view.settlement, "future" if view.kind == "perpetual" else view.kind

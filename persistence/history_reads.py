@@ -78,7 +78,7 @@ SELECT o.* FROM orders o JOIN instruments i ON i.instrument_id = o.instrument_id
     JOIN groups g ON g.group_id = o.group_id
     WHERE closed_rank IS NOT NULL AND account_id = :account AND closed_rank <= :last
     AND (filled_lots > 0 OR updated_ns >= :unfilled_ns) AND (:name = '' OR i.name = :name)
-    AND (:currency = '' OR g.currency = :currency) AND (:kind = '' OR g.kind = :kind)
+    AND (:currency = '' OR g.currency = :currency) AND g.kind LIKE '%' || :kind
     ORDER BY closed_rank DESC LIMIT :limit
 """
 _CLOSED_BY_LABEL = """
@@ -157,9 +157,10 @@ class HistoryReader(BlockReads):
         return decode_view(self._rows("SELECT view FROM instruments WHERE instrument_id = ?", (instrument_id,))[0][0])
 
     def groups(self, currency: str, kind: str) -> list[int]:
-        """Groups of a currency and a kind, empty words for any."""
+        """Groups of a currency and a kind, empty words for any, `combo` for combos of either kind."""
         found = self._rows("SELECT group_id, currency, kind FROM groups ORDER BY group_id", ())
-        return [one for one, have, what in found if currency in ("", have) and kind in ("", what)]
+        ends = ("_combo",) if kind == "combo" else (kind,)
+        return [one for one, have, what in found if currency in ("", have) and what.endswith(ends)]
 
     # trades
 
@@ -210,6 +211,10 @@ class HistoryReader(BlockReads):
         sql = _FILLS_BY_INSTRUMENT if by_instrument else _FILLS_BY_GROUP
         bounds = {"first": first, "last": last, "start_seq": span.start_seq, "end_seq": span.end_seq}
         return self._by_keys(sql, keys, bounds | {"account": account_id}, limit, 0, ascending)
+
+    def trades_between(self, first_id: int, last_id: int) -> list[Any]:
+        """A few trades by id, both ends included, ascending."""
+        return self._rows("SELECT * FROM trades WHERE trade_id BETWEEN ? AND ? ORDER BY trade_id", (first_id, last_id))
 
     def fills_of_order(self, account_id: int, order_id: int, covered_id: int, limit: int) -> list[Any]:
         """Trades of one order, oldest first."""

@@ -73,6 +73,7 @@ class Rows(MoneyRows):
             int(EventKind.ORDER_ACCEPTED): self._accepted,
             int(EventKind.TRADE_EXECUTED): self._traded,
             int(EventKind.BLOCK_TRADE_EXECUTED): self._block,
+            int(EventKind.LEG_TRADE_EXECUTED): self._leg_traded,
             int(EventKind.ORDER_CANCELLED): self._cancelled,
             int(EventKind.ORDER_EDITED): self._edited,
             int(EventKind.BALANCE_CHANGED): self._balance,
@@ -163,16 +164,27 @@ class Rows(MoneyRows):
         taker = maker = NO_ORDER
         if not block_id:
             taker, maker = self._fill(fields.taker_order_id, fields), self._fill(fields.maker_order_id, fields)
+        base = self._trade(fields, record, taker, maker, block_id)
+        if not block_id:  # candles are of the book
+            self._candles.add(known.instrument_id, fields.time_ns, fields.price_units, fields.quantity_lots, base)
+
+    def _leg_traded(self, fields: Any, record: bytes) -> None:
+        """A combo's leg: a trade with money, of orders that its combo's trade has filled; no price of the market."""
+        self._trade(fields, record, self._dirty[fields.taker_order_id], self._dirty[fields.maker_order_id])
+
+    def _trade(self, fields: Any, record: bytes, taker: Any, maker: Any, block_id: int = 0) -> int:
+        """Rows of a trade for the public and both sides; the coins behind an inverse future's dollars, 1e-12."""
+        known = self._instruments[fields.instrument]
         instrument_id, group_id, trade_id = known.instrument_id, known.group_id, fields.trade_id
         self._trades.append((
             trade_id, instrument_id, group_id, fields.time_ns, fields.trade_seq, record, taker[ORDER_TYPE],
             maker[ORDER_TYPE], taker[STATE], maker[STATE], taker[LABEL], maker[LABEL], block_id,
         ))  # fmt: skip
-        price_e8 = fields.price_units * known.unit_e8
+        price_e8 = (fields.price_units - known.view.zero_units) * known.unit_e8
         lots, cash, base = fields.quantity_lots, 0, 0
         if known.is_option:
             cash = -(price_e8 * lots * known.lot_e8 * 10 ** self._exponents[known.currency] // (E8 * E8))
-        elif known.view.inverse and price_e8 > 0:
+        elif known.view.inverse and price_e8 > 0 and not known.is_combo:
             base = lots * known.lot_e8 * E12 // price_e8
         for account_id, order_id, as_maker, fee, realised, side in (
             (fields.account_id, fields.taker_order_id, 0, fields.taker_fee_minor, fields.taker_realised_minor,
@@ -181,15 +193,16 @@ class Rows(MoneyRows):
              1 - fields.side),
         ):  # fmt: skip
             self._fills.append((account_id, group_id, trade_id, instrument_id, order_id, as_maker))
+            if known.is_combo:  # its legs move the money
+                continue
             change = (cash if side == 0 else -cash) - fee if known.is_option else realised - fee
             self._transactions.append((
                 self._rank, account_id, known.currency, fields.time_ns, "trade", instrument_id, change, fee, None,
                 fields.quantity_lots, price_e8, fields.mark_price_e8, fields.index_price_e8, side, as_maker, order_id,
                 trade_id, None,
             ))  # fmt: skip
-        if not block_id:  # candles are of the book
-            self._candles.add(known.instrument_id, fields.time_ns, fields.price_units, lots, base)
         self.trade_id = trade_id
+        return base
 
     def _block(self, fields: Any, record: bytes) -> None:
         """The trades that follow in the same command are the block's."""

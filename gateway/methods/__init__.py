@@ -4,7 +4,7 @@ from importlib import import_module
 
 _SUBJECTS = (
     "connection", "market", "trading", "cancelling", "quoting", "protection", "orders", "account", "margin", "auctions",
-    "history", "block_trades",
+    "history", "block_trades", "combos",
 )  # fmt: skip
 _loaded = False
 

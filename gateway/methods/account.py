@@ -8,7 +8,7 @@ from exchange.config import SelfTrade
 from exchange.views import PositionView
 from gateway import render_account
 from gateway.errors import ApiError, engine_refusal, invalid_param
-from gateway.methods.filters import check_kind, currency_name
+from gateway.methods.filters import check_kind, covers, currency_name
 from gateway.protocol import Params
 from gateway.registry import method
 
@@ -31,7 +31,7 @@ def get_positions(gateway, session, principal, params: Positions) -> list[dict[s
     found = []
     for position in gateway.positions(principal.account_id):
         listing = gateway.listings.by_name[position["instrument_name"]]
-        if currency in ("ANY", listing.currency) and kind in ("any", listing.kind):
+        if covers(listing, currency, kind):
             found.append(position)
     return found
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from exchange.commands import ANY_CURRENCY, ANY_KIND, NO_INSTRUMENT, OrderFlag, OrderType
-from exchange.config import INSTRUMENT_KINDS
+from exchange.config import COMBO_KINDS, INSTRUMENT_KINDS, InstrumentKind
 from exchange.reasons import Reason
 from gateway import records, render_orders
 from gateway.errors import engine_refusal, invalid_param
@@ -49,6 +49,7 @@ class CancelAll(Params, kw_only=True):
     type: str | None = None
     detailed: bool | None = None
     freeze_quotes: bool | None = None
+    include_combos: bool | None = None
 
 
 def _cancel_many(gateway, session, principal, params: CancelAll, targets: list[dict[str, int]], label=b"") -> Any:
@@ -114,11 +115,20 @@ def _typed(targets: list[dict[str, int]], word: str | None) -> list[dict[str, in
     return [{**target, "order_type": int(one)} for target in targets for one in sorted(types)]
 
 
+WIRE_KINDS: dict[str, tuple[InstrumentKind, ...]] = {
+    "future": ("perpetual", "future"),
+    "option": ("option",),
+    "future_combo": ("future_combo",),
+    "option_combo": ("option_combo",),
+    "combo": COMBO_KINDS,
+}
+
+
 def kind_targets(kind: str) -> list[dict[str, int]]:
     """CANCEL_ALL targets of a wire kind: futures are perpetuals and dated futures in the engine."""
     if kind == "any":
         return [{}]
-    names = {"future": ("perpetual", "future"), "option": ("option",)}.get(kind, ())
+    names = WIRE_KINDS.get(kind, ())
     return [{"instrument_kind": INSTRUMENT_KINDS.index(name)} for name in names]
 
 
@@ -162,7 +172,7 @@ def cancel_all_by_currency_pair(gateway, session, principal, params: CancelAll) 
     slots = {
         record.listing.slot
         for record in gateway.projection.live_orders(principal.account_id)
-        if record.listing.underlying == underlying and kind in ("any", record.listing.kind)
+        if record.listing.underlying == underlying and record.listing.is_of(kind)
     }
     targets = _typed([{"instrument": slot} for slot in sorted(slots)], params.type)
     return _cancel_many(gateway, session, principal, params, targets)
@@ -170,11 +180,15 @@ def cancel_all_by_currency_pair(gateway, session, principal, params: CancelAll) 
 
 @method("private/cancel_all_by_instrument", params=CancelAll, scope=TRADE, kind="matching")
 def cancel_all_by_instrument(gateway, session, principal, params: CancelAll) -> Any:
-    """Cancel the open orders of one instrument."""
+    """Cancel the open orders of one instrument; with `include_combos` those of combos that have it as a leg too."""
     if params.instrument_name is None:
         raise invalid_param("instrument_name", "value required")
-    slot = gateway.listing(params.instrument_name).slot
-    return _cancel_many(gateway, session, principal, params, _typed([{"instrument": slot}], params.type))
+    slots = [gateway.listing(params.instrument_name).slot]
+    if params.include_combos:
+        slots += [combo.slot for combo in gateway.listings.combos_of(params.instrument_name)]
+    return _cancel_many(
+        gateway, session, principal, params, _typed([{"instrument": slot} for slot in slots], params.type)
+    )
 
 
 @method("private/cancel_by_label", params=CancelAll, scope=TRADE, kind="matching")

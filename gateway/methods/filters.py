@@ -7,6 +7,7 @@ from gateway.waiting import STOPS, TAKES, WAITING_TYPES
 from persistence.history_reads import MAX
 
 KINDS = ("any", "future", "option", "spot", "future_combo", "option_combo", "combo")
+"""Words of the `kind` parameter; our own `leg` (all that are no combos) is what an absent one means for listings."""
 _TRAILING = frozenset({OrderType.TRAILING_STOP})
 ORDER_TYPE_WORDS: dict[str, frozenset[OrderType]] = {
     "all": frozenset(OrderType),
@@ -30,7 +31,7 @@ def check_kind(kind: str | None) -> str:
     """The kind, `any` where absent."""
     if kind is None:
         return "any"
-    if kind not in KINDS:
+    if kind not in KINDS and kind != "leg":
         raise invalid_param("kind", "invalid value")
     return kind
 
@@ -46,7 +47,7 @@ def currency_name(currency: str | None) -> str:
 
 def covers(listing: Listing, currency: str, kind: str) -> bool:
     """Whether an instrument is of that settlement currency and kind."""
-    return currency in ("ANY", listing.currency) and kind in ("any", listing.kind)
+    return currency in ("ANY", listing.currency) and listing.is_of(kind)
 
 
 def check_count(count: int | None, default: int) -> int:

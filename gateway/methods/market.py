@@ -46,8 +46,8 @@ def get_currencies(gateway, session, principal, params) -> list[dict[str, Any]]:
 
 @method("public/get_instruments", params=ByCurrency)
 def get_instruments(gateway, session, principal, params: ByCurrency) -> Any:
-    """Live instruments; a currency unknown here has none. Expired ones are not kept."""
-    currency, kind = currency_name(params.currency), check_kind(params.kind)
+    """Live instruments; a currency unknown here has none. Expired ones are not kept, combos come where asked for."""
+    currency, kind = currency_name(params.currency), check_kind(params.kind or "leg")
     if params.expired:
         return []
     return gateway.instruments_json(currency, kind)
@@ -95,7 +95,7 @@ def get_book_summary_by_currency(gateway, session, principal, params: ByCurrency
     """One line per instrument of a currency."""
     if params.currency is None:
         raise invalid_param("currency", "value required")
-    currency, kind = currency_name(params.currency), check_kind(params.kind)
+    currency, kind = currency_name(params.currency), check_kind(params.kind or "leg")
     listings = [gateway.listings.by_slot[slot] for slot in gateway.engine.instruments()]
     return [_book_summary(gateway, listing) for listing in listings if covers(listing, currency, kind)]
 
@@ -124,12 +124,6 @@ def get_index_price(gateway, session, principal, params: IndexName) -> dict[str,
 def get_index_price_names(gateway, session, principal, params) -> list[str]:
     """The names of the indices."""
     return list(gateway.listings.index_names)
-
-
-@method("public/get_combos")
-def get_combos(gateway, session, principal, params) -> list[Any]:
-    """Combos: none are listed."""
-    return []
 
 
 class Trades(Params, kw_only=True):

@@ -80,7 +80,7 @@ def price_units(listing: Listing, price: float) -> int:
     if not math.isfinite(price):
         raise invalid_param("price", "wrong format")
     try:
-        units = whole_units(price, listing.unit_e8)
+        units = whole_units(price, listing.unit_e8) + listing.zero_units
     except NotExact:
         raise ApiError(10043, {"reason": "price_off_tick"}) from None
     if not -MAX_UNITS <= units <= MAX_UNITS:

@@ -26,7 +26,7 @@ def placed(gateway, session, command: bytearray) -> dict[str, Any]:
         raise engine_refusal(news.rejected)
     if record is None:
         raise ApiError(11094, {"reason": "no_answer_from_engine"})
-    own = [trade for trade in news.trades if trade.event.taker_order_id == record.order_id]
+    own = [one for one in news.trades if one.event.taker_order_id == record.order_id and one.combo is None]
     return {
         "order": render_orders.order(record),
         "trades": [render_orders.user_trade(trade, as_maker=False) for trade in own],

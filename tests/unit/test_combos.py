@@ -89,7 +89,7 @@ def test_a_combo_is_listed_once_and_is_no_leg_itself():
     assert refusal(made, plain) == Reason.BAD_CONFIGURATION
     view = made.engine.instrument(made.slot("BTC-CS"))
     assert view.kind == "option_combo"
-    assert view.legs == ((made.slot(CALLS[0]), 1), (made.slot(CALLS[1]), -1))
+    assert view.legs == ((CALLS[0], 1), (CALLS[1], -1))
     assert view.zero_units == ZERO
 
 
