@@ -1,10 +1,13 @@
 """Cross-checks of a configuration; what single fields cannot say about each other."""
 
-from exchange.config import Config
+from exchange.config import Config, Limits
 from exchange.risk import scenarios
 
 MAX_CURRENCIES = 8
 MAX_UNDERLYINGS = 16
+MAX_LIMIT = 10_000_000_000
+"""Largest limit of an order, USD."""
+MAX_ORDERS = (1 << 32) - 1
 
 
 def faults(config: Config) -> list[str]:
@@ -61,6 +64,24 @@ def _underlyings(config: Config) -> list[str]:
     return found
 
 
+def _order_limits(limits: Limits) -> list[str]:
+    found: list[str] = []
+    if not 0 < limits.price_band_ppm <= 10_000_000 or not 0 <= limits.option_band_coin_ppm <= 1_000_000:
+        found.append("limits: price_band_ppm must be 1 to 10,000,000, option_band_coin_ppm 0 to 1,000,000")
+    if not 0 <= limits.option_band_vol_ppm <= 10_000_000 or not 0 <= limits.option_band_ticks <= 10_000:
+        found.append("limits: option_band_vol_ppm must be 0 to 10,000,000, option_band_ticks 0 to 10,000")
+    if not 0 <= limits.max_order_notional_usd <= MAX_LIMIT or not 0 <= limits.max_order_vega_usd <= MAX_LIMIT:
+        found.append(f"limits: max_order_notional_usd and max_order_vega_usd must be 0 (none) to {MAX_LIMIT:,}")
+    if not 0 <= limits.max_order_delta_e8 <= MAX_LIMIT * 1_000_000:
+        found.append(f"limits: max_order_delta_e8 must be 0 (none) to {MAX_LIMIT * 1_000_000:,}")
+    if (
+        not 1 <= limits.max_open_orders_per_account <= MAX_ORDERS
+        or not 1 <= limits.max_open_orders_per_owner <= MAX_ORDERS
+    ):
+        found.append(f"limits: open orders per account and per owner must be 1 to {MAX_ORDERS:,}")
+    return found
+
+
 def _limits(config: Config) -> list[str]:
     found: list[str] = []
     limits = config.limits
@@ -68,6 +89,7 @@ def _limits(config: Config) -> list[str]:
         found.append("limits: max_accounts must be 1 to 100,000,000, max_instruments 1 to 65,535")
     if not 0 < limits.max_balance_minor <= 1 << 60:
         found.append("limits: max_balance_minor must be positive and at most 2**60")
+    found += _order_limits(limits)
     liquidation = config.liquidation
     if not 0 <= liquidation.discount_cutoff_ppm <= liquidation.discount_start_ppm <= 1_000_000:
         found.append("liquidation: discounts must satisfy 0 <= cutoff <= start <= 1,000,000 ppm")

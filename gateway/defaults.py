@@ -17,6 +17,12 @@ from gateway.feeds import SimParameters
 
 STALE_NS = 10_000_000_000
 LEASE_WAIT_NS = 30_000_000_000
+VOL_BAND_PPM = 1_000_000
+"""Options are bought at no more than twice the mark vol and sold at no less than their intrinsic value: a wrong
+strike or a price meant for another expiry is refused, and an order by any vol that a market quotes is not."""
+ORDER_NOTIONAL_USD = 100_000_000
+"""A zero too many is refused. There is no default for delta, which is at most the notional over the index, nor for
+vega, whose right bound depends on who trades."""
 FUND = {"BTC": 100, "ETH": 2_000, "USDC": 5_000_000}
 
 
@@ -75,7 +81,7 @@ def default_config(venue_id: str, speed: float = 1.0) -> Config:
             Currency(name="USDC", exponent=6),
         ),
         underlyings=(btc, eth),
-        limits=Limits(),
+        limits=Limits(option_band_vol_ppm=VOL_BAND_PPM, max_order_notional_usd=ORDER_NOTIONAL_USD),
         liquidation=Liquidation(lease_wait_ns=max(LEASE_WAIT_NS, int(speed * 1_000_000_000))),
     )
 

@@ -207,6 +207,8 @@ cdef class Instruments:
         if not 1 <= spec.min_quantity_lots <= spec.max_quantity_lots <= 1 << 53 or not (
                 1 <= spec.max_position_lots <= 1 << 53):
             raise BadInstrument(f"{spec.name}: quantity bounds must be ordered, positive and at most 2**53")
+        if not 0 <= spec.max_owner_position_lots <= 1 << 53:
+            raise BadInstrument(f"{spec.name}: max_owner_position_lots must be 0 (no limit) to 2**53")
         above = [step.above_units for step in spec.tick_steps]
         if any(step.tick_units < 1 for step in spec.tick_steps) or above != sorted(set(above)):
             raise BadInstrument(f"{spec.name}: ticks must be positive, their steps ascending")

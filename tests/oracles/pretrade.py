@@ -139,11 +139,14 @@ class Checks:
         if new:
             count = sum(len(a.orders) for a in mine)
             require(count < s.config.limits.max_open_orders_per_owner, Reason.OWNER_ORDER_LIMIT)
-        most = s.contracts[slot].spec.max_owner_position_lots
-        held = sum(a.holdings[slot].lots for a in mine if slot in a.holdings) * sign(side)
-        orders = [o for a in mine for o in a.orders.values() if o.instrument == slot and o.side == side]
-        total = held + sum(o.remaining_lots for o in orders) + lots
-        require(not most or total <= most, Reason.OWNER_POSITION_LIMIT)
+        moved = [(s.contracts[slot], side, lots)]
+        for leg, part in s.contracts[slot].parts(sign(side) * lots) if s.contracts[slot].legs else ():
+            moved.append((leg, BUY if part > 0 else SELL, abs(part)))
+        for c, way, amount in moved:
+            held = sum(a.holdings[c.slot].lots for a in mine if c.slot in a.holdings) * sign(way)
+            total = held + sum(self.opening(a, c.slot, way) for a in mine) + amount
+            most = c.spec.max_owner_position_lots
+            require(not most or total <= most, Reason.OWNER_POSITION_LIMIT)
 
     def gross_rows(self, account: Account, chain: tuple[int, int]) -> int:
         """Lots times row cap over an account's positions and orders of a chain."""
