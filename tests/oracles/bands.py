@@ -49,7 +49,9 @@ def vega_e8(c: Contract, time_ns: int | None = None) -> int:
 
 
 def coins_value_e16(c: Contract, index_e8: int) -> int:
-    """What a lot is on, in 1e-16 USD."""
+    """What a lot is on, in 1e-16 USD; of a combo its largest leg."""
+    if c.legs:
+        return max(abs(ratio) * coins_value_e16(leg, index_e8) for leg, ratio in c.legs)
     return c.spec.lot_size_e8 * (E8 if c.is_inverse_future else index_e8)
 
 

@@ -87,7 +87,7 @@ class OrderDraws:
         slot = self.random.choices(slots, weights)[0]
         if self.crowded:
             few = self.random.random() < 0.5
-            return self._passive(self.random.randint(1, 4) if few else account_id, slot)
+            return self._passive(self.random.choice((1, 2, 9, 10)) if few else account_id, slot)
         record = self._order(account_id, slot)
         return self._spoiled(record) if self.random.random() < 0.03 else record
 

@@ -1,5 +1,7 @@
 """A small, tight venue for generated histories: two underlyings, three currencies, ten contracts, low limits."""
 
+import msgspec
+
 from exchange.config import (
     Config,
     CreateAccount,
@@ -117,6 +119,19 @@ def configuration(**changes: object) -> Config:
         ),
     }
     return Config(**(parts | changes))
+
+
+def tightened(configuration: Config) -> Config:
+    """The same venue with bands in vol and limits of orders and owners that bind."""
+    limits = msgspec.structs.replace(
+        configuration.limits, option_band_vol_ppm=600_000, max_order_notional_usd=150_000, max_order_delta_e8=10**8,
+        max_order_vega_usd=150, max_open_orders_per_owner=26,
+    )  # fmt: skip
+    listed = tuple(
+        msgspec.structs.replace(spec, max_owner_position_lots=9_000 if spec.name == "BTC-LONG" else 0)
+        for spec in configuration.instruments
+    )
+    return msgspec.structs.replace(configuration, limits=limits, instruments=listed)
 
 
 def accounts() -> list[CreateAccount]:

@@ -2,9 +2,9 @@
 
 Every field of every event of every command is compared, and each currency's ledger sums to zero after each.
 
-- Tight: accounts so poor that margin decides about many orders and fills; the naive venue works every margin out.
-  Positions, cash, books, waiting orders, rows and all margins are compared every 200 commands, margins also after
-  every fifth mark.
+- Tight: bands in vol and limits on orders and owners that bind, and accounts so poor that margin decides about many
+  orders and fills; the naive venue works every margin out. Positions, cash, books, waiting orders, rows and all
+  margins are compared every 200 commands, margins also after every fifth mark.
 - Ample: accounts so rich that nothing is ever refused for want of money; the naive venue takes that for granted and
   works margins out for withdrawals only. Everything that the two hold, margins included, is compared every 5,000.
 
@@ -50,10 +50,12 @@ ORDER_REASONS = (
     "UNKNOWN_ACCOUNT UNKNOWN_INSTRUMENT UNKNOWN_ORDER NOT_OWNER_OF_ORDER INSTRUMENT_NOT_OPEN INSTRUMENT_EXPIRED "
     "PRICE_OFF_TICK PRICE_TOO_LOW PRICE_TOO_HIGH QUANTITY_TOO_SMALL QUANTITY_TOO_LARGE QUANTITY_NOT_POSITIVE "
     "POST_ONLY_WOULD_CROSS REDUCE_ONLY_WOULD_INCREASE FILL_OR_KILL_UNFILLABLE NOT_ENOUGH_FUNDS OPEN_ORDER_LIMIT "
-    "POSITION_LIMIT ROW_LIMIT DUPLICATE_LABEL NO_MARK BAD_ORDER_TYPE BAD_TIME_IN_FORCE POST_ONLY_NOT_ALLOWED "
+    "POSITION_LIMIT DUPLICATE_LABEL NO_MARK BAD_ORDER_TYPE BAD_TIME_IN_FORCE POST_ONLY_NOT_ALLOWED "
     "LABEL_TOO_LONG VALID_UNTIL_PASSED BOOK_FULL EDIT_BELOW_FILLED NO_LIQUIDITY TRIGGER_PRICE_TOO_LOW "
     "TRIGGER_PRICE_TOO_HIGH BAD_TRIGGER TRIGGER_LIMIT"
 ).split()
+# the largest order comes before the bound on rows, where there is one
+LIMITS = "ORDER_NOTIONAL_LIMIT ORDER_DELTA_LIMIT ORDER_VEGA_LIMIT OWNER_ORDER_LIMIT OWNER_POSITION_LIMIT".split()
 ENDS = (
     "USER_REQUEST IMMEDIATE_OR_CANCEL MARKET_REMAINDER SELF_TRADE REDUCE_ONLY_POSITION_GONE MAINTENANCE_WOULD_BREACH "
     "DAY_ENDED"
@@ -100,6 +102,7 @@ def coverage(happened: list, counts: Counter, waiting: set[int]) -> None:
 def missing(counts: Counter, ample: bool) -> list[str]:
     """What a long history should have met and has not."""
     wanted = [f"ORDER_REJECTED:{name}" for name in ORDER_REASONS]
+    wanted += [f"ORDER_REJECTED:{name}" for name in (["ROW_LIMIT"] if ample else LIMITS)]
     wanted += [f"ORDER_CANCELLED:{name}" for name in ENDS]
     wanted += [f"COMMAND_REJECTED:{name}" for name in COMMAND_REASONS]
     wanted += [f"MARKS_REJECTED:{name}" for name in MARK_REASONS]
@@ -123,6 +126,7 @@ def run(seed: int, length: int, kind: tuple[int, int]) -> tuple[Engine, Counter]
     expiry_ns = world.START_NS + DAYS * world.DAY_NS + 17 * world.HOUR_NS // 2
     combos = world.combos(expiry_ns) if "combos" in FEATURES else ()
     venue_of = world.configuration(instruments=world.instruments(expiry_ns))
+    venue_of = venue_of if ample else world.tightened(venue_of)
     history = History(
         seed, configuration=venue_of, leap_every=LEAP_EVERY, wealth=wealth, features=FEATURES, combos=combos
     )
