@@ -17,7 +17,7 @@ from exchange.reasons import Reason
 from exchange.records cimport (
     EV_BLOCK_TRADE_EXECUTED, EV_TRADE_EXECUTED, TRADE_BLOCK, BlockTradeExecuted, TradeExecuted,
 )
-from exchange.risk.exposure cimport ALL_ORDERS, Exposure, Margin
+from exchange.risk.exposure cimport Exposure
 from exchange.risk.pretrade cimport Pretrade
 from exchange.trading cimport Trading
 from exchange.wide cimport wide_add, wide_mul

@@ -1,6 +1,6 @@
 """The kill switch: stop a scope, and end what is open in it, a bounded number of orders at once."""
 
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdint cimport uint32_t
 
 from exchange.clearing.account cimport Accounts
 from exchange.event_buffer cimport EventBuffer

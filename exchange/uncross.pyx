@@ -4,7 +4,7 @@ In an auction limit orders gather without matching and the book may cross. When 
 at which most lots cross, and all trades happen there.
 """
 
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t
 
 from exchange.clearing.account cimport Accounts
 from exchange.event_buffer cimport EventBuffer

@@ -55,7 +55,7 @@ class WaitingOrder(OrderRecord):
             setattr(record, name, getattr(view, name))
         record.filled_lots = record.filled_value = record.cancel_reason = record.closed_rank = 0
         record.replaced = record.is_liquidation = False
-        record.trigger_id, record.became_id = "", 0
+        record.trigger_id, record.mmp_group, record.became_id = "", "", 0
         return record
 
     @property

@@ -324,7 +324,7 @@ cdef class Desk:
         event.auction_id = auction_id
 
     def close_against(self, uint32_t source, uint32_t target, uint32_t instrument, int64_t lots, int64_t shift):
-        """Move signed lots of `source` to `target` at the mark, `target` paying `shift` minor units more; what it pays."""
+        """Move signed lots of `source` to `target` at the mark, `target` paying `shift` minor units more; its cost."""
         cdef Instrument* row = &self.instruments.at[instrument]
         cdef int64_t cost = wide_mul(lots, row.mark_minor, &self.exposure.failed) + shift
         self.exposure.trade(source, instrument, -lots, -cost, 0)

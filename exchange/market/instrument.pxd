@@ -75,7 +75,7 @@ ctypedef struct Instrument:
     int64_t volume_lots
     int64_t turnover_minor
     int64_t settlement_price_e8
-    int64_t auction_until_ns # in an auction: when Ticks end it; 0 not by themselves
+    int64_t auction_until_ns  # in an auction: when Ticks end it; 0 not by themselves
     uint32_t trade_seq
     uint8_t tick_direction
     uint32_t holders

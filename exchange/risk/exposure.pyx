@@ -544,7 +544,7 @@ cdef class Exposure:
         return total
 
     cdef int _formula(self, uint32_t account_id, int currency, int scope, Margin* out) except -1:
-        """A formula account: one currency in minor units, or all in 1e-4 USD; there order costs come before haircuts."""
+        """A formula account: one currency in minor units, or all in 1e-4 USD; there costs come before haircuts."""
         cdef bint with_orders = scope != NO_ORDERS
         cdef Margin one
         cdef int64_t held, cost
@@ -611,7 +611,7 @@ cdef class Exposure:
 
     cdef int64_t _cross_loss(self, uint32_t account_id, int underlying, int64_t* base, int64_t* costs,
                              int scope) noexcept:
-        """Worst fall of haircut value in 1e-4 USD over the underlying's scenarios; `base` by currency is after `costs`."""
+        """Worst fall of haircut value in 1e-4 USD over an underlying's scenarios; `base` by currency: after `costs`."""
         cdef Grid* g = &self.rows.grid[underlying]
         cdef int64_t losses[MAX_SCENARIOS]
         cdef int64_t nets[MAX_SCENARIOS]

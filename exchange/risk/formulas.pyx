@@ -290,7 +290,7 @@ cdef class Formulas:
         return total
 
     def of_position(self, uint32_t instrument, int64_t lots, int64_t buys, int64_t sells):
-        """(initial, maintenance) of a position with open lots by itself, without what orders cost in cash; minor units."""
+        """(initial, maintenance) of a position with open lots by itself, without order costs; minor units."""
         cdef Instrument* row = &self.instruments.at[instrument]
         cdef Standard* s = &self.standard[row.underlying]
         cdef Rates* rates

@@ -117,8 +117,8 @@ cdef class PriceBands:
         return self.rows.vega_e8(<uint32_t>(row - self.instruments.at), self.rows.priced_ns[row.underlying])
 
     def notional_e16(self, uint32_t slot):
-        """Value of what a lot is on, in 1e-16 USD: its coins at the index, or an inverse future's own USD; of a combo the
-        largest leg's."""
+        """Value of what a lot is on, in 1e-16 USD: its coins at the index, or an inverse future's own USD; of a combo
+        the largest leg's."""
         cdef Instrument* row = &self.instruments.at[slot]
         cdef int i
         if row.leg_count:
