@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from exchange.events import EventKind
 from exchange.views import OrderView
 from gateway.listing import Listing
-from gateway.records import EVENT_CODECS
+from gateway.records import EVENT_CODECS, terms_of
 from gateway.units import E8
 from persistence.history_rows import ORDER_COLUMNS, STATES
 
@@ -21,6 +21,8 @@ class OrderRecord:
 
     __slots__ = (
         "account_id",
+        "advanced",
+        "advanced_value_e8",
         "cancel_reason",
         "closed_rank",
         "created_ns",
@@ -56,6 +58,8 @@ class OrderRecord:
         self.created_ns = self.updated_ns = fields.time_ns
         self.closed_rank = 0
         """Place of its end among all events; 0 while it lives."""
+        self.advanced = self.advanced_value_e8 = 0
+        """How an advanced order is priced, and its value; 0 also for closed orders out of the history."""
         self.mmp_group = ""
         """Name of its protection group; empty for closed orders out of the history."""
         self.trigger_id = ""
@@ -82,6 +86,7 @@ class OrderRecord:
         record.filled_value, replaced = stored or (record.filled_lots * view.price_units, False)
         record.created_ns, record.updated_ns = view.created_ns, view.updated_ns
         record.session, record.closed_rank, record.trigger_id, record.mmp_group = None, 0, "", ""
+        record.advanced, record.advanced_value_e8 = view.advanced, view.advanced_value_e8
         record.state, record.cancel_reason, record.replaced, record.is_liquidation = "open", 0, replaced, False
         return record
 
@@ -91,11 +96,27 @@ class OrderRecord:
         record = cls.__new__(cls)
         record.listing, record.session, record.is_liquidation = listing, None, False
         record.trigger_id = record.mmp_group = ""
+        record.advanced = record.advanced_value_e8 = 0
         for name, value in zip(ORDER_COLUMNS, row, strict=True):
             if name not in ("instrument_id", "group_id"):
                 setattr(record, name, value)
         record.state, record.replaced = STATES[record.state], bool(record.replaced)
         return record
+
+    def take_terms(self, terms: Any) -> None:
+        """Special terms as an event shows them."""
+        self.advanced, self.advanced_value_e8 = terms.advanced, terms.advanced_value_e8
+
+    def edited(self, fields: Any, tail: bytes) -> None:
+        """Take in an ORDER_EDITED. A new price that an old value gives an advanced order replaces nothing."""
+        before = (self.advanced_value_e8, self.quantity_lots)
+        if self.advanced:
+            self.take_terms(terms_of(fields, tail))
+        self.price_units, self.quantity_lots = fields.price_units, fields.quantity_lots
+        # the event has one byte for flags: those above stay with an order
+        self.flags = fields.flags | self.flags & ~0xFF
+        self.replaced |= not self.advanced or before != (self.advanced_value_e8, self.quantity_lots)
+        self.updated_ns = fields.time_ns
 
     def fill(self, price_units: int, quantity_lots: int, time_ns: int) -> None:
         """Book one fill."""

@@ -111,7 +111,8 @@ class Projection:
         label = label_of(fields, tail)
         record = OrderRecord(listing, fields, label, self.current_session)
         terms = terms_of(fields, tail)
-        if terms is not None and terms.protection_group:
+        if terms is not None:
+            record.take_terms(terms)
             record.mmp_group = group_name(self._engine, record.account_id, listing.underlying, terms.protection_group)
         self.orders[record.order_id] = record
         if news.firing:
@@ -189,10 +190,7 @@ class Projection:
         if record is None:
             return
         news.touch(fields.instrument, fields.side, record.price_units)
-        record.price_units, record.quantity_lots = fields.price_units, fields.quantity_lots
-        # the event has one byte for flags: those above stay with an order
-        record.flags = fields.flags | record.flags & ~0xFF
-        record.replaced, record.updated_ns = True, fields.time_ns
+        record.edited(fields, tail)
         if record.flags & OrderFlag.QUOTE:
             record.label = quote_label(fields.terms_slots, tail).decode("utf-8", "replace")
         news.edited = record

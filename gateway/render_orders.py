@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from exchange.commands import OrderFlag, OrderType, Side, TimeInForce, TriggerSource
+from exchange.commands import Advanced, OrderFlag, OrderType, Side, TimeInForce, TriggerSource
 from exchange.reasons import Reason
 from gateway.errors import CANCEL_REASONS
 from gateway.history import OrderRecord, TradeRecord
@@ -59,6 +59,8 @@ def order(record: OrderRecord) -> dict[str, Any]:
         "risk_reducing": bool(flags & OrderFlag.RISK_REDUCING),
         "user_id": record.account_id,
     }
+    if not isinstance(record, WaitingOrder) and record.advanced:
+        found |= advanced_fields(record)
     if record.mmp_group:
         found["mmp_group"] = record.mmp_group
     if flags & OrderFlag.QUOTE:
@@ -75,6 +77,13 @@ def order(record: OrderRecord) -> dict[str, Any]:
         if reason == Reason.PROTECTION_TRIGGERED:
             found["mmp_cancelled"] = True
     return found
+
+
+def advanced_fields(record: OrderRecord) -> dict[str, Any]:
+    """How an advanced order is priced: `usd` in USD, `implv` in percent."""
+    if record.advanced == Advanced.USD:
+        return {"advanced": "usd", "usd": record.advanced_value_e8 / E8}
+    return {"advanced": "implv", "implv": record.advanced_value_e8 * 100 / E8}
 
 
 def quote_fields(label: str) -> dict[str, Any]:
@@ -169,6 +178,8 @@ def user_trade(record: TradeRecord, as_maker: bool) -> dict[str, Any]:
             "user_id": event.maker_account_id if as_maker else event.account_id,
         }
     )
+    if isinstance(own, OrderRecord) and own.advanced:
+        found["advanced"] = advanced_fields(own)["advanced"]
     if own and "\0" in own.label:
         quote = quote_fields(own.label)
         del quote["quote"]

@@ -5,7 +5,7 @@ from operator import attrgetter
 from typing import Any
 
 from exchange import commands
-from exchange.commands import LABEL_MAX_BYTES, OrderFlag, OrderType, TimeInForce, TriggerSource
+from exchange.commands import LABEL_MAX_BYTES, Advanced, OrderFlag, OrderType, TimeInForce, TriggerSource
 from gateway.errors import ApiError, invalid_param
 from gateway.listing import Listing
 from gateway.protocol import Params
@@ -14,8 +14,11 @@ from gateway.waiting import WAITING_TYPES
 
 MAX_UNITS = (1 << 62) - 1
 MAX_TRIGGER = 1e10
+ADVANCED_END_NS = 15 * 60 * 1_000_000_000
+"""Advanced orders end this long before expiry."""
 TIMES_IN_FORCE = {member.name.lower(): member for member in TimeInForce}
 ORDER_TYPES = {member.name.lower(): member for member in OrderType}
+ADVANCED = {"usd": Advanced.USD, "implv": Advanced.IMPLIED_VOL}
 TRIGGERS = {member.name.lower(): member for member in TriggerSource}
 PRICED = frozenset({OrderType.LIMIT, OrderType.STOP_LIMIT, OrderType.TAKE_LIMIT})
 """Types that come with a price."""
@@ -46,7 +49,7 @@ class Order(Quantity, kw_only=True):
     unique_label: bool | None = None
 
 
-_NOT_OFFERED = ("advanced", "display_amount", "linked_order_type")
+_NOT_OFFERED = ("display_amount", "linked_order_type")
 _not_offered = attrgetter(*_NOT_OFFERED)
 _TERMS = ("trigger", "trigger_price", "trigger_offset")
 _terms = attrgetter(*_TERMS)
@@ -156,13 +159,52 @@ def trigger_e8(price: float, param: str) -> int:
 def terms_tail(params: Order, of_type: OrderType, group: int) -> bytes:
     """The slot of special terms of an order, nothing where it has none; `group` is that of orders with `mmp`."""
     tail = trigger_tail(params, of_type)
-    if not params.mmp:
-        return tail
-    if of_type != OrderType.LIMIT:
-        raise ApiError(11047, {"reason": "for limit orders only", "param": "mmp"})
-    if group == 0:
-        raise ApiError(13040, {"reason": "unknown_group", "param": "mmp"})
-    return commands.order_terms(protection_group=group)
+    terms = {}
+    if params.advanced is not None:
+        if of_type != OrderType.LIMIT or params.time_in_force in ("immediate_or_cancel", "fill_or_kill"):
+            raise ApiError(11047, {"reason": "for limit orders that rest only", "param": "advanced"})
+        terms = advanced_terms(params.advanced, params.price)
+    if params.mmp:
+        if of_type != OrderType.LIMIT:
+            raise ApiError(11047, {"reason": "for limit orders only", "param": "mmp"})
+        if group == 0:
+            raise ApiError(13040, {"reason": "unknown_group", "param": "mmp"})
+        terms["protection_group"] = group
+    return commands.order_terms(**terms) if terms else tail
+
+
+def check_advanced(listing: Listing, kind: str, post_only: bool, now_ns: int) -> None:
+    """Whether an instrument's orders may be priced so: 11038 no option, 11039 post-only, 11037 too near its expiry."""
+    if kind not in ADVANCED:
+        raise invalid_param("advanced", "invalid value")
+    if not listing.is_option:
+        raise ApiError(11038)
+    if post_only:
+        raise ApiError(11039)
+    if kind == "usd" and not listing.view.inverse:
+        raise ApiError(11047, {"reason": "priced in USD already", "param": "advanced"})
+    if now_ns >= listing.view.expiry_ns - ADVANCED_END_NS:
+        raise ApiError(11037)
+
+
+def advanced_terms(kind: str, price: float | None) -> dict[str, int]:
+    """Special terms of a price in USD or in percent of implied vol; -32602 for what is none."""
+    if price is None or not 0 < price <= MAX_TRIGGER:
+        raise invalid_param("price", "must be a positive number in range")
+    try:
+        value_e8, rest = divmod(to_e8(price), 1 if kind == "usd" else 100)
+    except NotExact:
+        rest = 1
+    if rest:
+        raise ApiError(10043, {"reason": "too many decimals", "param": "price"})
+    return {"advanced": int(ADVANCED[kind]), "advanced_value_e8": value_e8}
+
+
+def value_tail(kind: str, price: float | None, kept_e8: int) -> bytes:
+    """The slot of terms that gives an advanced order a new value, or repeats the one it has."""
+    if price is None:
+        return commands.order_terms(advanced=int(ADVANCED[kind]), advanced_value_e8=kept_e8)
+    return commands.order_terms(**advanced_terms(kind, price))
 
 
 def trigger_tail(params: Order, of_type: OrderType) -> bytes:

@@ -40,7 +40,9 @@ def _place(gateway, session, principal: Principal, params: Order, side: Side) ->
     if lots is None:
         raise invalid_param("amount", "value required")
     units = 0
-    if order_type in PRICED:
+    if params.advanced is not None:
+        order_terms.check_advanced(listing, params.advanced, bool(params.post_only), gateway.engine.time_ns)
+    elif order_type in PRICED:
         if params.price is None:
             raise invalid_param("price", "value required")
         units = price_units(listing, params.price)
@@ -88,6 +90,7 @@ class Edit(Quantity, kw_only=True):
     trigger_price: float | None = None
     trigger_offset: float | None = None
     mmp: bool | None = None
+    advanced: str | None = None
 
 
 def refused(gateway, principal: Principal, order_id: int, reason: int) -> ApiError:
@@ -120,6 +123,19 @@ def _new_trigger(record: Any, params: Edit) -> int:
     return order_terms.trigger_e8(params.trigger_price, "trigger_price")
 
 
+def _new_value(gateway, record: Any, params: Edit, post_only: bool) -> bytes:
+    """The slot of terms that an edit of an advanced order repeats; 11041 where order and request do not go together."""
+    advanced = 0 if isinstance(record, WaitingOrder) else record.advanced
+    if params.advanced is None:
+        if advanced:
+            raise invalid_param("advanced", "must be repeated for an advanced order")
+        return b""
+    order_terms.check_advanced(record.listing, params.advanced, post_only, gateway.engine.time_ns)
+    if order_terms.ADVANCED[params.advanced] != advanced:
+        raise ApiError(11041)
+    return order_terms.value_tail(params.advanced, params.price, record.advanced_value_e8)
+
+
 @method("private/edit", params=Edit, scope=TRADE, kind="matching")
 def edit(gateway, session, principal, params: Edit) -> dict[str, Any]:
     """Change price, total amount or trigger price of an open or waiting order; what is not given stays."""
@@ -128,7 +144,6 @@ def edit(gateway, session, principal, params: Edit) -> dict[str, Any]:
         raise invalid_param("mmp", "cannot be changed")
     trigger_price_e8 = _new_trigger(record, params)
     lots = quantity_lots(record.listing, params)
-    units = record.price_units if params.price is None else price_units(record.listing, params.price)
     flags = record.flags & (OrderFlag.POST_ONLY | OrderFlag.REJECT_POST_ONLY | OrderFlag.REDUCE_ONLY)
     for name, bits in (
         ("post_only", OrderFlag.POST_ONLY),
@@ -140,7 +155,13 @@ def edit(gateway, session, principal, params: Edit) -> dict[str, Any]:
             flags = flags | bits if wanted else flags & ~bits
     if flags & OrderFlag.POST_ONLY and isinstance(record, WaitingOrder) and record.order_type not in PRICED:
         raise ApiError(11055, {"reason": "post_only_not_allowed"})
+    terms = _new_value(gateway, record, params, bool(flags & OrderFlag.POST_ONLY))
+    units = record.price_units
+    if params.price is not None and not terms:
+        units = price_units(record.listing, params.price)
     command = records.edit_order(
+        tail=terms,
+        terms_slots=len(terms) // SLOT_BYTES,
         account_id=principal.account_id,
         order_id=record.order_id,
         price_units=units,

@@ -84,7 +84,7 @@ def test_a_file_overlays_the_defaults(tmp_path: Path) -> None:
     )
     setup = load_setup(file, "ignored")
     assert setup.config.venue_id == "lab"
-    assert setup.config.limits == config.Limits(max_accounts=5000)
+    assert setup.config.limits == msgspec.structs.replace(default_config("lab").limits, max_accounts=5000)
     assert setup.config.currencies == default_config("lab").currencies
     assert setup.population.accounts == 3
     assert setup.fund == {"BTC": 7}
