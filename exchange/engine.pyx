@@ -322,7 +322,7 @@ cdef class Engine(Administration):
             if kind == CommandKind.PLACE_LINKED:
                 return self._place_linked(&command.header, body)
             reason, detail = self.administer(kind, command.header.account_id, body)
-        except (msgspec.ValidationError, msgspec.DecodeError):
+        except (msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError):
             if self.config is None:
                 raise
             reason, detail = Reason.BAD_PAYLOAD, 0

@@ -116,7 +116,7 @@ cdef class KillSwitch:
         cdef uint32_t slot
         for waits, order_id in ending:
             if waits:
-                if self.triggers.owner_of(order_id):
+                if self.triggers.owner_of(order_id) > 0:
                     self.triggers.withdraw(order_id, R_KILL_SWITCH)
                 continue
             slot = self.orders.find(order_id)

@@ -313,9 +313,9 @@ cdef class Triggers:
         return 0
 
     def owner_of(self, order_id):
-        """Account of a waiting order, 0 when there is none."""
+        """Account of a waiting order, -1 when there is none (a hostile command's account may be 0)."""
         trigger = self.by_id.get(order_id)
-        return 0 if trigger is None else trigger.account_id
+        return -1 if trigger is None else trigger.account_id
 
     def of_account(self, account_id):
         """Waiting orders of an account, ascending id."""
