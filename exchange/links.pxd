@@ -29,8 +29,8 @@ cdef class Links:
     cdef bint _alive(self, uint64_t order_id) except -1
     cdef Wanted _wanted(self, uint32_t account_id, object order, object payload)
     cdef Wanted _due(self, object trigger, int64_t lots)
-    cdef int _refuse(self, Wanted wanted, int reason) except -1
-    cdef int _prepare(self, list both, uint64_t first_id, int condition) except -2
+    cdef int _refuse(self, Wanted wanted, int reason, uint64_t order_id) except -1
+    cdef int _prepare(self, list both, uint64_t first_id, int condition, int flags) except -2
     cdef bint _is_combo(self, uint32_t instrument) noexcept
     cdef int _accept(self, Wanted wanted, uint64_t order_id, int condition) except -1
     cdef int _say_linked(self, object group) except -1

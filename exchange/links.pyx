@@ -13,7 +13,7 @@ from exchange.records cimport (
     R_OTHER_CLOSED, R_PRIMARY_CLOSED, TIF_GTC, TIF_GTD, TYPE_LIMIT, TYPE_MARKET_LIMIT, TYPE_STOP_LIMIT,
     TYPE_TRAILING_STOP, OrdersLinked,
 )
-from exchange.trading cimport BOTH_COUNT, LINK_BECAME, LINK_EDITED, LINK_ENDED, LINK_FILLED
+from exchange.trading cimport ANNOUNCED, BOTH_COUNT, LINK_BECAME, LINK_EDITED, LINK_ENDED, LINK_FILLED
 from exchange.triggers cimport LINKED, LINKED_BOTH_COUNT, SECONDARY
 
 cdef enum:
@@ -107,15 +107,15 @@ cdef class Links:
         exclusive = {ONE_CANCELS_OTHER: wanted_orders, ONE_TRIGGERS_OTHER: []}.get(payload.link_type, wanted_orders[1:])
         for wanted in exclusive:
             if not _may_exclude(&wanted.command):
-                self._refuse(wanted, R_BAD_LINK)
+                self._refuse(wanted, R_BAD_LINK, 0)
                 return Reason.NONE, 0
         if payload.link_type == ONE_CANCELS_OTHER:
-            if self._prepare(wanted_orders, first_id, payload.fill_condition) >= 0:
+            if self._prepare(wanted_orders, first_id, payload.fill_condition, 0) >= 0:
                 return Reason.NONE, 0
             self.trading.next_order_id += 2
             self._pair(wanted_orders, first_id, payload.fill_condition)
             return Reason.NONE, 2
-        if self._prepare(wanted_orders[:1], first_id, payload.fill_condition) >= 0:
+        if self._prepare(wanted_orders[:1], first_id, payload.fill_condition, 0) >= 0:
             return Reason.NONE, 0
         wanted = wanted_orders[0]
         waiting = 0 if wanted.slot else 1
@@ -123,7 +123,7 @@ cdef class Links:
             wanted = wanted_orders[i]
             reason = self.triggers.secondary_reason(&wanted.command, &wanted.terms, waiting + i - 1)
             if reason:
-                self._refuse(wanted, reason)
+                self._refuse(wanted, reason, 0)
                 wanted = wanted_orders[0]
                 if wanted.slot:
                     self.trading.unprepare(wanted.slot)
@@ -161,15 +161,17 @@ cdef class Links:
         wanted.terms.trigger_source = order.trigger_source
         return wanted
 
-    cdef int _refuse(self, Wanted wanted, int reason) except -1:
+    cdef int _refuse(self, Wanted wanted, int reason, uint64_t order_id) except -1:
         return self.triggers.refuse(
             wanted.command.header.account_id, wanted.command.instrument, reason, wanted.command.side,
-            wanted.command.flags, wanted.command.price_units, wanted.command.quantity_lots, 0)
+            wanted.command.flags, wanted.command.price_units, wanted.command.quantity_lots, order_id)
 
-    cdef int _prepare(self, list both, uint64_t first_id, int condition) except -2:
+    cdef int _prepare(self, list both, uint64_t first_id, int condition, int flags) except -2:
         """Check one order, or two that cancel each other, and count them as open; which was refused, -1 where none."""
         cdef Wanted wanted, before
         cdef int i, reason, waiting = 0
+        if condition == COMPLETE_FILL:
+            flags |= BOTH_COUNT
         for i in range(len(both)):
             wanted = both[i]
             wanted.slot = 0
@@ -186,10 +188,10 @@ cdef class Links:
                 reason = self.triggers.reason(&wanted.command, &wanted.terms, waiting)
                 waiting += 1
             if reason:
-                self._refuse(wanted, reason)
+                self._refuse(wanted, reason, first_id + i if flags & ANNOUNCED else 0)
             elif not _waits(&wanted.command):
                 wanted.slot = self.trading.prepare(&wanted.command, &wanted.terms, wanted.label,
-                                                   FLAG_LINKED | (BOTH_COUNT if condition == COMPLETE_FILL else 0),
+                                                   FLAG_LINKED | flags,
                                                    first_id + i)
                 reason = R_NONE if wanted.slot else R_BAD_LINK
             if reason:
@@ -457,20 +459,20 @@ cdef class Links:
         self.trading.next_order_id += len(due)       # announced: nobody else gets them
         wanted = due[0]
         if len(due) == 2:
-            refused = self._prepare(due, first_id, group.condition)
+            refused = self._prepare(due, first_id, group.condition, ANNOUNCED)
             if refused < 0:
                 self._pair(due, first_id, group.condition)
             else:
-                self._refuse(due[1 - refused], R_OTHER_CLOSED)
+                self._refuse(due[1 - refused], R_OTHER_CLOSED, first_id + 1 - refused)
             return True
         if _waits(&wanted.command):
             reason = self.triggers.reason(&wanted.command, &wanted.terms, 0)
             if reason:
-                self._refuse(wanted, reason)
+                self._refuse(wanted, reason, first_id)
             else:
                 self.triggers.wait(&wanted.command, &wanted.terms, wanted.label, first_id, 0, 0)
             return True
-        wanted.slot = self.trading.prepare(&wanted.command, NULL, wanted.label, 0, first_id)
+        wanted.slot = self.trading.prepare(&wanted.command, NULL, wanted.label, ANNOUNCED, first_id)
         if wanted.slot:
             self.trading.begin(wanted.slot, wanted.label, wanted.command.label_bytes)
         return True

@@ -146,6 +146,10 @@ cdef class Reads(State):
         """Until when the account's quotes are refused at its own request, ns; 0 where they are not."""
         return self.protection.frozen_until(account_id) if self.accounts.exists(account_id) else 0
 
+    def linked_orders(self):
+        """(link type, fill condition, order ids) of every group of linked orders."""
+        return self.links.listed()
+
     def self_trade(self, uint32_t account_id):
         """(mode, extended_to_subaccounts) of an account's self-trade prevention."""
         a = &self.accounts.at[account_id]

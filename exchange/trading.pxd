@@ -9,6 +9,7 @@ from exchange.risk.protection cimport Group
 
 cdef enum:
     BOTH_COUNT = 1 << 16     # beside the flags of a new linked order: see OrderDetail.both_count
+    ANNOUNCED = 1 << 17      # its id has been told: a refusal names it
 
 cdef enum LinkNote:
     LINK_FILLED = 0

@@ -117,7 +117,7 @@ cdef class Trading(DryRun):
             slot = self.orders.add(order_id, account_id)
             reason = R_NONE if slot else R_BOOK_FULL
         if reason:
-            self._reject(command, reason, 0)
+            self._reject(command, reason, order_id if special & ANNOUNCED else 0)
             return 0
         order = &self.orders.at[slot]
         order.price_units = price
@@ -141,7 +141,7 @@ cdef class Trading(DryRun):
             self.exposure.order_reduced(order, order.remaining_lots, True)
         if reason:
             self.orders.remove(slot)
-            self._reject(command, reason, 0)
+            self._reject(command, reason, order_id if special & ANNOUNCED else 0)
             return 0
         return slot
 

@@ -279,7 +279,8 @@ cdef class Triggers:
         return self._say_edited(trigger)
 
     cdef int _say_edited(self, trigger) except -1:
-        cdef OrderEdited* event = <OrderEdited*>self.events.emit(EV_ORDER_EDITED, 1, trigger.account_id)
+        cdef OrderEdited* event = <OrderEdited*>self.events.emit(EV_ORDER_EDITED, 2, trigger.account_id)
+        cdef OrderTerms* terms = <OrderTerms*>(<char*>event + sizeof(OrderEdited))
         event.order_id = trigger.order_id
         event.instrument = trigger.instrument
         event.side = trigger.side
@@ -288,6 +289,11 @@ cdef class Triggers:
         event.price_units = trigger.price_units
         event.quantity_lots = trigger.quantity_lots
         event.remaining_lots = trigger.quantity_lots - trigger.placed_lots
+        event.terms_slots = 1
+        terms.trigger_price_e8 = trigger.price_e8
+        terms.trigger_offset_e8 = trigger.offset_e8
+        terms.trigger_source = trigger.source
+        terms.linked_order_id = trigger.linked_id
         return 0
 
     cdef int shrink(self, trigger, int64_t lots) except -1:
@@ -505,7 +511,7 @@ cdef class Triggers:
             trigger_source=trigger.source, trigger_price_e8=trigger.price_e8, trigger_offset_e8=trigger.offset_e8,
             created_ns=trigger.created_ns, updated_ns=trigger.updated_ns,
             label=trigger.label.decode("utf-8", "replace"), placed_lots=trigger.placed_lots,
-            primary_order_id=trigger.linked_id if trigger.source == SOURCE_PRIMARY else 0,
+            next_source=trigger.next_source, primary_order_id=trigger.linked_id if trigger.source == SOURCE_PRIMARY else 0,
             linked_order_id=0 if trigger.source == SOURCE_PRIMARY else trigger.linked_id,
         )
 

@@ -135,6 +135,8 @@ class TriggerView(View):
     linked_order_id: int = 0
     placed_lots: int = 0
     """Lots of a secondary order that are placed already."""
+    next_source: int = 0
+    """What a secondary stop order watches once it is placed."""
 
 
 class PositionView(View):

@@ -7,6 +7,7 @@ from gateway.errors import ApiError, invalid_param
 from gateway.history import OrderRecord, TradeRecord
 from gateway.listing import Listing, Listings
 from gateway.projection import Projection
+from gateway.waiting import WaitingOrder
 from persistence.history import History
 from persistence.history_reads import MAX, READ_SECONDS, HistoryReader, HistoryTimeout, Span, rank_after
 from persistence.history_schema import UNFILLED_KEPT_NS
@@ -213,8 +214,26 @@ class Archive:
         record = self._projection.order(order_id)
         if record is None and self.reader is not None:
             row = self.reader.closed_order(order_id, self.unfilled_ns, MAX)
-            record = self._order(row) if row is not None else None
+            record = self._order(row) if row is not None else self._ended(order_id)
         return record if record is not None and record.account_id == account_id else None
+
+    def _ended(self, order_id: int) -> WaitingOrder | None:
+        row = self.reader.ended_trigger(order_id, MAX) if self.reader is not None else None
+        return None if row is None else WaitingOrder.stored(row, self.by_id(row[2]))
+
+    def triggers(self, account_id: int, selection: Selection, limit: int, before: int = MAX) -> list[WaitingOrder]:
+        """Waiting orders of an account that ended, newest placement first, placed before an order id."""
+        covered = rank_after(self.covered[0])
+        found = [
+            record
+            for record in self._projection.waiting.ended(account_id)
+            if covered < record.closed_rank and record.order_id < before and selection.holds(record.listing)
+        ]
+        if self.reader is not None:
+            name = selection.listing.name if selection.listing is not None else ""
+            rows = self.reader.ended_triggers(account_id, selection.currency, name, before, covered, limit)
+            found += [WaitingOrder.stored(row, self.by_id(row[2])) for row in rows]
+        return sorted(found, key=lambda record: -record.order_id)[:limit]
 
     def _order(self, row: Any) -> OrderRecord:
         return OrderRecord.from_row(row, self.by_id(row[2]))

@@ -120,6 +120,7 @@ REASON_CODES: dict[Reason, int] = {
     Reason.TRIGGER_PRICE_TOO_HIGH: 10034,
     Reason.BAD_TRIGGER: 11036,
     Reason.TRIGGER_LIMIT: 11035,
+    Reason.BAD_LINK: 11047,
     Reason.QUOTES_FROZEN: 13030,
     Reason.UNKNOWN_GROUP: 13040,
     Reason.QUOTE_NOT_EDITABLE: 10004,
@@ -145,6 +146,8 @@ CANCEL_REASONS: dict[Reason, str] = {
     Reason.AUTO_LIQUIDATION: "autoliquidation",
     Reason.INSTRUMENT_SETTLED: "settlement",
     Reason.CANCEL_ON_DISCONNECT: "cancel_on_disconnect",
+    Reason.OTHER_CLOSED: "oco_other_closed",
+    Reason.PRIMARY_CLOSED: "oto_primary_closed",
     Reason.PROTECTION_TRIGGERED: "mmp_trigger",
     Reason.PROTECTION_CHANGED: "mmp_config_curtailment",
 }

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from exchange.events import EventKind
 from exchange.views import OrderView
+from gateway.links import Link
 from gateway.listing import Listing
 from gateway.records import EVENT_CODECS, terms_of
 from gateway.units import E8
@@ -26,19 +27,23 @@ class OrderRecord:
         "cancel_reason",
         "closed_rank",
         "created_ns",
+        "display_lots",
         "filled_lots",
         "filled_value",
         "flags",
         "is_liquidation",
         "label",
+        "link",
         "listing",
         "mmp_group",
         "order_id",
         "order_type",
+        "place",
         "price_units",
         "quantity_lots",
         "replaced",
         "session",
+        "shown_lots",
         "side",
         "state",
         "time_in_force",
@@ -64,6 +69,12 @@ class OrderRecord:
         """Name of its protection group; empty for closed orders out of the history."""
         self.trigger_id = ""
         """Id of the waiting order that it was, where that fired under this gateway."""
+        self.unlinked()
+
+    def unlinked(self) -> None:
+        """No iceberg, of no link, in its book since before this gateway started."""
+        self.display_lots = self.shown_lots = self.place = 0
+        self.link: Link | None = None
 
     @property
     def wire_id(self) -> str:
@@ -88,6 +99,8 @@ class OrderRecord:
         record.session, record.closed_rank, record.trigger_id, record.mmp_group = None, 0, "", ""
         record.advanced, record.advanced_value_e8 = view.advanced, view.advanced_value_e8
         record.state, record.cancel_reason, record.replaced, record.is_liquidation = "open", 0, replaced, False
+        record.unlinked()
+        record.display_lots, record.shown_lots = view.display_lots, view.shown_lots
         return record
 
     @classmethod
@@ -97,6 +110,7 @@ class OrderRecord:
         record.listing, record.session, record.is_liquidation = listing, None, False
         record.trigger_id = record.mmp_group = ""
         record.advanced = record.advanced_value_e8 = 0
+        record.unlinked()
         for name, value in zip(ORDER_COLUMNS, row, strict=True):
             if name not in ("instrument_id", "group_id"):
                 setattr(record, name, value)

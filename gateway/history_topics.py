@@ -1,5 +1,6 @@
 """Channels of single orders and of candles."""
 
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from gateway import archive_prices
@@ -20,7 +21,7 @@ class BookOrdersTopic(Topic):
     """`orders.I` (our own): every order in the book by id, without its owner.
 
     A snapshot in order of priority, then changes chained by change id. An order added stands last at its price; one
-    that loses its place by an edit is removed and added.
+    that loses its place by an edit is removed and added, and so is an iceberg that shows its next tranche.
     """
 
     def __init__(self, gateway: "Gateway", name: str, listing: Listing):
@@ -62,7 +63,7 @@ class BookOrdersTopic(Topic):
     def _changes(self) -> list[list[Any]]:
         """What differs from what subscribers know; what joins the book comes last."""
         gone: list[list[Any]] = []
-        added: list[list[Any]] = []
+        added: list[tuple[int, list[Any]]] = []
         for order_id, record in self._touched.items():
             before = self._known.pop(order_id, None)
             now = _state(record) if record.state == "open" and _remaining(record) > 0 else None
@@ -70,8 +71,8 @@ class BookOrdersTopic(Topic):
                 self._known[order_id] = now
             if before == now:
                 continue
-            side, price, lots = now or before
-            stays = before is not None and now is not None and before[1] == price and lots < before[2]
+            side, price, lots, place = now or before
+            stays = before is not None and now is not None and before[1] == price and before[3] == place
             word = direction(side)
             if stays:
                 gone.append(["change", *self._line(order_id, price, lots), word])
@@ -79,9 +80,9 @@ class BookOrdersTopic(Topic):
             if before is not None:
                 gone.append(["remove", *self._line(order_id, before[1], 0), word])
             if now is not None:
-                added.append(["add", *self._line(order_id, price, lots), word])
+                added.append((place, ["add", *self._line(order_id, price, lots), word]))
         self._touched.clear()
-        return gone + added
+        return gone + [line for _, line in sorted(added, key=itemgetter(0))]
 
     def flush(self) -> None:
         changes = self._changes()
@@ -102,11 +103,12 @@ class BookOrdersTopic(Topic):
 
 
 def _remaining(record: "OrderRecord") -> int:
-    return record.quantity_lots - record.filled_lots
+    """Lots in the book: of icebergs those shown."""
+    return record.shown_lots if record.display_lots else record.quantity_lots - record.filled_lots
 
 
-def _state(record: "OrderRecord") -> tuple[int, int, int]:
-    return record.side, record.price_units, _remaining(record)
+def _state(record: "OrderRecord") -> tuple[int, int, int, int]:
+    return record.side, record.price_units, _remaining(record), record.place
 
 
 class ChartTopic(Topic):

@@ -21,6 +21,7 @@ class News:
         "facts",
         "firing",
         "levels",
+        "linked",
         "marks",
         "orders",
         "refused",
@@ -42,6 +43,8 @@ class News:
         """Reason number of a refusal of the command itself."""
         self.firing = False
         """Whether a waiting order has fired: what follows belongs to fired orders, not to the command."""
+        self.linked: OrderRecord | None = None
+        """The primary of the orders that the command linked."""
         self.rejected_order = 0
         self.refused: list[Any] = []
         """ORDER_REJECTED of the command itself, all of them."""

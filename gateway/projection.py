@@ -4,8 +4,7 @@ The projection sees every event once, in order, right after it was applied. Ever
 """
 
 from collections import OrderedDict, deque
-from collections.abc import Callable, Mapping
-from itertools import takewhile
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -13,19 +12,16 @@ from exchange.commands import OrderFlag, TradeFlag
 from exchange.events import EventKind as E
 from exchange.events import quote_label
 from gateway.history import DayStats, OrderRecord, TradeRecord
+from gateway.links import Link
 from gateway.listing import Listings
 from gateway.news import News
 from gateway.protection import group_name
 from gateway.records import decode, label_of, terms_of
 from gateway.settings import Settings
+from gateway.trade_records import TradeRecords
 from gateway.waiting import WaitingRoom
 from persistence.history_schema import RANK_BITS
 
-_ORDER_ACCEPTED, _ORDER_REJECTED, _TRADE = int(E.ORDER_ACCEPTED), int(E.ORDER_REJECTED), int(E.TRADE_EXECUTED)
-_CANCELLED, _EDITED, _MARKS = int(E.ORDER_CANCELLED), int(E.ORDER_EDITED), int(E.MARKS_UPDATED)
-_TRADES = frozenset((_TRADE, int(E.LEG_TRADE_EXECUTED)))
-_REJECTED, _DONE = int(E.COMMAND_REJECTED), int(E.COMMAND_DONE)
-_PLACED, _TRIGGERED = int(E.TRIGGER_PLACED), int(E.ORDER_TRIGGERED)
 _BLOCK, _UNCROSSED = int(TradeFlag.BLOCK), int(TradeFlag.UNCROSSED)
 _STATES = frozenset(map(int, (E.INSTRUMENT_LISTED, E.INSTRUMENT_STATE_CHANGED, E.INSTRUMENT_SETTLED)))
 _AUCTION = frozenset(
@@ -36,7 +32,7 @@ _ACCOUNT = frozenset(
 ) | frozenset(map(int, (E.LIQUIDATION_STARTED, E.LIQUIDATION_ENDED, E.FUND_DRAWN)))
 
 
-class Projection:
+class Projection(TradeRecords):
     """Recent orders and trades of every account and instrument, in memory."""
 
     def __init__(
@@ -47,6 +43,7 @@ class Projection:
         fills: Mapping[int, tuple[int, bool]] = MappingProxyType({}),
     ):
         """`fills`: what the history has of live orders that traded before this gateway started."""
+        super().__init__()
         self._engine, self._listings, self._settings = engine, listings, settings
         self.news = News(0)
         self._rank = 0
@@ -56,19 +53,32 @@ class Projection:
         """Orders that wait for a trigger; never among the others."""
         self.closed: OrderedDict[int, OrderRecord] = OrderedDict()
         self._closed_by_account: OrderedDict[int, deque[OrderRecord]] = OrderedDict()
-        self._trades_by_account: OrderedDict[int, deque[tuple[TradeRecord, bool]]] = OrderedDict()
-        self._trades: dict[int, deque[TradeRecord]] = {}
-        self._all_trades: deque[TradeRecord] = deque()
-        self._stats: dict[int, DayStats] = {}
         self.current_session: object = None
         """The session whose command is being applied (orders remember it for cancel-on-disconnect)."""
         self.listeners: list[Callable[[News], None]] = []
+        self._handlers: dict[int, Callable[[News, Any, bytes], None]] = {
+            int(E.ORDER_ACCEPTED): self._accepted,
+            int(E.TRADE_EXECUTED): self._traded,
+            int(E.LEG_TRADE_EXECUTED): self._leg_traded,
+            int(E.ORDER_CANCELLED): self._cancelled,
+            int(E.ORDER_EDITED): self._edited,
+            int(E.MARKS_UPDATED): self._marked,
+            int(E.ORDER_REJECTED): self._order_rejected,
+            int(E.COMMAND_REJECTED): self._rejected,
+            int(E.TRIGGER_PLACED): self._placed,
+            int(E.ORDER_TRIGGERED): self._triggered,
+            int(E.ORDERS_LINKED): self._linked,
+            int(E.ORDER_REPLENISHED): self._replenished,
+            int(E.COMMAND_DONE): self._done,
+        }
         for account_id in engine.account_ids():
             for view in engine.open_orders(account_id):
                 listing = listings.by_slot[view.instrument]
                 record = OrderRecord.from_view(view, listing, fills.get(view.order_id))
                 record.mmp_group = group_name(engine, account_id, listing.underlying, view.protection_group)
                 self.orders[view.order_id] = record
+        for link_type, condition, ids in engine.linked_orders():
+            self._link(Link(link_type, condition, self._records(ids)))
 
     def apply(self, seq: int, events: bytes) -> None:
         """Take in one command's events, then tell the listeners."""
@@ -76,43 +86,90 @@ class Projection:
         for number, (kind, fields, tail) in enumerate(decode(events)):
             self._rank = seq << RANK_BITS | number
             news.time_ns = fields.time_ns
-            if kind == _ORDER_ACCEPTED:
-                self._accepted(news, fields, tail)
-            elif kind in _TRADES:
-                self._traded(news, fields)
-            elif kind == _CANCELLED:
-                self._cancelled(news, fields)
-            elif kind == _EDITED:
-                self._edited(news, fields, tail)
-            elif kind == _MARKS:
-                news.marks.add(fields.underlying)
-            elif kind in (_ORDER_REJECTED, _REJECTED):
-                if kind == _ORDER_REJECTED and news.firing:
-                    self.waiting.refused(fields)
-                else:
-                    news.rejected, news.rejected_order = fields.reason, fields.order_id
-                    if kind == _ORDER_REJECTED:
-                        news.refused.append(fields)
-            elif kind == _PLACED:
-                record = self.waiting.placed(fields, tail, self.current_session)
-                news.accepted = news.orders[record.order_id] = record
-            elif kind == _TRIGGERED:
-                record = self.waiting.triggered(fields)
-                news.orders[record.order_id], news.firing = record, True
-            elif kind == _DONE:
-                news.count, news.detail = fields.count, fields.detail
-            else:
+            handler = self._handlers.get(kind)
+            if handler is None:
                 self._other(news, kind, fields)
+            else:
+                handler(news, fields, tail)
+        for record in news.orders.values():
+            if record.display_lots:
+                view = self._engine.order(record.order_id)
+                record.shown_lots = view.shown_lots if view is not None else 0
         for listener in self.listeners:
             listener(news)
+
+    @staticmethod
+    def _marked(news: News, fields: Any, _: bytes) -> None:
+        news.marks.add(fields.underlying)
+
+    @staticmethod
+    def _done(news: News, fields: Any, _: bytes) -> None:
+        news.count, news.detail = fields.count, fields.detail
+
+    @staticmethod
+    def _rejected(news: News, fields: Any, _: bytes) -> None:
+        news.rejected, news.rejected_order = fields.reason, fields.order_id
+
+    def _order_rejected(self, news: News, fields: Any, tail: bytes) -> None:
+        if news.firing:
+            self.waiting.refused(fields)
+            return
+        self._rejected(news, fields, tail)
+        news.refused.append(fields)
+
+    def _placed(self, news: News, fields: Any, tail: bytes) -> None:
+        record = self.waiting.placed(fields, tail, self.current_session)
+        news.orders[record.order_id] = record
+        if news.firing:
+            self.waiting.became(record)
+        else:
+            news.accepted = record
+
+    def _triggered(self, news: News, fields: Any, _: bytes) -> None:
+        record = self.waiting.triggered(fields, self._rank)
+        news.orders[record.order_id], news.firing = record, True
+
+    def _records(self, ids: Iterable[int]) -> list[OrderRecord]:
+        return [record for order_id in ids if order_id and (record := self.order(order_id)) is not None]
+
+    @staticmethod
+    def _link(link: Link) -> None:
+        for record in link.orders:
+            record.link = link
+
+    def _linked(self, news: News, fields: Any, _: bytes) -> None:
+        """A new group, or one in which an order has given way to what it became."""
+        orders = self._records((fields.primary_order_id, fields.first_order_id, fields.second_order_id))
+        if not orders:
+            return
+        old = next((record.link for record in orders if record.link is not None), None)
+        if old is not None and old.link_type == fields.link_type:
+            old.orders = orders
+            self._link(old)
+        else:
+            self._link(Link(fields.link_type, fields.fill_condition, orders))
+            if not news.firing and news.linked is None:
+                news.linked = orders[0]
+        for record in orders:
+            news.orders[record.order_id] = record
+
+    def _replenished(self, news: News, fields: Any, _: bytes) -> None:
+        """An iceberg's next tranche stands last at its price."""
+        news.touch(fields.instrument, fields.side, fields.price_units)
+        record = self.orders.get(fields.order_id)
+        if record is not None:
+            record.place = self._rank
+            news.orders[record.order_id] = record
 
     def _accepted(self, news: News, fields: Any, tail: bytes) -> None:
         listing = self._listings.by_slot[fields.instrument]
         label = label_of(fields, tail)
         record = OrderRecord(listing, fields, label, self.current_session)
+        record.place = self._rank
         terms = terms_of(fields, tail)
         if terms is not None:
             record.take_terms(terms)
+            record.display_lots = terms.display_lots
             record.mmp_group = group_name(self._engine, record.account_id, listing.underlying, terms.protection_group)
         self.orders[record.order_id] = record
         if news.firing:
@@ -122,10 +179,7 @@ class Projection:
         news.orders[record.order_id] = record
         news.touch(fields.instrument, fields.side, fields.price_units)
 
-    def _traded(self, news: News, fields: Any) -> None:
-        if fields.kind != _TRADE:
-            self._leg_traded(news, fields)
-            return
+    def _traded(self, news: News, fields: Any, _: bytes) -> None:
         listing = self._listings.by_slot[fields.instrument]
         taker = self._fill(news, fields.taker_order_id, fields)
         maker = self._fill(news, fields.maker_order_id, fields)
@@ -140,23 +194,10 @@ class Projection:
         if not block_id:  # statistics are of the book
             self._stats.setdefault(fields.instrument, DayStats()).count(fields, listing)
 
-    def _leg_traded(self, news: News, fields: Any) -> None:
+    def _leg_traded(self, news: News, fields: Any, _: bytes) -> None:
         """A leg of the combo's trade that came last: a trade of its own, but no price of its market."""
         combo = news.trades[-1].combo or news.trades[-1]
         self._keep_trade(news, combo.add_leg(fields, self._listings.by_slot[fields.instrument]))
-
-    def _keep_trade(self, news: News, trade: TradeRecord) -> None:
-        fields = trade.event
-        news.trades.append(trade)
-        keep = self._settings.history_per_instrument
-        self._trades.setdefault(fields.instrument, deque(maxlen=keep)).append(trade)
-        self._all_trades.append(trade)
-        if len(self._all_trades) > self._settings.max_trades:
-            self._forget_trade(self._all_trades.popleft())
-        for account_id, as_maker in ((fields.account_id, False), (fields.maker_account_id, True)):
-            news.user_trades.append((account_id, trade, as_maker))
-            news.accounts.add(account_id)
-            self._ring(self._trades_by_account, account_id).append((trade, as_maker))
 
     def _fill(self, news: News, order_id: int, fields: Any) -> OrderRecord | None:
         record = self.orders.get(order_id)
@@ -168,8 +209,8 @@ class Projection:
             self._close(record)
         return record
 
-    def _cancelled(self, news: News, fields: Any) -> None:
-        if (waiting := self.waiting.cancelled(fields)) is not None:
+    def _cancelled(self, news: News, fields: Any, _: bytes) -> None:
+        if (waiting := self.waiting.cancelled(fields, self._rank)) is not None:
             news.orders[waiting.order_id] = waiting
             return
         news.touch(fields.instrument, fields.side, fields.price_units)
@@ -191,6 +232,10 @@ class Projection:
             return
         news.touch(fields.instrument, fields.side, record.price_units)
         record.edited(fields, tail)
+        if not fields.kept_priority:
+            record.place = self._rank
+        if record.display_lots:
+            record.display_lots = terms_of(fields, tail).display_lots
         if record.flags & OrderFlag.QUOTE:
             record.label = quote_label(fields.terms_slots, tail).decode("utf-8", "replace")
         news.edited = record
@@ -206,8 +251,7 @@ class Projection:
                 news.states.append((listing, fields.state))
             if kind == E.INSTRUMENT_SETTLED and listing is not None:
                 news.settled.append(listing)
-                self._trades.pop(slot, None)
-                self._stats.pop(slot, None)
+                self._forget_contract(slot)
                 self._listings.forget(slot)
         elif kind == E.ACCOUNT_CREATED:
             news.created_account = fields.account_id
@@ -234,28 +278,6 @@ class Projection:
             if ring and ring[0] is oldest:
                 ring.popleft()
 
-    def _forget_trade(self, oldest: TradeRecord) -> None:
-        """Take the oldest trade of all out of the histories, where it comes first if it is still there."""
-        event = oldest.event
-        ring = self._trades.get(event.instrument)
-        if ring and ring[0] is oldest:
-            ring.popleft()
-        for account_id in (event.account_id, event.maker_account_id):
-            own = self._trades_by_account.get(account_id)
-            if own and own[0][0] is oldest:
-                own.popleft()
-
-    def _ring(self, rings: OrderedDict[int, Any], account_id: int) -> Any:
-        """The bounded history of an account; the account longest without news makes room."""
-        ring = rings.get(account_id)
-        if ring is None:
-            if len(rings) >= self._settings.history_accounts:
-                rings.popitem(last=False)
-            ring = rings[account_id] = deque(maxlen=self._settings.history_per_account)
-        else:
-            rings.move_to_end(account_id)
-        return ring
-
     def order(self, order_id: int) -> OrderRecord | None:
         """A live or recently closed order, waiting ones included."""
         return self.orders.get(order_id) or self.closed.get(order_id) or self.waiting.find(order_id)
@@ -273,26 +295,3 @@ class Projection:
     def closed_orders(self, account_id: int) -> list[OrderRecord]:
         """Recently closed orders of an account, newest first."""
         return list(reversed(self._closed_by_account.get(account_id, ())))
-
-    def account_trades(self, account_id: int, after: int = 0) -> list[tuple[TradeRecord, bool]]:
-        """Recent trades of an account with its role (True: maker), oldest first; `after` a trade id only."""
-        own = reversed(self._trades_by_account.get(account_id, ()))
-        return list(takewhile(lambda one: one[0].event.trade_id > after, own))[::-1]
-
-    def trades(self, slot: int, after: int = 0) -> list[TradeRecord]:
-        """Recent trades of an instrument, oldest first; `after` a trade id only."""
-        recent = reversed(self._trades.get(slot, ()))
-        return list(takewhile(lambda record: record.event.trade_id > after, recent))[::-1]
-
-    def restore_stats(self, slot: int, bars: list[list[Any]]) -> None:
-        """Go on from the day's bars of before this gateway started."""
-        self._stats[slot] = DayStats(bars)
-
-    def stats(self, slot: int) -> dict[str, Any]:
-        """Day statistics of an instrument at the engine's time."""
-        return self._stats.setdefault(slot, DayStats()).read(self._engine.time_ns, self._listings.by_slot[slot])
-
-    def last_price(self, slot: int) -> int | None:
-        """Price units of the last trade seen in the book, None where none was."""
-        in_book = (record for record in reversed(self._trades.get(slot, ())) if record.in_book)
-        return next((record.event.price_units for record in in_book), None)

@@ -8,7 +8,7 @@ from gateway.errors import CANCEL_REASONS
 from gateway.history import OrderRecord, TradeRecord
 from gateway.render_market import iv_percent
 from gateway.units import E8, money, ms
-from gateway.waiting import WaitingOrder
+from gateway.waiting import WAITING_TYPES, WaitingOrder
 
 TIME_IN_FORCE = {member: member.name.lower() for member in TimeInForce}
 ORDER_TYPES = {member: member.name.lower() for member in OrderType}
@@ -61,6 +61,11 @@ def order(record: OrderRecord) -> dict[str, Any]:
     }
     if not isinstance(record, WaitingOrder) and record.advanced:
         found |= advanced_fields(record)
+    if record.display_lots:
+        found["display_amount"] = listing.amount(record.shown_lots if record.state == "open" else 0)
+        found["refresh_amount"] = listing.amount(record.display_lots)
+    if record.link is not None:
+        found |= record.link.wire(record)
     if record.mmp_group:
         found["mmp_group"] = record.mmp_group
     if flags & OrderFlag.QUOTE:
@@ -68,7 +73,9 @@ def order(record: OrderRecord) -> dict[str, Any]:
     if isinstance(record, WaitingOrder):
         found |= _trigger(record)
     elif record.trigger_id:
-        found |= {"triggered": True, "trigger_order_id": record.trigger_id}
+        found["triggered"] = True
+    if record.trigger_id:
+        found["trigger_order_id"] = record.trigger_id
     if record.state in ("cancelled", "rejected"):
         reason = Reason(record.cancel_reason)
         found["cancel_detail"] = reason.name.lower()
@@ -97,11 +104,10 @@ def quote_fields(label: str) -> dict[str, Any]:
 
 def _trigger(record: WaitingOrder) -> dict[str, Any]:
     """What a waiting order watches and waits for, in the currency of what it watches."""
-    found: dict[str, Any] = {
-        "trigger": TRIGGERS[TriggerSource(record.trigger_source)],
-        "trigger_price": record.trigger_price_e8 / E8,
-        "triggered": record.state in ("triggered", "rejected"),
-    }
+    found: dict[str, Any] = {"triggered": record.state in ("triggered", "rejected")}
+    if record.order_type not in WAITING_TYPES:
+        return found
+    found |= {"trigger": TRIGGERS[TriggerSource(record.watches)], "trigger_price": record.trigger_price_e8 / E8}
     if record.order_type == OrderType.TRAILING_STOP:
         found["trigger_offset"] = record.trigger_offset_e8 / E8
     return found

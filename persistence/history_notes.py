@@ -20,6 +20,8 @@ RECORDED = frozenset(
             EventKind.LEG_TRADE_EXECUTED,
             EventKind.ORDER_CANCELLED,
             EventKind.ORDER_EDITED,
+            EventKind.TRIGGER_PLACED,
+            EventKind.ORDER_TRIGGERED,
             EventKind.BALANCE_CHANGED,
             EventKind.INSTRUMENT_LISTED,
             EventKind.INSTRUMENT_SETTLED,

@@ -20,6 +20,7 @@ from persistence.history import connect
 from persistence.history_blocks import BlockReads
 from persistence.history_notes import decode_view
 from persistence.history_schema import RANK_BITS
+from persistence.history_triggers import TriggerReads
 
 MAX = (1 << 63) - 1
 READ_SECONDS = 0.1
@@ -121,7 +122,7 @@ _ASCENDING = {sql: sql.replace(" DESC", "") for sql in (
 )}  # fmt: skip
 
 
-class HistoryReader(BlockReads):
+class HistoryReader(BlockReads, TriggerReads):
     """One connection beside the writer, used by one thread."""
 
     def __init__(self, path: Path):

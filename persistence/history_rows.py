@@ -20,6 +20,7 @@ from persistence.history_candles import Candles
 from persistence.history_money import MoneyRows
 from persistence.history_notes import Contract, Notes, decode_notes, decode_view, group_of
 from persistence.history_schema import HOUR_NS, MINUTE_NS, RANK_BITS, UNFILLED_KEPT_NS
+from persistence.history_triggers import TriggerRows
 
 E8, E12 = 10**8, 10**12
 OPEN, FILLED, CANCELLED = 0, 1, 2
@@ -47,7 +48,7 @@ _LAYOUTS = {
 }
 
 
-class Rows(MoneyRows):
+class Rows(MoneyRows, TriggerRows):
     """Gathers the rows of events, for the caller to write in one transaction."""
 
     def __init__(self, connection: sqlite3.Connection):
@@ -64,6 +65,8 @@ class Rows(MoneyRows):
             found = decode_view(view)
             self._instruments[slot] = Contract(found, self._groups[group_of(found)])
         self._live: dict[int, list[Any]] = {row[0]: list(row) for row in connection.execute(schema.LIVE_ORDERS)}
+        self._waiting = {row[0]: list(row) for row in connection.execute(schema.LIVE_TRIGGERS)}
+        self._announced = {}
         self.seq, self.time_ns, self.trade_id = connection.execute("SELECT seq, time_ns, trade_id FROM meta").fetchone()
         self._hour = self.time_ns // HOUR_NS
         self._prune = False
@@ -76,6 +79,9 @@ class Rows(MoneyRows):
             int(EventKind.LEG_TRADE_EXECUTED): self._leg_traded,
             int(EventKind.ORDER_CANCELLED): self._cancelled,
             int(EventKind.ORDER_EDITED): self._edited,
+            int(EventKind.TRIGGER_PLACED): self._waits,
+            int(EventKind.ORDER_TRIGGERED): self._triggered,
+            int(EventKind.ORDER_REJECTED): self._refused,
             int(EventKind.BALANCE_CHANGED): self._balance,
             int(EventKind.INSTRUMENT_SETTLED): self._settled,
             int(EventKind.POSITION_SETTLED): self._position_settled,
@@ -94,6 +100,7 @@ class Rows(MoneyRows):
         self._new_currencies: list[tuple[Any, ...]] = []
         self._new_instruments: list[tuple[Any, ...]] = []
         self._dirty: dict[int, list[Any]] = {}
+        self._dirty_triggers = {}
         self._trades: list[tuple[Any, ...]] = []
         self._fills: list[tuple[Any, ...]] = []
         self._transactions: list[tuple[Any, ...]] = []
@@ -108,6 +115,7 @@ class Rows(MoneyRows):
         """Take in one command's events."""
         if notes:
             self._noted(decode_notes(notes))
+        self._announced.clear()
         offset, number, end = 0, 0, len(events)
         self._rank = seq << RANK_BITS
         while offset < end:
@@ -149,6 +157,7 @@ class Rows(MoneyRows):
             self._funding.append((known.instrument_id, hour_ns, rate, rate, index, index, minute))
 
     def _accepted(self, fields: Any, record: bytes) -> None:
+        self._became(fields.order_id)
         known = self._instruments[fields.instrument]
         start = SLOT_BYTES * (1 + fields.terms_slots)
         label = record[start : start + fields.label_bytes].decode("utf-8", "replace")
@@ -224,7 +233,8 @@ class Rows(MoneyRows):
 
     def _cancelled(self, fields: Any, record: bytes) -> None:
         order = self._live.get(fields.order_id)
-        if order is None:  # it never stood in the book
+        if order is None:
+            self._withdrawn(fields)
             return
         self._dirty[fields.order_id] = order
         order[STATE], order[REASON], order[UPDATED] = CANCELLED, fields.reason, fields.time_ns
@@ -233,6 +243,7 @@ class Rows(MoneyRows):
     def _edited(self, fields: Any, record: bytes) -> None:
         order = self._live.get(fields.order_id)
         if order is None:
+            self._changed(fields, record)
             return
         self._dirty[fields.order_id] = order
         order[PRICE], order[QUANTITY] = fields.price_units, fields.quantity_lots
@@ -250,6 +261,7 @@ class Rows(MoneyRows):
             (schema.ADD_GROUP, self._new_groups),
             (schema.ADD_INSTRUMENT, self._new_instruments),
             (schema.ADD_ORDER, list(self._dirty.values())),
+            (schema.ADD_TRIGGER, list(self._dirty_triggers.values())),
             (schema.ADD_TRADE, self._trades),
             (schema.ADD_FILL, self._fills),
             (schema.ADD_TRANSACTION, self._transactions),
@@ -259,7 +271,8 @@ class Rows(MoneyRows):
             (schema.ADD_FUNDING, self._funding),
         ]
         if self._prune:
-            found.append((schema.DROP_UNFILLED, [(self._hour * HOUR_NS - UNFILLED_KEPT_NS,)]))
+            since = [(self._hour * HOUR_NS - UNFILLED_KEPT_NS,)]
+            found += [(schema.DROP_UNFILLED, since), (schema.DROP_UNFIRED, since)]
             self._prune = False
         found.append((schema.SET_META, [(self.seq, self.time_ns, self.trade_id)]))
         self._clear()

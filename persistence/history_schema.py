@@ -4,14 +4,14 @@
 settlement currency and a kind (`future`, `option`), so that a query by currency reads an index and not a table.
 """
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 RANK_BITS = 20
 RESOLUTIONS = (1, 3, 5, 10, 15, 30, 60, 120, 180, 360, 720, 1440)
 """Minutes of a candle; all begin at multiples of their length since 1970 (days at 00:00 UTC)."""
 MINUTE_NS = 60_000_000_000
 HOUR_NS = 60 * MINUTE_NS
 UNFILLED_KEPT_NS = 24 * HOUR_NS
-"""Closed orders that never traded are kept for so long in venue time."""
+"""Closed orders that never traded, and waiting ones that became none, are kept for so long in venue time."""
 
 SCHEMA = """
 CREATE TABLE meta (
@@ -37,6 +37,16 @@ CREATE INDEX orders_instrument ON orders (account_id, instrument_id, closed_rank
 CREATE INDEX orders_label ON orders (account_id, label, closed_rank)
     WHERE closed_rank IS NOT NULL AND label <> '';
 CREATE INDEX orders_unfilled ON orders (updated_ns) WHERE closed_rank IS NOT NULL AND filled_lots = 0;
+
+CREATE TABLE triggers (
+    order_id INTEGER PRIMARY KEY, account_id INTEGER, instrument_id INTEGER, group_id INTEGER, side INTEGER,
+    order_type INTEGER, time_in_force INTEGER, flags INTEGER, price_units INTEGER, quantity_lots INTEGER,
+    trigger_source INTEGER, trigger_price_e8 INTEGER, trigger_offset_e8 INTEGER, placed_lots INTEGER,
+    became_id INTEGER, state INTEGER, cancel_reason INTEGER, replaced INTEGER, created_ns INTEGER,
+    updated_ns INTEGER, label TEXT, closed_rank INTEGER);
+CREATE INDEX triggers_live ON triggers (order_id) WHERE closed_rank IS NULL;
+CREATE INDEX triggers_account ON triggers (account_id, order_id) WHERE closed_rank IS NOT NULL;
+CREATE INDEX triggers_unfired ON triggers (updated_ns) WHERE closed_rank IS NOT NULL AND became_id = 0;
 
 CREATE TABLE trades (
     trade_id INTEGER PRIMARY KEY, instrument_id INTEGER, group_id INTEGER, time_ns INTEGER, trade_seq INTEGER,
@@ -79,6 +89,9 @@ ADD_INSTRUMENT = "INSERT OR REPLACE INTO instruments VALUES (?, ?, ?, ?, ?)"
 ADD_CURRENCY = "INSERT OR REPLACE INTO currencies VALUES (?, ?, ?)"
 ADD_GROUP = "INSERT OR REPLACE INTO groups VALUES (?, ?, ?)"
 ADD_ORDER = "INSERT OR REPLACE INTO orders VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+ADD_TRIGGER = (
+    "INSERT OR REPLACE INTO triggers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
 ADD_TRADE = "INSERT OR REPLACE INTO trades VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 ADD_FILL = "INSERT OR REPLACE INTO fills VALUES (?, ?, ?, ?, ?, ?)"
 ADD_TRANSACTION = "INSERT OR REPLACE INTO transactions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
@@ -97,6 +110,8 @@ ON CONFLICT DO UPDATE SET samples = samples + 1, sum_rate_e12 = sum_rate_e12 + e
 WHERE excluded.last_minute > last_minute
 """
 DROP_UNFILLED = "DELETE FROM orders WHERE closed_rank IS NOT NULL AND filled_lots = 0 AND updated_ns < ?"
+DROP_UNFIRED = "DELETE FROM triggers WHERE closed_rank IS NOT NULL AND became_id = 0 AND updated_ns < ?"
 SET_META = "UPDATE meta SET seq = ?, time_ns = ?, trade_id = ?"
 LIVE_ORDERS = "SELECT * FROM orders WHERE closed_rank IS NULL ORDER BY order_id"
+LIVE_TRIGGERS = "SELECT * FROM triggers WHERE closed_rank IS NULL ORDER BY order_id"
 SLOTS = "SELECT slot, instrument_id, view FROM instruments ORDER BY instrument_id"

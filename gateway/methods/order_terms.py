@@ -19,7 +19,7 @@ ADVANCED_END_NS = 15 * 60 * 1_000_000_000
 TIMES_IN_FORCE = {member.name.lower(): member for member in TimeInForce}
 ORDER_TYPES = {member.name.lower(): member for member in OrderType}
 ADVANCED = {"usd": Advanced.USD, "implv": Advanced.IMPLIED_VOL}
-TRIGGERS = {member.name.lower(): member for member in TriggerSource}
+TRIGGERS = {member.name.lower(): member for member in TriggerSource if member != TriggerSource.PRIMARY_ORDER}
 PRICED = frozenset({OrderType.LIMIT, OrderType.STOP_LIMIT, OrderType.TAKE_LIMIT})
 """Types that come with a price."""
 
@@ -27,6 +27,24 @@ PRICED = frozenset({OrderType.LIMIT, OrderType.STOP_LIMIT, OrderType.TAKE_LIMIT}
 class Quantity(Params, kw_only=True):
     amount: float | None = None
     contracts: float | None = None
+
+
+class Otoco(Quantity, kw_only=True):
+    """An order that is linked to another."""
+
+    direction: str | None = None
+    type: str | None = None
+    price: float | None = None
+    label: str | None = None
+    time_in_force: str | None = None
+    post_only: bool | None = None
+    reject_post_only: bool | None = None
+    reduce_only: bool | None = None
+    trigger: str | None = None
+    trigger_price: float | None = None
+    trigger_offset: float | None = None
+    unique_label: bool | None = None
+    advanced: str | None = None
 
 
 class Order(Quantity, kw_only=True):
@@ -46,11 +64,11 @@ class Order(Quantity, kw_only=True):
     trigger_price: float | None = None
     trigger_offset: float | None = None
     linked_order_type: str | None = None
+    trigger_fill_condition: str | None = None
+    otoco_config: list[Otoco] | None = None
     unique_label: bool | None = None
 
 
-_NOT_OFFERED = ("display_amount", "linked_order_type")
-_not_offered = attrgetter(*_NOT_OFFERED)
 _TERMS = ("trigger", "trigger_price", "trigger_offset")
 _terms = attrgetter(*_TERMS)
 
@@ -113,18 +131,15 @@ def label_bytes(text: str | None) -> bytes:
     return label
 
 
-def order_type(params: Order) -> OrderType:
-    """The type; 10033 where something is asked that is not offered."""
-    if any(asked := _not_offered(params)):
-        name = next(name for name, value in zip(_NOT_OFFERED, asked, strict=True) if value)
-        raise ApiError(10033, {"reason": "not offered", "param": name})
+def order_type(params: Order | Otoco) -> OrderType:
+    """The type, `limit` where absent."""
     found = ORDER_TYPES.get(params.type or "limit")
     if found is None:
         raise invalid_param("type", "invalid value")
     return found
 
 
-def time_in_force(params: Order, of_type: OrderType) -> int:
+def time_in_force(params: Order | Otoco, of_type: OrderType) -> int:
     """The time in force; market orders end at once whatever they say."""
     chosen = TIMES_IN_FORCE.get(params.time_in_force or "good_til_cancelled")
     if chosen is None:
@@ -156,21 +171,34 @@ def trigger_e8(price: float, param: str) -> int:
         raise ApiError(10044, {"reason": "must have at most 8 decimals", "param": param}) from None
 
 
-def terms_tail(params: Order, of_type: OrderType, group: int) -> bytes:
+def display_lots(listing: Listing, amount: float | None) -> int:
+    """Lots of an iceberg's tranche, 0 where none is asked for."""
+    if amount is None:
+        return 0
+    lots = quantity_lots(listing, Quantity(amount=amount))
+    return lots or 0
+
+
+def terms_tail(params: Order, of_type: OrderType, listing: Listing, group: int) -> bytes:
     """The slot of special terms of an order, nothing where it has none; `group` is that of orders with `mmp`."""
-    tail = trigger_tail(params, of_type)
-    terms = {}
+    price_e8, offset_e8, source = trigger_terms(params, of_type)
+    terms: dict[str, int] = {}
+    if of_type in WAITING_TYPES:
+        terms = {"trigger_price_e8": price_e8, "trigger_offset_e8": offset_e8, "trigger_source": source}
     if params.advanced is not None:
         if of_type != OrderType.LIMIT or params.time_in_force in ("immediate_or_cancel", "fill_or_kill"):
             raise ApiError(11047, {"reason": "for limit orders that rest only", "param": "advanced"})
         terms = advanced_terms(params.advanced, params.price)
+    for name in ("mmp", "display_amount"):
+        if getattr(params, name) and of_type != OrderType.LIMIT:
+            raise ApiError(11047, {"reason": "for limit orders only", "param": name})
     if params.mmp:
-        if of_type != OrderType.LIMIT:
-            raise ApiError(11047, {"reason": "for limit orders only", "param": "mmp"})
         if group == 0:
             raise ApiError(13040, {"reason": "unknown_group", "param": "mmp"})
         terms["protection_group"] = group
-    return commands.order_terms(**terms) if terms else tail
+    if params.display_amount is not None:
+        terms["display_lots"] = display_lots(listing, params.display_amount)
+    return commands.order_terms(**terms) if terms else b""
 
 
 def check_advanced(listing: Listing, kind: str, post_only: bool, now_ns: int) -> None:
@@ -207,13 +235,13 @@ def value_tail(kind: str, price: float | None, kept_e8: int) -> bytes:
     return commands.order_terms(**advanced_terms(kind, price))
 
 
-def trigger_tail(params: Order, of_type: OrderType) -> bytes:
-    """The terms slot of a triggered order, nothing of another; 11047 for terms that the type does not have."""
+def trigger_terms(params: Order | Otoco, of_type: OrderType) -> tuple[int, int, int]:
+    """(trigger price, offset, source) of a triggered order, zeros of another; 11047 for what the type does not have."""
     given = [name for name, value in zip(_TERMS, _terms(params), strict=True) if value is not None]
     if of_type not in WAITING_TYPES:
         if given:
             raise ApiError(11047, {"reason": "for triggered orders only", "param": given[0]})
-        return b""
+        return 0, 0, 0
     trailing = of_type == OrderType.TRAILING_STOP
     wanted, other = ("trigger_offset", "trigger_price") if trailing else ("trigger_price", "trigger_offset")
     for name in ("trigger", wanted):
@@ -228,8 +256,4 @@ def trigger_tail(params: Order, of_type: OrderType) -> bytes:
     if params.post_only and of_type not in PRICED:
         raise ApiError(11055, {"reason": "post_only_not_allowed"})
     value_e8 = trigger_e8(getattr(params, wanted), wanted)
-    return commands.order_terms(
-        trigger_price_e8=0 if trailing else value_e8,
-        trigger_offset_e8=value_e8 if trailing else 0,
-        trigger_source=int(TRIGGERS[params.trigger]),
-    )
+    return (0, value_e8, int(TRIGGERS[params.trigger])) if trailing else (value_e8, 0, int(TRIGGERS[params.trigger]))

@@ -196,17 +196,14 @@ class TriggerHistory(Params, kw_only=True):
 
 @method("private/get_trigger_order_history", params=TriggerHistory, scope=READ)
 def get_trigger_order_history(gateway, session, principal, params: TriggerHistory) -> dict[str, Any]:
-    """Waiting orders that ended since the venue started, newest placement first; the token is an order's number."""
+    """Waiting orders that ended, newest placement first; the token is an order's number."""
     currency, count = currency_name(params.currency), check_count(params.count, 20)
     before = continuation(params.continuation)
-    found = [
-        record
-        for record in gateway.projection.waiting.ended(principal.account_id)
-        if record.order_id < before
-        and covers(record.listing, currency, "any")
-        and params.instrument_name in (None, record.listing.name)
-    ]
-    found.sort(key=lambda record: -record.order_id)
+    listing = None if params.instrument_name is None else gateway.archive.listing(params.instrument_name)
+    if listing is not None and not covers(listing, currency, "any"):
+        return {"entries": [], "continuation": None}
+    selection = Selection(listing, currency)
+    found = gateway.archive.triggers(principal.account_id, selection, count + 1, before)
     shown = found[:count]
     more = len(found) > count
     entries = [render_orders.trigger_entry(record) for record in shown]

@@ -2,12 +2,13 @@
 
 from typing import Any
 
+from exchange import commands
 from exchange.commands import SLOT_BYTES, OrderFlag, OrderType, Side, TimeInForce
 from exchange.reasons import Reason
 from gateway import records, render_orders
 from gateway.auth import Principal
 from gateway.errors import ApiError, engine_refusal, invalid_param
-from gateway.methods import order_terms
+from gateway.methods import linking, order_terms
 from gateway.methods.filters import parse_order_id
 from gateway.methods.order_terms import PRICED, Order, Quantity, label_bytes, price_units, quantity_lots
 from gateway.protection import DEFAULT_GROUP, group_number
@@ -34,6 +35,8 @@ def placed(gateway, session, command: bytearray) -> dict[str, Any]:
 
 
 def _place(gateway, session, principal: Principal, params: Order, side: Side) -> dict[str, Any]:
+    if linking.wanted(params):
+        return linking.place(gateway, session, principal, params, side)
     order_type = order_terms.order_type(params)
     listing = gateway.listing(params.instrument_name)
     lots = quantity_lots(listing, params)
@@ -50,7 +53,7 @@ def _place(gateway, session, principal: Principal, params: Order, side: Side) ->
     group = 0
     if params.mmp:
         group = group_number(gateway.engine, principal.account_id, listing.underlying, DEFAULT_GROUP)
-    terms = order_terms.terms_tail(params, order_type, group)
+    terms = order_terms.terms_tail(params, order_type, listing, group)
     command = records.place_order(
         tail=terms + label,
         terms_slots=len(terms) // SLOT_BYTES,
@@ -89,6 +92,7 @@ class Edit(Quantity, kw_only=True):
     reduce_only: bool | None = None
     trigger_price: float | None = None
     trigger_offset: float | None = None
+    display_amount: float | None = None
     mmp: bool | None = None
     advanced: str | None = None
 
@@ -111,8 +115,6 @@ def open_order(gateway, principal: Principal, text: str) -> Any:
 
 def _new_trigger(record: Any, params: Edit) -> int:
     """The trigger price asked for, 0: it stays. 11047 for what an order of this type does not have."""
-    if params.trigger_offset is not None:
-        raise ApiError(10033, {"reason": "not offered", "param": "trigger_offset"})
     waits = isinstance(record, WaitingOrder)
     if waits and params.price is not None and record.order_type not in PRICED:
         raise ApiError(11047, {"reason": "the order has no price", "param": "price"})
@@ -136,13 +138,27 @@ def _new_value(gateway, record: Any, params: Edit, post_only: bool) -> bytes:
     return order_terms.value_tail(params.advanced, params.price, record.advanced_value_e8)
 
 
+def _new_terms(record: Any, params: Edit) -> bytes:
+    """The slot of new special terms, nothing where they stay; 11047 for what an order of this type does not have."""
+    given: dict[str, int] = {}
+    if params.trigger_offset is not None:
+        if not isinstance(record, WaitingOrder) or record.order_type != OrderType.TRAILING_STOP:
+            raise ApiError(11047, {"reason": "for trailing stops only", "param": "trigger_offset"})
+        given["trigger_offset_e8"] = order_terms.trigger_e8(params.trigger_offset, "trigger_offset")
+    if params.display_amount is not None:
+        if not record.display_lots:
+            raise ApiError(11047, {"reason": "for icebergs only", "param": "display_amount"})
+        given["display_lots"] = order_terms.display_lots(record.listing, params.display_amount)
+    return commands.order_terms(**given) if given else b""
+
+
 @method("private/edit", params=Edit, scope=TRADE, kind="matching")
 def edit(gateway, session, principal, params: Edit) -> dict[str, Any]:
-    """Change price, total amount or trigger price of an open or waiting order; what is not given stays."""
+    """Change price, total amount, trigger or display of an open or waiting order; what is not given stays."""
     record = open_order(gateway, principal, params.order_id)
     if params.mmp is not None and params.mmp != bool(record.flags & OrderFlag.PROTECTED):
         raise invalid_param("mmp", "cannot be changed")
-    trigger_price_e8 = _new_trigger(record, params)
+    trigger_price_e8, terms = _new_trigger(record, params), _new_terms(record, params)
     lots = quantity_lots(record.listing, params)
     flags = record.flags & (OrderFlag.POST_ONLY | OrderFlag.REJECT_POST_ONLY | OrderFlag.REDUCE_ONLY)
     for name, bits in (
@@ -155,10 +171,11 @@ def edit(gateway, session, principal, params: Edit) -> dict[str, Any]:
             flags = flags | bits if wanted else flags & ~bits
     if flags & OrderFlag.POST_ONLY and isinstance(record, WaitingOrder) and record.order_type not in PRICED:
         raise ApiError(11055, {"reason": "post_only_not_allowed"})
-    terms = _new_value(gateway, record, params, bool(flags & OrderFlag.POST_ONLY))
+    value = _new_value(gateway, record, params, bool(flags & OrderFlag.POST_ONLY))
     units = record.price_units
-    if params.price is not None and not terms:
+    if params.price is not None and not value:
         units = price_units(record.listing, params.price)
+    terms = value or terms
     command = records.edit_order(
         tail=terms,
         terms_slots=len(terms) // SLOT_BYTES,

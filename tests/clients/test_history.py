@@ -318,7 +318,10 @@ def act(client: Client, rng: random.Random) -> None:
         client.result("private/cancel_all_by_instrument", instrument_name=FUTURE)
     else:
         post_only = rng.random() < 0.3
-        client.call(word, instrument_name=FUTURE, amount=rng.randrange(1, 9) * 10, price=price, post_only=post_only)
+        terms = {"amount": rng.randrange(1, 9) * 10, "price": price, "post_only": post_only}
+        if rng.random() < 0.25:
+            terms |= {"amount": terms["amount"] + 40, "display_amount": rng.randrange(1, 4) * 10, "post_only": False}
+        client.call(word, instrument_name=FUTURE, **terms)
 
 
 def test_a_book_kept_by_single_orders_is_the_book(traded: Venue, seed: int) -> None:

@@ -150,7 +150,8 @@ class Waiting:
         self.state.emit(
             EventKind.ORDER_EDITED, order.account_id, order_id=order.order_id, instrument=order.instrument,
             side=order.side, flags=order.flags, kept_priority=1, price_units=order.price_units,
-            quantity_lots=quantity, remaining_lots=quantity,
+            quantity_lots=quantity, remaining_lots=quantity, terms_slots=1, trigger_price_e8=order.price_e8,
+            trigger_offset_e8=order.offset_e8, trigger_source=order.source,
         )  # fmt: skip
 
     def forget(self, order: WaitingOrder) -> None:
