@@ -141,7 +141,7 @@ def test_edit_and_cancel(alice: Client) -> None:
         ({"trigger_price": 101_000}, 10034),
         ({"trigger_price": -1}, 11036),
         ({"trigger_price": 97_000.123456789}, 10044),
-        ({"trigger_offset": 5}, 10033),
+        ({"trigger_offset": 5}, 11047),
         ({"price": 90_000}, 11047),
         ({"post_only": True}, 11055),
     ):
