@@ -511,7 +511,8 @@ cdef class Triggers:
             trigger_source=trigger.source, trigger_price_e8=trigger.price_e8, trigger_offset_e8=trigger.offset_e8,
             created_ns=trigger.created_ns, updated_ns=trigger.updated_ns,
             label=trigger.label.decode("utf-8", "replace"), placed_lots=trigger.placed_lots,
-            next_source=trigger.next_source, primary_order_id=trigger.linked_id if trigger.source == SOURCE_PRIMARY else 0,
+            next_source=trigger.next_source,
+            primary_order_id=trigger.linked_id if trigger.source == SOURCE_PRIMARY else 0,
             linked_order_id=0 if trigger.source == SOURCE_PRIMARY else trigger.linked_id,
         )
 
