@@ -175,8 +175,8 @@ cdef class Engine(Administration):
         if kind == CMD_CHECKPOINT:
             return self._checkpoint(<const Checkpoint*>data)
         if kind >= CMD_FIRST_COLD:
-            self._cold(data)
-            self.triggers.on_trades()
+            if not self._cold(data):
+                self.triggers.on_trades()
             return 0
         raise self._break(f"unknown command kind {kind}")
 
@@ -320,7 +320,8 @@ cdef class Engine(Administration):
                 self.genesis(body)
                 return 0
             if kind == CommandKind.PLACE_LINKED:
-                return self._place_linked(&command.header, body)
+                self._place_linked(&command.header, body)
+                return 1
             reason, detail = self.administer(kind, command.header.account_id, body)
         except (msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError):
             if self.config is None:

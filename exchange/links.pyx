@@ -179,8 +179,8 @@ cdef class Links:
                 wanted.terms.linked_order_id = first_id + 1 - i
             before = both[0]
             reason = R_NONE
-            if (i and wanted.command.flags & before.command.flags & FLAG_UNIQUE_LABEL and wanted.label == before.label
-                    and wanted.label):
+            if (i and wanted.command.flags & FLAG_UNIQUE_LABEL and wanted.label and wanted.label == before.label
+                    and (before.command.flags & FLAG_UNIQUE_LABEL or (before.slot and not _waits(&wanted.command)))):
                 reason = R_DUPLICATE_LABEL
             elif self._is_combo(wanted.command.instrument):
                 reason = R_BAD_TERMS

@@ -178,6 +178,8 @@ cdef class Trading(DryRun):
         if special:
             self._write_terms(slot, <OrderTerms*>(<char*>event + sizeof(OrderAccepted)))
             self._opened(order)
+            if order.flags & FLAG_LINKED:
+                self.linked.append((order.order_id, LINK_EDITED, detail.quantity_lots))
         memcpy(<char*>event + sizeof(OrderAccepted) + special * sizeof(OrderTerms), label, label_bytes)
         return 0
 

@@ -299,10 +299,11 @@ cdef class Exposure:
         return 0
 
     cdef Order* _rival(self, Order* order) noexcept:
-        """The other order of a one-cancels-other where both are open in one chain, else NULL."""
+        """The other order of a one-cancels-other where both are open in one chain of a portfolio account, else NULL."""
         cdef uint32_t slot = self.orders.find(self.orders.detail[order - self.orders.at].linked_order_id)
         cdef Order* other = &self.orders.at[slot]
         if (slot == 0 or other.remaining_lots == 0 or self.orders.detail[slot].both_count
+                or by_formula(self.accounts.at[order.account_id].model)
                 or self.orders.detail[slot].linked_order_id != order.order_id
                 or self.instruments.at[other.instrument].chain != self.instruments.at[order.instrument].chain):
             return NULL

@@ -10,6 +10,7 @@ class Order:
     """A live order. `filled_cost_minor` and `label` are carried for whoever wants them.
 
     Of `remaining_lots` the book does not show `hidden_lots`; `display_lots` is the tranche of an iceberg.
+    `both_count` says that margin counts it beside the other of its one-cancels-other.
     """
 
     order_id: int
@@ -32,6 +33,7 @@ class Order:
     advanced: int = 0
     advanced_value_e8: int = 0
     linked_order_id: int = 0
+    both_count: bool = False
 
     @property
     def shown_lots(self) -> int:

@@ -30,6 +30,7 @@ class Ending(Checks):
             reason=reason, side=order.side, flags=order.flags & 0xFF, price_units=order.price_units,
             remaining_lots=order.remaining_lots, quantity_lots=order.quantity_lots,
         )  # fmt: skip
+        self.state.note(order, "ended")
 
     def cancel(self, command: Mapping[str, Any], account_id: int) -> None:
         order = self.state.orders.get(command["order_id"])

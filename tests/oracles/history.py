@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from exchange import commands, config
-from exchange.commands import CommandKind, OrderFlag
+from exchange.commands import CommandKind, OrderFlag, TriggerSource
 from exchange.events import EventKind
 from tests.oracles import world
 from tests.oracles.calendar import next_day_end
@@ -57,6 +57,7 @@ class History(DeskDraws):
         self.live: dict[int, Placed] = {}
         self.left: dict[int, int] = {}
         self.waiting: dict[int, Placed] = {}
+        self.parts: dict[int, int] = {}
         self.iceberg: set[int] = set()
         self.advanced: dict[int, int] = {}
         self.stopped: set[tuple[str, str]] = set()
@@ -143,11 +144,19 @@ class History(DeskDraws):
         elif kind == EventKind.TRIGGER_PLACED or (kind == EventKind.ORDER_EDITED and order_id in self.waiting):
             self.waiting[order_id] = self._placed(event)
         elif kind == EventKind.ORDER_TRIGGERED:
-            del self.waiting[int(event["trigger_order_id"])]
+            self._fired(int(event["trigger_order_id"]), event)
         elif kind == EventKind.ORDER_EDITED:
             self._keep(event, int(event["remaining_lots"]))
         elif kind == EventKind.ORDER_CANCELLED:
             self._drop(order_id)
+
+    def _fired(self, order_id: int, event: Any) -> None:
+        """A secondary order waits on until all of it is placed."""
+        if event["trigger_source"] == TriggerSource.PRIMARY_ORDER:
+            self.parts[order_id] = self.parts.get(order_id, 0) + int(event["value_e8"])
+            if self.parts[order_id] < self.waiting[order_id][4]:
+                return
+        del self.waiting[order_id]
 
     def _follow_lease(self, kind: EventKind, event: Any) -> None:
         lease_id, amount, currency = (int(event[name]) for name in ("lease_id", "amount_minor", "currency"))

@@ -17,7 +17,8 @@ from tests.oracles.contract import PPM, Contract, ceil_div
 from tests.oracles.formulas import Formulas, is_formula
 from tests.oracles.grid import Grid, usd_of_coin
 from tests.oracles.protection import Group, Key
-from tests.oracles.quote_caps import QuoteCaps, QuoteSum
+from tests.oracles.quote_caps import QuoteCaps
+from tests.oracles.risk import Risk
 
 E10 = 10**10
 CROSS = "cross_pm"
@@ -37,32 +38,6 @@ def slippage(contract: Contract, order: Order, index_e8: int) -> int:
     cost, fee = contract.fill(order.price_units, lots, True, index_e8)
     against_mark = cost - lots * contract.mark_minor
     return (against_mark if order.side == BUY else -against_mark) + fee
-
-
-class Risk:
-    """One account's figures in one chain: `hurt[j]` is what its orders add to a scenario, never positive.
-
-    `ordered`: there are orders.
-    """
-
-    def __init__(self, size: int) -> None:
-        self.pnl = [0] * size
-        self.hurt = [0] * size
-        self.delta: dict[int, int] = {}
-        self.delta_up: dict[int, int] = {}
-        self.delta_down: dict[int, int] = {}
-        self.held_lots = 0
-        self.open_lots = 0
-        self.order_cost = 0
-        self.ordered = False
-        self.quotes: dict[int, QuoteSum] = {}
-        self.capped: list[tuple[int, QuoteSum]] = []
-        """(most that it can move deltas, quotes) of groups beyond their cap."""
-
-    def add_delta(self, expiry_ns: int, signed: int) -> None:
-        """An order's delta, which may or may not come about."""
-        into = self.delta_up if signed > 0 else self.delta_down
-        into[expiry_ns] = into.get(expiry_ns, 0) + abs(signed)
 
 
 OrderRule = Callable[[Risk, Order], None]
@@ -120,6 +95,16 @@ class MarginModel(QuoteCaps):
         """Open orders: adverse P&L from the mark in each scenario, slippage and fee apart, a unit per lot."""
 
         def rule(risk: Risk, order: Order) -> None:
+            rival = self.rival(account, order)
+            if rival is None:
+                alone(risk, order)
+            elif rival.order_id > order.order_id:
+                either = [Risk(self.size), Risk(self.size)]
+                alone(either[0], order)
+                alone(either[1], rival)
+                risk.add_worse(*either)
+
+        def alone(risk: Risk, order: Order) -> None:
             contract = self.contracts[order.instrument]
             lots = order.remaining_lots
             signed = lots if order.side == BUY else -lots
@@ -133,6 +118,14 @@ class MarginModel(QuoteCaps):
             risk.ordered = True
 
         return rule
+
+    def rival(self, account: Account, order: Order) -> Order | None:
+        """The other order of a one-cancels-other, where one alone can trade whole and both are open in one chain."""
+        other = account.orders.get(order.linked_order_id)
+        if not other or other.linked_order_id != order.order_id or other.both_count or not other.remaining_lots:
+            return None
+        same = self.contracts[other.instrument].chain == self.contracts[order.instrument].chain
+        return other if same else None
 
     def lane(self, account: Account) -> OrderRule:
         """Risk-reducing orders: the whole value of the fill, slippage and fee in it, where it hurts."""

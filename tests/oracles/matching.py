@@ -151,6 +151,7 @@ class Matching(Ending):
         at = price or maker.price_units
         for order in (maker, taker):
             order.remaining_lots -= lots
+            s.note(order, "filled", lots)
         if isinstance(c, Combo):
             self.trade_combo(c, taker, maker, lots)
         else:

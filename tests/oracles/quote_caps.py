@@ -9,7 +9,7 @@ from tests.oracles.contract import E8, Contract, ceil_div
 from tests.oracles.protection import Group, Key
 
 if TYPE_CHECKING:
-    from tests.oracles.margin import Risk
+    from tests.oracles.risk import Risk
 
 LARGEST = 2**53
 

@@ -121,8 +121,8 @@ class SpecialDraws(ColdDraws):
                 fields["trigger_price_e8"] = self._trigger_price(slot, side, order_type, source)
         elif r.random() < 0.08:
             fields["order_type"] = r.choice((OrderType.MARKET_LIMIT, OrderType.MARKET))
-        if r.random() < 0.15:
-            fields["flags"] = r.choice((OrderFlag.POST_ONLY, OrderFlag.REDUCE_ONLY))
+        if r.random() < 0.25:
+            fields["flags"] = r.choice((OrderFlag.POST_ONLY, OrderFlag.REDUCE_ONLY, OrderFlag.UNIQUE_LABEL))
         return payloads.LinkedOrder(
             instrument=slot, side=side, quantity_lots=self._lots(slot), label=r.choice(("", "", "label-1", "linked")),
             time_in_force=r.choices((0, 3, 1, 2), (80, 15, 3, 2))[0], **fields,

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+from exchange.commands import OrderFlag
 from exchange.config import Config, Instrument
 from exchange.events import EventKind
 from tests.oracles.account import Account, Holding, accrued
@@ -27,7 +28,10 @@ class Predicted(NamedTuple):
 
 @dataclass
 class WaitingOrder:
-    """An order outside the book; `price_e8` is what it waits for, `seen_e8` what made it fire."""
+    """An order outside the book; `price_e8` is what it waits for, `seen_e8` what made it fire.
+
+    Of a secondary order `placed_lots` are placed already; once placed it watches `next_source`.
+    """
 
     order_id: int
     account_id: int
@@ -45,6 +49,18 @@ class WaitingOrder:
     label: bytes
     fired: bool = False
     seen_e8: int = 0
+    linked_id: int = 0
+    both_count: bool = False
+    next_source: int = 0
+    placed_lots: int = 0
+
+
+def relink(order: Order | WaitingOrder | None, linked_id: int) -> None:
+    """Tell an order which other it is linked to."""
+    if isinstance(order, WaitingOrder):
+        order.linked_id = linked_id
+    elif order:
+        order.linked_order_id = linked_id
 
 
 class State:
@@ -60,6 +76,8 @@ class State:
         self.orders: dict[int, Order] = {}
         self.waiting: dict[int, WaitingOrder] = {}
         self.groups: dict[Key, Group] = {}
+        self.notes: list[tuple[int, str, int]] = []
+        """(order id, what became of it, lots or new id) of linked orders since links last looked."""
         self.quotes_frozen_ns: dict[int, int] = {}
         self.switches: set[tuple[str, int]] = set()
         self.index_e8 = [0] * len(config.underlyings)
@@ -74,6 +92,11 @@ class State:
 
     def emit(self, kind: EventKind, account_id: int, label: bytes = b"", **fields: int) -> None:
         self.events.append(Predicted(kind, account_id, fields, label))
+
+    def note(self, order: Order | WaitingOrder, what: str, number: int = 0) -> None:
+        """Something became of an order; it is kept where the order is linked."""
+        if order.flags & OrderFlag.LINKED:
+            self.notes.append((order.order_id, what, number))
 
     def group_of(self, order: Order) -> tuple[Key, Group] | None:
         """The protection group that an order belongs to."""

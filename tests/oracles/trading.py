@@ -40,18 +40,23 @@ class Trading(Uncrossing):
         try:
             order = self.admit(command, terms, account_id, label, special)
         except Refused as refused:
-            self.state.emit(
-                EventKind.ORDER_REJECTED, account_id, instrument=command["instrument"], reason=refused.reason,
-                side=command["side"], flags=command["flags"], price_units=command["price_units"],
-                quantity_lots=command["quantity_lots"],
-            )  # fmt: skip
+            self.refuse(command, account_id, refused.reason)
             return False
         self.state.next_order_id += 1
         self.say_accepted(order)
         self.settle(order)
         return True
 
+    def refuse(self, command: Mapping[str, Any], account_id: int, reason: Reason) -> None:
+        """Say that a new order is not taken."""
+        self.state.emit(
+            EventKind.ORDER_REJECTED, account_id, instrument=command["instrument"], reason=reason,
+            side=command["side"], flags=command["flags"], price_units=command["price_units"],
+            quantity_lots=command["quantity_lots"], order_id=command.get("announced_id", 0),
+        )  # fmt: skip
+
     def say_accepted(self, order: Order) -> None:
+        self.state.note(order, "sized", order.quantity_lots)
         special = terms_of(order) if order.flags & SPECIAL else {}
         self.state.emit(
             EventKind.ORDER_ACCEPTED, order.account_id, order.label, order_id=order.order_id,
@@ -101,6 +106,8 @@ class Trading(Uncrossing):
             command["order_type"], tif, flags, command["key_id"], label, display_lots=terms["display_lots"],
             protection_group=terms["protection_group"], advanced=terms["advanced"],
             advanced_value_e8=terms["advanced_value_e8"] if terms["advanced"] else 0,
+            linked_order_id=terms["linked_order_id"] if special & OrderFlag.LINKED else 0,
+            both_count=bool(terms.get("both_count")),
         )  # fmt: skip
         account.orders[order.order_id] = s.orders[order.order_id] = order
         try:
@@ -185,6 +192,7 @@ class Trading(Uncrossing):
             )  # fmt: skip
             return
         self.say_edited(order, kept)
+        self.state.note(order, "sized", order.quantity_lots)
         if not kept:
             self.settle(order)
 

@@ -18,22 +18,16 @@ from tests.oracles.account import Account
 from tests.oracles.advancing import Advancing
 from tests.oracles.blocks import Blocks
 from tests.oracles.calendar import next_day_end
+from tests.oracles.linking import AT_ONCE
+from tests.oracles.links import Links
 from tests.oracles.marking import Marking
 from tests.oracles.pretrade import Refused, require
 from tests.oracles.quoting import Quoting
+from tests.oracles.reading import fields_of
 from tests.oracles.state import Predicted, State
 from tests.oracles.switches import KillSwitch
 from tests.oracles.trading import Trading
-from tests.oracles.waiting import TYPES, Waiting
-
-
-def fields_of(record: bytes, layout: np.dtype[Any]) -> dict[str, Any]:
-    """The record's fields as plain Python values."""
-    values = np.frombuffer(record, layout, 1)[0].item()
-    return dict(zip(layout.names, values, strict=True))
-
-
-NO_TERMS = fields_of(bytes(commands.SLOT_BYTES), commands.ORDER_TERMS)
+from tests.oracles.waiting import NO_TERMS, TYPES, Waiting
 
 
 class Venue:
@@ -51,11 +45,16 @@ class Venue:
             self.genesis(config.decode_config(commands.payload(record)), header["time_ns"])
             return self.take()
         self.state.time_ns = header["time_ns"]
-        if kind >= commands.FIRST_COLD:
+        self.links.left = AT_ONCE
+        if kind == CommandKind.PLACE_LINKED:
+            self.links.command(account_id, commands.payload(record))
+        elif kind >= commands.FIRST_COLD:
             self.cold(kind, account_id, commands.payload(record))
             self.waiting.look()
-            return self.take()
-        self.hot(kind, account_id, record)
+        else:
+            self.hot(kind, account_id, record)
+        if self.state.notes or kind == CommandKind.TICK:
+            self.links.follow()
         return self.take()
 
     def hot(self, kind: CommandKind, account_id: int, record: bytes) -> None:
@@ -130,6 +129,7 @@ class Venue:
         self.day_end_ns = next_day_end(time_ns)
         self.trading = Trading(self.state)
         self.waiting = Waiting(self.trading)
+        self.links = Links(self.waiting)
         self.advancing = Advancing(self.trading)
         self.quoting = Quoting(self.trading)
         self.switches = KillSwitch(self.waiting)

@@ -28,7 +28,7 @@ from tests.oracles.venue import Venue
 
 # a history of either kind: how wealthy accounts are, how often everything is compared
 TIGHT, AMPLE = (1, 200), (20_000, 5_000)
-FEATURES = ("icebergs", "auctions", "switches", "blocks", "quotes", "combos", "advanced")
+FEATURES = ("icebergs", "auctions", "switches", "blocks", "quotes", "combos", "advanced", "linked")
 MET = {
     "icebergs": "ORDER_REPLENISHED accepted:iceberg ORDER_REJECTED:BAD_TERMS",
     "advanced": "accepted:advanced ORDER_REJECTED:BAD_TERMS",
@@ -87,7 +87,8 @@ def coverage(happened: list, counts: Counter, waiting: set[int]) -> None:
         elif kind == EventKind.TRIGGER_PLACED:
             waiting.add(int(event["order_id"]))
         elif kind == EventKind.ORDER_TRIGGERED:
-            waiting.remove(int(event["trigger_order_id"]))
+            if event["trigger_source"] != TriggerSource.PRIMARY_ORDER:  # of those, a part may wait on
+                waiting.remove(int(event["trigger_order_id"]))
             counts["fired:" + TriggerSource(event["trigger_source"]).name] += 1
         elif kind == EventKind.ORDER_EDITED:
             how = "waiting" if int(event["order_id"]) in waiting else "kept" if event["kept_priority"] else "moved"

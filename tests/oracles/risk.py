@@ -1,0 +1,42 @@
+"""Figures of one account in one chain of the naive venue."""
+
+from tests.oracles.quote_caps import QuoteSum
+
+
+class Risk:
+    """One account's figures in one chain: `hurt[j]` is what its orders add to a scenario, never positive.
+
+    `ordered`: there are orders.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.pnl = [0] * size
+        self.hurt = [0] * size
+        self.delta: dict[int, int] = {}
+        self.delta_up: dict[int, int] = {}
+        self.delta_down: dict[int, int] = {}
+        self.held_lots = 0
+        self.open_lots = 0
+        self.order_cost = 0
+        self.ordered = False
+        self.quotes: dict[int, QuoteSum] = {}
+        self.capped: list[tuple[int, QuoteSum]] = []
+        """(most that it can move deltas, quotes) of groups beyond their cap."""
+
+    def add_delta(self, expiry_ns: int, signed: int) -> None:
+        """An order's delta, which may or may not come about."""
+        into = self.delta_up if signed > 0 else self.delta_down
+        into[expiry_ns] = into.get(expiry_ns, 0) + abs(signed)
+
+    def add_worse(self, first: "Risk", second: "Risk") -> None:
+        """The worse of two orders' figures, one by one; the lots of both."""
+        self.hurt = [h + min(pair) for h, *pair in zip(self.hurt, first.hurt, second.hurt, strict=True)]
+        for into, one, other in (
+            (self.delta_up, first.delta_up, second.delta_up),
+            (self.delta_down, first.delta_down, second.delta_down),
+        ):
+            for expiry in {*one, *other}:
+                into[expiry] = into.get(expiry, 0) + max(one.get(expiry, 0), other.get(expiry, 0))
+        self.order_cost += max(first.order_cost, second.order_cost)
+        self.open_lots += first.open_lots + second.open_lots
+        self.ordered = True

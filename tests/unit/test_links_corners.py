@@ -1,0 +1,83 @@
+"""Linked orders: the end of the command, labels, formula margin, shares of an order that shrank on firing."""
+
+import pytest
+
+from exchange import commands
+from exchange.commands import CommandKind, FillCondition, LinkType, OrderFlag, OrderType, TriggerSource
+from exchange.events import EventKind
+from exchange.reasons import Reason
+from tests.driver import Driver, kinds, only, perpetual
+from tests.unit.test_links import E8, NAME, link, mine, order, stop
+
+OCO, OTO, _ = LinkType
+FIRST, COMPLETE, INCREMENTAL = FillCondition
+LAST = {"trigger_source": TriggerSource.LAST_PRICE}
+
+
+@pytest.fixture
+def venue():
+    made = Driver([perpetual()])
+    made.alice, made.bob, made.carol = (made.account(name, btc=50) for name in ("alice", "bob", "carol"))
+    made.marks(100_000)
+    return made
+
+
+def test_the_command_is_done_last_though_what_it_caused_reaches_more_prices(venue):
+    venue.trade(venue.bob, venue.alice, NAME, "buy", 200_000, 10)
+    for price in (200_100, 200_200, 200_300, 200_400, 200_500):
+        venue.place(venue.bob, NAME, "sell", price, 10)
+    market = order("buy", 0, 10, OrderType.MARKET)
+    link(venue, OTO, COMPLETE, stop("buy", 100_100, 10, **LAST), market, account=venue.carol)
+    terms = commands.order_terms(trigger_price_e8=100_200 * E8, **LAST)
+    venue.submit(
+        commands.record(
+            CommandKind.PLACE_ORDER, venue.alice, terms, terms_slots=1, instrument=0, side=0,
+            order_type=OrderType.STOP_MARKET, quantity_lots=10,
+        )
+    )  # fmt: skip
+    found = link(venue, OTO, COMPLETE, market, market)
+    assert kinds(found).count(EventKind.ORDER_TRIGGERED) == 3
+    assert kinds(found)[-1] == EventKind.COMMAND_DONE
+    assert only(venue.tick(), EventKind.TRADE_EXECUTED).price_units == 200_500
+    venue.sound()
+
+
+def test_a_unique_label_is_held_against_the_first_of_two(venue):
+    second = order("sell", 202_000, 10, label="one", flags=OrderFlag.UNIQUE_LABEL)
+    found = link(venue, OCO, FIRST, order("buy", 198_000, 10, label="one"), second)
+    assert only(found, EventKind.ORDER_REJECTED).reason == Reason.DUPLICATE_LABEL
+    assert mine(venue) == ([], [])
+    venue.sound()
+
+
+def initial(model, linked):
+    """Initial margin of two orders that lose against the mark, linked or each alone."""
+    made = Driver([perpetual()])
+    made.alice = made.account("alice", btc=50, model=model)
+    made.marks(100_000)
+    both = order("buy", 201_000, 1_000), order("buy", 203_000, 1_000)
+    if linked:
+        link(made, OCO, FIRST, *both)
+    else:
+        for one in both:
+            made.place(made.alice, NAME, ("buy", "sell")[one.side], one.price_units, one.quantity_lots)
+    made.sound()
+    return made.view(made.alice).initial_margin_minor
+
+
+def test_formula_margin_counts_what_both_may_cost():
+    made = initial("segregated_sm", False)
+    assert initial("segregated_sm", True) == made > 0
+    assert initial("segregated_pm", True) < initial("segregated_pm", False)
+
+
+def test_shares_are_of_the_quantity_accepted_on_firing(venue):
+    venue.trade(venue.bob, venue.alice, NAME, "buy", 200_000, 50)
+    venue.place(venue.carol, NAME, "buy", 199_000, 25)
+    reduces = stop("sell", 99_900, 100, flags=OrderFlag.REDUCE_ONLY)
+    link(venue, OTO, INCREMENTAL, reduces, order("buy", 190_000, 40))
+    found = venue.marks(99_800)
+    assert only(found, EventKind.TRADE_EXECUTED).quantity_lots == 25  # of 50, the position
+    placed = [e for e in found if e.kind == EventKind.ORDER_TRIGGERED and e.trigger_source == 3]
+    assert [e.value_e8 for e in placed] == [20]
+    venue.sound()
