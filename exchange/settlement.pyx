@@ -23,8 +23,8 @@ from exchange.records cimport (
 )
 from exchange.risk.exposure cimport Exposure
 from exchange.risk.marks cimport Marks
-from exchange.trading cimport Trading
-from exchange.triggers cimport Triggers
+from exchange.trading.lifecycle cimport Trading
+from exchange.trading.triggers cimport Triggers
 from exchange.wide cimport wide_mul
 
 

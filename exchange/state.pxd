@@ -1,18 +1,18 @@
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
-from exchange.advanced cimport AdvancedOrders
+from exchange.trading.advanced cimport AdvancedOrders
 from exchange.clearing.account cimport Accounts
 from exchange.clearing.ledger cimport Ledger
 from exchange.clearing.position cimport Positions
-from exchange.combos cimport Combos
+from exchange.trading.combos cimport Combos
 from exchange.event_buffer cimport EventBuffer
-from exchange.links cimport Links
+from exchange.trading.links cimport Links
 from exchange.liquidation.desk cimport Desk
 from exchange.liquidation.monitor cimport Monitor
 from exchange.market.book cimport Books
 from exchange.market.instrument cimport Instruments
 from exchange.market.order cimport Orders
-from exchange.quotes cimport Quotes
+from exchange.trading.quotes cimport Quotes
 from exchange.risk.bands cimport Bands
 from exchange.risk.exposure cimport Exposure
 from exchange.risk.marks cimport Marks
@@ -20,8 +20,8 @@ from exchange.risk.pretrade cimport Pretrade
 from exchange.risk.protection cimport Protection
 from exchange.risk.risk_rows cimport RiskRows
 from exchange.risk.switches cimport Switches
-from exchange.trading cimport Trading
-from exchange.triggers cimport Triggers
+from exchange.trading.lifecycle cimport Trading
+from exchange.trading.triggers cimport Triggers
 
 
 cdef class State:

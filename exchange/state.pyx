@@ -7,15 +7,15 @@ from libc.stdint cimport int64_t, uint32_t
 
 from exchange import config as vocabulary
 from exchange import invariants, views
-from exchange.blocks import Blocks
-from exchange.killswitch import KillSwitch
+from exchange.trading.blocks import Blocks
+from exchange.trading.killswitch import KillSwitch
 from exchange.liquidation.stages import Liquidation
 from exchange.market.order cimport Order, OrderDetail
 from exchange.risk.bands import LEAST_ACCOUNTS
 from exchange.risk.exposure cimport ScenarioBook
 from exchange.risk.exposure_reads import ExposureReads
 from exchange.settlement import Settlement
-from exchange.uncross import Uncross
+from exchange.trading.uncross import Uncross
 
 cdef int64_t DAY_NS = 86_400_000_000_000
 cdef int64_t EIGHT_HOURS_NS = 28_800_000_000_000

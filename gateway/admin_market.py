@@ -9,7 +9,7 @@ import numpy as np
 
 from exchange import commands, config, payloads
 from exchange.commands import CommandKind
-from exchange.killswitch import SCOPES
+from exchange.trading.killswitch import SCOPES
 from gateway.admin_operations import AdminError, Nothing, OfAccount, operation, submit
 from gateway.units import money
 

@@ -2,7 +2,7 @@ from libc.stdint cimport int64_t
 
 from exchange.market.order cimport Orders
 from exchange.risk.pretrade cimport Pretrade
-from exchange.trading cimport Trading
+from exchange.trading.lifecycle cimport Trading
 
 
 cdef class AdvancedOrders:

@@ -4,8 +4,8 @@ from exchange.event_buffer cimport EventBuffer
 from exchange.market.instrument cimport Instruments
 from exchange.market.order cimport Orders
 from exchange.records cimport OrderTerms, PlaceOrder
-from exchange.trading cimport Trading
-from exchange.triggers cimport Triggers
+from exchange.trading.lifecycle cimport Trading
+from exchange.trading.triggers cimport Triggers
 
 
 cdef class Wanted:                   # an order to place

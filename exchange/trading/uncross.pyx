@@ -20,7 +20,7 @@ from exchange.records cimport (
     R_REDUCE_ONLY_POSITION_GONE, R_SELF_TRADE, AuctionUncrossed, InstrumentEvent,
 )
 from exchange.risk.switches cimport Switches
-from exchange.trading cimport Trading
+from exchange.trading.lifecycle cimport Trading
 
 LAST_NS = 1 << 62
 

@@ -13,8 +13,8 @@ from exchange.records cimport (
     R_OTHER_CLOSED, R_PRIMARY_CLOSED, TIF_GTC, TIF_GTD, TYPE_LIMIT, TYPE_MARKET_LIMIT, TYPE_STOP_LIMIT,
     TYPE_TRAILING_STOP, OrdersLinked,
 )
-from exchange.trading cimport ANNOUNCED, BOTH_COUNT, LINK_BECAME, LINK_EDITED, LINK_ENDED, LINK_FILLED
-from exchange.triggers cimport LINKED, LINKED_BOTH_COUNT, SECONDARY
+from exchange.trading.lifecycle cimport ANNOUNCED, BOTH_COUNT, LINK_BECAME, LINK_EDITED, LINK_ENDED, LINK_FILLED
+from exchange.trading.triggers cimport LINKED, LINKED_BOTH_COUNT, SECONDARY
 
 cdef enum:
     AT_ONCE = 64             # orders placed or cancelled in one command

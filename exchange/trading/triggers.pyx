@@ -23,7 +23,7 @@ from exchange.records cimport (
 )
 from exchange.risk.pretrade cimport Pretrade
 from exchange.risk.risk_rows cimport RiskRows
-from exchange.trading cimport BOTH_COUNT, LINK_BECAME, LINK_EDITED, LINK_ENDED, Trading
+from exchange.trading.lifecycle cimport BOTH_COUNT, LINK_BECAME, LINK_EDITED, LINK_ENDED, Trading
 from exchange.views import TriggerView
 
 cdef enum:

@@ -5,7 +5,7 @@ from exchange.market.instrument cimport Instruments
 from exchange.records cimport EditOrder, PlaceOrder, OrderTerms
 from exchange.risk.pretrade cimport Pretrade
 from exchange.risk.risk_rows cimport RiskRows
-from exchange.trading cimport Trading
+from exchange.trading.lifecycle cimport Trading
 
 cdef enum Link:
     LINKED = 1

@@ -1,6 +1,6 @@
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
-from exchange.dry_run cimport DryRun, signed_of
+from exchange.trading.dry_run cimport DryRun, signed_of
 from exchange.liquidation.monitor cimport Monitor
 from exchange.market.instrument cimport Instrument
 from exchange.market.order cimport Order

@@ -9,8 +9,8 @@ from exchange.market.order cimport Orders
 from exchange.reasons import Reason
 from exchange.records cimport EV_TRADING_STOPPED, R_KILL_SWITCH, TradingStopped
 from exchange.risk.switches cimport SCOPE_ACCOUNT, SCOPE_OWNER, SCOPE_UNDERLYING, SCOPE_VENUE, Switches
-from exchange.trading cimport Trading
-from exchange.triggers cimport Triggers
+from exchange.trading.lifecycle cimport Trading
+from exchange.trading.triggers cimport Triggers
 
 CANCELLED_AT_ONCE = 4_096
 SCOPES = ("venue", "underlying", "owner", "account")

@@ -8,7 +8,7 @@ from libc.string cimport memcmp, memcpy
 
 from exchange.clearing.fees cimport trade_fee
 from exchange.clearing.position cimport Position
-from exchange.entry cimport SPECIAL
+from exchange.trading.entry cimport SPECIAL
 from exchange.market.instrument cimport NO_SLOT, STATE_AUCTION, STATE_CLOSE_ONLY
 from exchange.market.order cimport OrderDetail
 from exchange.records cimport (

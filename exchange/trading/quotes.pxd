@@ -8,7 +8,7 @@ from exchange.records cimport CancelQuotes, Header, MassQuote, QuoteEntry
 from exchange.risk.exposure cimport Exposure
 from exchange.risk.pretrade cimport Pretrade
 from exchange.risk.protection cimport Group, Protection
-from exchange.trading cimport Trading
+from exchange.trading.lifecycle cimport Trading
 
 
 cdef class Quotes:

@@ -2,8 +2,8 @@ from libc.stdint cimport int64_t, uint32_t
 
 from exchange.clearing.account cimport Accounts
 from exchange.clearing.position cimport Positions
-from exchange.combos cimport Combos
-from exchange.entry cimport Entry
+from exchange.trading.combos cimport Combos
+from exchange.trading.entry cimport Entry
 from exchange.event_buffer cimport EventBuffer
 from exchange.liquidation.monitor cimport Monitor
 from exchange.market.book cimport Books

@@ -19,7 +19,7 @@ from exchange.records cimport (
 )
 from exchange.risk.exposure cimport Exposure
 from exchange.risk.pretrade cimport Pretrade
-from exchange.trading cimport Trading
+from exchange.trading.lifecycle cimport Trading
 from exchange.wide cimport wide_add, wide_mul
 
 MAX_TRADES = 20
