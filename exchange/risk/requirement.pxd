@@ -1,0 +1,24 @@
+from libc.stdint cimport int64_t, uint32_t
+
+from exchange.risk.formulas cimport Margin
+from exchange.risk.scenario_books cimport ALL_ORDERS, NO_ORDERS, ScenarioBook, ScenarioBooks, size_of
+from exchange.wide cimport wide_mul_div_ceil
+
+
+cdef inline int64_t ceil_ppm(int64_t amount, int64_t ppm, int* bad) noexcept:
+    return amount if ppm == 1_000_000 else wide_mul_div_ceil(amount, ppm, 1_000_000, bad)
+
+
+cdef class Requirements(ScenarioBooks):
+    cdef int margin(self, uint32_t account_id, int currency, int scope, Margin* out) except -1
+    cdef int64_t equity(self, uint32_t account_id, int currency) noexcept
+    cdef int64_t usd_units(self, int currency, int64_t minor) noexcept
+    cdef int64_t _haircut(self, int currency, int64_t usd) noexcept
+    cdef int64_t _roll(self, int underlying, ScenarioBook** books, int count, int ordered) noexcept
+    cdef int64_t _order_costs(self, uint32_t account_id, int currency, int scope) except? -1
+    cdef int _formula(self, uint32_t account_id, int currency, int scope, Margin* out) except -1
+    cdef int _segregated(self, uint32_t account_id, int currency, int scope, Margin* out) except -1
+    cdef bint _counts(self, int scope, int chain) noexcept
+    cdef int64_t _cross_loss(self, uint32_t account_id, int underlying, int64_t* base, int64_t* costs,
+                             int scope) noexcept
+    cdef int _cross(self, uint32_t account_id, int scope, Margin* out) except -1

@@ -1,0 +1,280 @@
+"""Requirements: what scenario books, shocks and charges make of one margin entity.
+
+An entity is a settlement currency of a segregated account, or a whole cross account. Figures are integers, each step
+rounded up. Definitions: docs/margin.md.
+"""
+
+from libc.string cimport memset
+
+from exchange.clearing.account cimport by_formula, is_cross
+from exchange.risk.quote_caps cimport QuoteSum
+from exchange.risk.risk_rows cimport MAX_SCENARIOS, Grid
+from exchange.wide cimport wide_mul_div_ceil, wide_mul_shift
+from margin_ext.kernels cimport worst_loss
+
+
+cdef class Requirements(ScenarioBooks):
+    """Equity and requirements of margin entities."""
+
+    cdef int64_t equity(self, uint32_t account_id, int currency) noexcept:
+        """Cash plus the value of everything settled in the currency, at the marks."""
+        cdef int64_t total = self.ledger.balance(account_id, currency)
+        cdef ScenarioBook* book
+        cdef int k
+        for k in range(self.rows.chain_count):
+            if self.rows.chain[k].currency == currency:
+                book = self.book(account_id, k)
+                if book != NULL:
+                    total += book.value_minor
+        return total
+
+    cdef int64_t usd_units(self, int currency, int64_t minor) noexcept:
+        """Minor units at the index in 1e-4 USD, rounded down."""
+        cdef int u = self.currency_underlying[currency]
+        cdef int64_t scale
+        if u >= 0:
+            return wide_mul_shift(minor, self.rows.grid[u].coin_base_q40, 40, &self.failed)
+        scale = self.minor_per_unit[currency]
+        return minor // scale if minor >= 0 else -((-minor + scale - 1) // scale)
+
+    cdef int64_t _haircut(self, int currency, int64_t usd) noexcept:
+        """Value as collateral: haircut on a positive net value, surcharge on a debt."""
+        if usd >= 0:
+            if self.haircut_ppm[currency] == 0:
+                return usd
+            return usd - wide_mul_div_ceil(usd, self.haircut_ppm[currency], 1_000_000, &self.failed)
+        if self.debt_ppm[currency] == 1_000_000:
+            return usd
+        return -wide_mul_div_ceil(-usd, self.debt_ppm[currency], 1_000_000, &self.failed)
+
+    cdef int64_t _roll(self, int underlying, ScenarioBook** books, int count, int ordered) noexcept:
+        """Roll shock plus delta shock over some books of one underlying, in 1e-10 coin, rounded up.
+
+        Bit k of `ordered`: the open orders of books[k] count."""
+        cdef Grid* g = &self.rows.grid[underlying]
+        cdef int b, k
+        cdef int64_t delta, up, down, worst, charge = 0, net = 0, net_up = 0, net_down = 0, excess, move
+        cdef int i
+        cdef QuoteSum* quote
+        for k in range(count):
+            if ordered >> k & 1 and books[k].quotes != NULL:
+                charge += self.caps.roll(books[k].quotes, underlying, &net_up, &net_down, &self.failed)
+        for b in range(self.rows.bucket_high[underlying]):
+            delta = up = down = 0
+            for k in range(count):
+                delta += books[k].delta[b]
+                if ordered >> k & 1:
+                    up += books[k].delta_up[b]
+                    down += books[k].delta_down[b]
+                    for i in range(books[k].quotes.count if books[k].quotes != NULL else 0):
+                        quote = &books[k].quotes.at[i]
+                        if quote.whole:
+                            up += quote.delta_up[b]
+                            down += quote.delta_down[b]
+            if delta == 0 and up == 0 and down == 0:
+                continue
+            worst = max(size_of(delta + up), size_of(delta - down))
+            charge += wide_mul_div_ceil(worst, g.move_q32[b], 4294967296, &self.failed)
+            net += delta
+            net_up += up
+            net_down += down
+        worst = max(size_of(net + net_up), size_of(net - net_down))
+        excess = worst - g.delta_threshold_e10
+        if excess > 0:
+            move = wide_mul_div_ceil(excess, g.delta_move_per_coin_e9, 10_000_000_000, &self.failed)
+            charge += wide_mul_div_ceil(worst, min(move, g.delta_move_max_e9), 1_000_000_000, &self.failed)
+        return charge
+
+    cdef int margin(self, uint32_t account_id, int currency, int scope, Margin* out) except -1:
+        """Equity and requirements of one margin entity: a currency of a segregated account, or a cross account.
+
+        `scope` says which open orders count towards the initial margin.
+        """
+        if by_formula(self.accounts.at[account_id].model):
+            return self._formula(account_id, currency, scope, out)
+        if is_cross(self.accounts.at[account_id].model):
+            return self._cross(account_id, scope, out)
+        return self._segregated(account_id, currency, scope, out)
+
+    cdef int64_t _order_costs(self, uint32_t account_id, int currency, int scope) except? -1:
+        """What an account's orders in a currency (those of `scope`) may cost in cash at most, at the current marks."""
+        cdef int k, counted
+        cdef int64_t total = 0
+        cdef ScenarioBook* book
+        for k in range(self.rows.chain_count):
+            counted = self.rows.chain[k].currency == currency and self._counts(scope, k)
+            book = self.book(account_id, k) if counted else NULL
+            if book != NULL and book.open_lots:
+                self._bring_up(account_id, k, book, scope)
+                total += book.order_cost_minor
+        return total
+
+    cdef int _formula(self, uint32_t account_id, int currency, int scope, Margin* out) except -1:
+        """A formula account: one currency in minor units, or all in 1e-4 USD; there costs come before haircuts."""
+        cdef bint with_orders = scope != NO_ORDERS
+        cdef Margin one
+        cdef int64_t held, cost
+        cdef int c
+        if not is_cross(self.accounts.at[account_id].model):
+            return self.formulas.margin(account_id, currency, with_orders,
+                                        self._order_costs(account_id, currency, scope), out)
+        out.equity = out.initial = out.maintenance = 0
+        for c in range(self.currencies):
+            self.formulas.margin(account_id, c, with_orders, 0, &one)
+            held = self._haircut(c, self.usd_units(c, one.equity))
+            cost = self._order_costs(account_id, c, scope)
+            out.equity += held
+            out.initial -= self.usd_units(c, -one.initial)
+            if cost:
+                out.initial += held - self._haircut(c, self.usd_units(c, one.equity - cost))
+            out.maintenance -= self.usd_units(c, -one.maintenance)
+        return 0
+
+    cdef int _segregated(self, uint32_t account_id, int currency, int scope, Margin* out) except -1:
+        cdef int k, S = self.rows.scenario_count
+        cdef bint coin = self.currency_underlying[currency] >= 0
+        cdef bint with_orders
+        cdef int64_t unit = self.minor_per_unit[currency]
+        cdef int64_t alone, whole, roll
+        cdef double* dampener
+        cdef ScenarioBook* book
+        cdef Grid* g
+        out.equity = self.equity(account_id, currency)
+        out.initial = 0
+        out.maintenance = 0
+        for k in range(self.rows.chain_count):
+            if self.rows.chain[k].currency != currency:
+                continue
+            book = self.book(account_id, k)
+            if book == NULL or (book.held_lots == 0 and book.open_lots == 0):
+                continue
+            g = &self.rows.grid[self.rows.chain[k].underlying]
+            dampener = &g.dampener_coin[0] if coin else &g.dampener_usd[0]
+            with_orders = (scope == ALL_ORDERS or scope == k) and book.open_lots
+            roll = self._roll(self.rows.chain[k].underlying, &book, 1, 0)
+            if not coin:
+                roll = wide_mul_div_ceil(roll, self.rows.index_e8[self.rows.chain[k].underlying],
+                                         100_000_000_000_000, &self.failed)
+            alone = <int64_t>worst_loss(book.position_pnl, NULL, dampener, S) + roll
+            out.maintenance += (ceil_ppm(alone, g.maintenance_factor_ppm, &self.failed) + book.held_lots) * unit
+            whole = alone
+            if with_orders:
+                self._bring_up(account_id, k, book, scope)
+                roll = self._roll(self.rows.chain[k].underlying, &book, 1, 1)
+                if not coin:
+                    roll = wide_mul_div_ceil(roll, self.rows.index_e8[self.rows.chain[k].underlying],
+                                             100_000_000_000_000, &self.failed)
+                whole = <int64_t>worst_loss(book.position_pnl, self._orders_pnl(book), dampener, S) + roll
+                out.initial += book.order_cost_minor + book.open_lots * unit
+            out.initial += (ceil_ppm(whole, g.initial_factor_ppm, &self.failed) + book.held_lots) * unit
+        return 0
+
+    cdef bint _counts(self, int scope, int chain) noexcept:
+        """Whether a chain's open orders count in a cross account: all, none, or those of one chain's underlying."""
+        if scope < 0:
+            return scope == ALL_ORDERS
+        return self.rows.chain[chain].underlying == self.rows.chain[scope].underlying
+
+    cdef int64_t _cross_loss(self, uint32_t account_id, int underlying, int64_t* base, int64_t* costs,
+                             int scope) noexcept:
+        """Worst fall of haircut value in 1e-4 USD over an underlying's scenarios; `base` by currency: after `costs`."""
+        cdef Grid* g = &self.rows.grid[underlying]
+        cdef int64_t losses[MAX_SCENARIOS]
+        cdef int64_t nets[MAX_SCENARIOS]
+        cdef int64_t worst = 0, equity, cut
+        cdef int j, c, k, S = self.rows.scenario_count
+        cdef ScenarioBook* book
+        cdef double* orders_pnl
+        cdef bint counted, involved = False
+        memset(losses, 0, S * sizeof(int64_t))
+        for c in range(self.currencies):
+            book = NULL
+            counted = False
+            for k in range(self.rows.chain_count):
+                if self.rows.chain[k].currency == c and self.rows.chain[k].underlying == underlying:
+                    book = self.book(account_id, k)
+                    counted = book != NULL and self._counts(scope, k) and book.open_lots
+            if book != NULL and book.held_lots == 0 and not counted:
+                book = NULL
+            if book == NULL and self.currency_underlying[c] != underlying:
+                continue
+            equity = self.equity(account_id, c) - costs[c]
+            if book == NULL and equity == 0:
+                continue
+            involved = True
+            if self.currency_underlying[c] == underlying:
+                for j in range(S):
+                    nets[j] = wide_mul_shift(equity, g.coin_price_q40[j], 40, &self.failed)
+            else:
+                cut = self.usd_units(c, equity)
+                for j in range(S):
+                    nets[j] = cut
+            if book != NULL:
+                for j in range(S):
+                    nets[j] += <int64_t>book.position_pnl[j]
+            if counted:
+                orders_pnl = self._orders_pnl(book)
+                for j in range(S):
+                    nets[j] += <int64_t>orders_pnl[j]
+            if self.haircut_ppm[c] == 0 and self.debt_ppm[c] == 1_000_000:
+                for j in range(S):
+                    losses[j] += base[c] - nets[j]
+            else:
+                for j in range(S):
+                    losses[j] += base[c] - self._haircut(c, nets[j])
+        if not involved:
+            return 0
+        for j in range(S):
+            if losses[j] > worst:
+                cut = losses[j] - min(losses[j], <int64_t>g.dampener_usd[j])
+                if cut > worst:
+                    worst = cut
+        return worst
+
+    cdef int _cross(self, uint32_t account_id, int scope, Margin* out) except -1:
+        """What orders may cost is taken from the balances, before haircuts; scenarios start from what is then left."""
+        cdef int64_t base[16], left[16], costs[16], none[16]
+        cdef ScenarioBook* held[8]
+        cdef ScenarioBook* book
+        cdef int c, k, u, n, ordered, costly = False
+        cdef int64_t alone, whole, roll, lots, open_lots, equity
+        cdef Grid* g
+        out.equity = 0
+        out.initial = 0
+        out.maintenance = 0
+        memset(none, 0, sizeof(none))
+        for c in range(self.currencies):
+            equity = self.equity(account_id, c)
+            costs[c] = self._order_costs(account_id, c, scope)
+            base[c] = self._haircut(c, self.usd_units(c, equity))
+            left[c] = self._haircut(c, self.usd_units(c, equity - costs[c])) if costs[c] else base[c]
+            costly = costly or costs[c] != 0
+            out.equity += base[c]
+            out.initial += base[c] - left[c]
+        for u in range(self.rows.underlying_count):
+            g = &self.rows.grid[u]
+            n = ordered = 0
+            lots = open_lots = 0
+            for k in range(self.rows.chain_count):
+                if self.rows.chain[k].underlying != u:
+                    continue
+                book = self.book(account_id, k)
+                if book == NULL:
+                    continue
+                held[n] = book
+                lots += book.held_lots
+                if self._counts(scope, k) and book.open_lots:
+                    ordered |= 1 << n
+                    open_lots += book.open_lots
+                n += 1
+            alone = self._cross_loss(account_id, u, base, none, NO_ORDERS)
+            roll = self._roll(u, held, n, 0)
+            alone += wide_mul_div_ceil(roll, self.rows.index_e8[u], 100_000_000_000_000, &self.failed)
+            whole = alone
+            if ordered or costly:
+                roll = self._roll(u, held, n, ordered) if ordered else roll
+                whole = self._cross_loss(account_id, u, left, costs, scope)
+                whole += wide_mul_div_ceil(roll, self.rows.index_e8[u], 100_000_000_000_000, &self.failed)
+            out.maintenance += ceil_ppm(alone, g.maintenance_factor_ppm, &self.failed) + lots
+            out.initial += ceil_ppm(whole, g.initial_factor_ppm, &self.failed) + lots + open_lots
+        return 0

@@ -1,0 +1,83 @@
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+
+from exchange.clearing.account cimport Accounts
+from exchange.clearing.ledger cimport Ledger
+from exchange.clearing.position cimport Position, Positions
+from exchange.market.instrument cimport Instrument, Instruments
+from exchange.market.order cimport Order, Orders
+from exchange.risk.formulas cimport Formulas
+from exchange.risk.quote_caps cimport QuoteBook, QuoteCaps
+from exchange.risk.risk_rows cimport MAX_EXPIRIES, MAX_SCENARIOS, RiskRows
+
+cdef enum OrderScope:        # which open orders count towards a requirement
+    NO_ORDERS = -2           # positions alone
+    ALL_ORDERS = -1          # else: a chain number, see Requirements._counts
+
+ctypedef struct ScenarioBook:        # one account's risk in one (underlying, settlement) chain
+    double* position_pnl     # [S] sum of lots x row
+    double* order_pnl        # [S] what open orders can take away at most, <= 0
+    int64_t delta[MAX_EXPIRIES]          # 1e-10 coin
+    int64_t delta_up[MAX_EXPIRIES]       # what filled orders could add
+    int64_t delta_down[MAX_EXPIRIES]
+    int64_t value_minor      # unrealised P&L, accrued funding and option value at the marks
+    int64_t held_lots        # sum of |lots|
+    int64_t open_lots
+    int64_t gross_row        # sum of (|lots| + open lots) x row cap, below 2**52
+    int64_t order_cost_minor  # sum over orders of max(0, adverse price + fee)
+    uint64_t marks_revision  # marks revision that the position figures belong to
+    uint64_t orders_revision  # the same of the order figures
+    uint32_t open_orders
+    QuoteBook* quotes        # quotes of groups that bound them, apart from the order figures; NULL: none
+
+
+cdef inline int64_t size_of(int64_t x) noexcept:
+    return -x if x < 0 else x
+
+
+cdef class ScenarioBooks:
+    cdef Accounts accounts
+    cdef Ledger ledger
+    cdef Instruments instruments
+    cdef Orders orders
+    cdef Positions positions
+    cdef RiskRows rows
+    cdef Formulas formulas
+    cdef QuoteCaps caps
+    cdef int currencies
+    cdef int max_chains
+    cdef int* currency_underlying    # -1: worth one USD
+    cdef int64_t* minor_per_unit     # minor units per row unit: 1 for coins, 10**(e-4) for USD currencies
+    cdef int64_t* haircut_ppm
+    cdef int64_t* debt_ppm
+    cdef ScenarioBook** books        # [account][chain]
+    cdef uint32_t book_accounts
+    cdef int32_t* gather_row
+    cdef double* gather_lots
+    cdef uint32_t gather_capacity
+    cdef double bounded_pnl[64]
+    cdef double pair_pnl[2 * MAX_SCENARIOS]
+    cdef int failed
+    cdef int grow(self, uint32_t account_id) except -1
+    cdef ScenarioBook* book(self, uint32_t account_id, int chain) noexcept
+    cdef ScenarioBook* ensure_book(self, uint32_t account_id, int chain) except NULL
+    cdef double* rows_for(self, uint32_t account_id, int currency) noexcept
+    cdef double* row_of(self, uint32_t account_id, uint32_t instrument) noexcept
+    cdef int64_t fill_loss(self, Order* order, int64_t lots) noexcept
+    cdef int64_t order_cost(self, Order* order, int64_t lots) noexcept
+    cdef void _order_deltas(self, int64_t* up, int64_t* down, Order* order, int64_t lots, int sign) noexcept
+    cdef bint holds(self, uint32_t account_id, int chain) noexcept
+    cdef bint _gather(self, uint32_t count) noexcept
+    cdef void rebuild(self, uint32_t account_id, int chain) noexcept
+    cdef int refresh_orders(self, uint32_t account_id, int chain) except -1
+    cdef void _order_terms(self, ScenarioBook* book, Order* order, int64_t lots, int sign) noexcept
+    cdef Order* _rival(self, Order* order) noexcept
+    cdef void _worse_terms(self, ScenarioBook* book, Order* first, Order* second) noexcept
+    cdef int order_added(self, Order* order) except -1
+    cdef void order_reduced(self, Order* order, int64_t lots, bint ends) noexcept
+    cdef void _shift(self, uint32_t account_id, uint32_t instrument, int64_t held, int64_t lots,
+                     int64_t value) noexcept
+    cdef int shift(self, uint32_t account_id, uint32_t instrument, int64_t held, int64_t lots, int64_t value) except -1
+    cdef int64_t trade(self, uint32_t account_id, uint32_t instrument, int64_t lots, int64_t cost,
+                       int64_t fee) except? -1
+    cdef double* _orders_pnl(self, ScenarioBook* book) noexcept
+    cdef int _bring_up(self, uint32_t account_id, int chain, ScenarioBook* book, int scope) except -1

@@ -1,0 +1,442 @@
+"""Scenario books: per (account, chain) the totals over every column, of positions and of open orders, kept incrementally.
+
+Everything here is an integer (scenario vectors are integer-valued doubles below 2**53), so an incremental update
+equals a full recomputation bit for bit, and a book may be rebuilt after a mark whenever it is next needed.
+Definitions: docs/margin.md. Row units are 1e-10 coin in a segregated
+coin account and 1e-4 USD otherwise.
+"""
+
+from libc.stdlib cimport calloc, free, realloc
+from libc.string cimport memset
+
+from exchange.clearing.account cimport by_formula, is_cross
+from exchange.clearing.fees cimport combo_fees, trade_fee
+from exchange.clearing.ledger cimport SYS_FEES
+from exchange.clearing.position cimport PositionList
+from exchange.market.instrument cimport KIND_OPTION, KIND_OPTION_COMBO, MAX_LEGS
+from exchange.records cimport FLAG_LINKED, FLAG_QUOTE
+from exchange.risk.protection cimport Protection
+from exchange.risk.quote_caps cimport QuoteSum
+from exchange.risk.risk_rows cimport MAX_SCENARIOS
+from exchange.wide cimport wide_mul
+from margin_ext.kernels cimport open_axpy, row_axpy, rows_sum
+
+cdef extern from "exchange/market/memory.h":
+    void* zeroed_table "margrave_table"(size_t bytes) noexcept
+
+cdef int64_t EXACT = 1 << 53
+
+
+cdef inline void _open_delta(int64_t* up, int64_t* down, int bucket, int64_t delta, int sign) noexcept:
+    if delta > 0:
+        up[bucket] += delta * sign
+    else:
+        down[bucket] -= delta * sign
+
+
+cdef class ScenarioBooks:
+    """Scenario books of all accounts, and what changes them: marks, orders, fills."""
+
+    def __cinit__(self, Accounts accounts, Ledger ledger, Instruments instruments, Orders orders,
+                  Positions positions, RiskRows rows, Protection protection, config):
+        cdef int c, u
+        self.accounts = accounts
+        self.ledger = ledger
+        self.instruments = instruments
+        self.orders = orders
+        self.positions = positions
+        self.rows = rows
+        self.formulas = Formulas(accounts, ledger, instruments, positions, rows, config)
+        self.currencies = len(config.currencies)
+        self.max_chains = len(config.underlyings) * self.currencies
+        self.caps = QuoteCaps(instruments, rows, protection, self.max_chains)
+        self.currency_underlying = <int*>calloc(self.currencies, sizeof(int))
+        self.minor_per_unit = <int64_t*>calloc(self.currencies, sizeof(int64_t))
+        self.haircut_ppm = <int64_t*>calloc(self.currencies, sizeof(int64_t))
+        self.debt_ppm = <int64_t*>calloc(self.currencies, sizeof(int64_t))
+        self.book_accounts = 256
+        self.books = <ScenarioBook**>calloc(self.book_accounts * self.max_chains, sizeof(ScenarioBook*))
+        if (self.currency_underlying == NULL or self.minor_per_unit == NULL or self.haircut_ppm == NULL
+                or self.debt_ppm == NULL or self.books == NULL):
+            raise MemoryError()
+        for c, currency in enumerate(config.currencies):
+            self.currency_underlying[c] = -1
+            for u in range(len(config.underlyings)):
+                if config.underlyings[u].name == currency.underlying:
+                    self.currency_underlying[c] = u
+            self.minor_per_unit[c] = 1 if self.currency_underlying[c] >= 0 else 10 ** (currency.exponent - 4)
+            self.haircut_ppm[c] = currency.haircut_ppm
+            self.debt_ppm[c] = currency.debt_ppm
+
+    def __dealloc__(self):
+        cdef size_t i
+        if self.books != NULL:
+            for i in range(<size_t>self.book_accounts * self.max_chains):
+                if self.books[i] != NULL:
+                    if self.books[i].quotes != NULL:
+                        free(self.books[i].quotes.at)
+                        free(self.books[i].quotes)
+                    free(self.books[i].position_pnl)
+                    free(self.books[i])
+        free(self.books)
+        free(self.currency_underlying)
+        free(self.minor_per_unit)
+        free(self.haircut_ppm)
+        free(self.debt_ppm)
+        free(self.gather_row)
+        free(self.gather_lots)
+
+    # ------------------------------------------------------------------ books
+
+    cdef int grow(self, uint32_t account_id) except -1:
+        """Room for an account's books."""
+        cdef uint32_t size = self.book_accounts
+        cdef ScenarioBook** grown
+        while size <= account_id:
+            size *= 2
+        if size == self.book_accounts:
+            return 0
+        grown = <ScenarioBook**>realloc(self.books, <size_t>size * self.max_chains * sizeof(ScenarioBook*))
+        if grown == NULL:
+            raise MemoryError()
+        memset(grown + <size_t>self.book_accounts * self.max_chains, 0,
+               <size_t>(size - self.book_accounts) * self.max_chains * sizeof(ScenarioBook*))
+        self.books = grown
+        self.book_accounts = size
+        return 0
+
+    cdef ScenarioBook* book(self, uint32_t account_id, int chain) noexcept:
+        """The book at the current marks, rebuilt when they have moved since it was last asked for.
+
+        NULL where the account never had anything in the chain. Every reader and writer comes through here."""
+        cdef ScenarioBook* book = self.books[<size_t>account_id * self.max_chains + chain]
+        if book != NULL and book.marks_revision != self.rows.revision[self.rows.chain[chain].underlying]:
+            self.rebuild(account_id, chain)
+        return book
+
+    cdef bint holds(self, uint32_t account_id, int chain) noexcept:
+        """Whether the account has lots or open orders in the chain; leaves the book as it is."""
+        cdef ScenarioBook* book = self.books[<size_t>account_id * self.max_chains + chain]
+        return book != NULL and (book.held_lots != 0 or book.open_lots != 0)
+
+    cdef ScenarioBook* ensure_book(self, uint32_t account_id, int chain) except NULL:
+        cdef ScenarioBook* book = self.book(account_id, chain)
+        cdef int S = self.rows.scenario_count
+        if book != NULL:
+            return book
+        book = <ScenarioBook*>calloc(1, sizeof(ScenarioBook))
+        if book == NULL:
+            raise MemoryError()
+        book.position_pnl = <double*>zeroed_table(2 * S * sizeof(double))
+        if book.position_pnl == NULL:
+            free(book)
+            raise MemoryError()
+        book.order_pnl = book.position_pnl + S
+        book.orders_revision = self.rows.revision[self.rows.chain[chain].underlying]
+        book.marks_revision = book.orders_revision
+        self.books[<size_t>account_id * self.max_chains + chain] = book
+        return book
+
+    cdef double* rows_for(self, uint32_t account_id, int currency) noexcept:
+        """The row array in the account's numeraire for instruments settled in a currency."""
+        if not is_cross(self.accounts.at[account_id].model) and self.currency_underlying[currency] >= 0:
+            return self.rows.rows_coin
+        return self.rows.rows_usd
+
+    cdef double* row_of(self, uint32_t account_id, uint32_t instrument) noexcept:
+        """The instrument's risk row in the account's numeraire."""
+        return (self.rows_for(account_id, self.instruments.at[instrument].currency)
+                + <size_t>instrument * self.rows.scenario_count)
+
+    cdef bint _gather(self, uint32_t count) noexcept:
+        if count <= self.gather_capacity:
+            return True
+        free(self.gather_row)
+        free(self.gather_lots)
+        self.gather_capacity = count * 2
+        self.gather_row = <int32_t*>calloc(self.gather_capacity, sizeof(int32_t))
+        self.gather_lots = <double*>calloc(self.gather_capacity, sizeof(double))
+        if self.gather_row == NULL or self.gather_lots == NULL:
+            self.gather_capacity = 0
+        return self.gather_capacity != 0
+
+    cdef void rebuild(self, uint32_t account_id, int chain) noexcept:
+        """The reference: everything about positions from the positions, after a mark."""
+        cdef ScenarioBook* book = self.books[<size_t>account_id * self.max_chains + chain]
+        cdef PositionList* held = &self.positions.of[account_id]
+        cdef Position* p
+        cdef uint32_t i, n = 0
+        cdef int64_t gross
+        if book == NULL:
+            return
+        book.marks_revision = self.rows.revision[self.rows.chain[chain].underlying]
+        if not self._gather(held.count):
+            self.failed = 1
+            return
+        memset(book.delta, 0, sizeof(book.delta))
+        book.value_minor = 0
+        book.held_lots = 0
+        book.open_lots = 0
+        book.gross_row = 0
+        for i in range(held.count):
+            p = &held.at[i]
+            if p.chain != chain:
+                continue
+            gross = size_of(p.quantity_lots) + p.open_buy_lots + p.open_sell_lots
+            book.gross_row += wide_mul(gross, self.rows.row_cap[p.instrument], &self.failed)
+            if p.open_buy_lots or p.open_sell_lots:
+                book.open_lots += (p.open_buy_lots + p.open_sell_lots) * self.instruments.at[p.instrument].lot_weight
+            if p.quantity_lots:
+                book.value_minor += self.positions.value_minor(p)
+                book.held_lots += size_of(p.quantity_lots)
+                book.delta[p.expiry_bucket] += p.quantity_lots * self.rows.delta_e10[p.instrument]
+                self.gather_row[n] = <int32_t>p.instrument
+                self.gather_lots[n] = <double>p.quantity_lots
+                n += 1
+        if book.gross_row >= EXACT:
+            self.failed = 1
+        rows_sum(book.position_pnl, self.rows_for(account_id, self.rows.chain[chain].currency), self.gather_row,
+                 self.gather_lots, n, self.rows.scenario_count)
+
+    # ------------------------------------------------------------------ open orders
+
+    cdef int64_t fill_loss(self, Order* order, int64_t lots) noexcept:
+        """What filling at the limit loses against the mark, plus the taker fee, in minor units; negative: gains."""
+        cdef Instrument* row = &self.instruments.at[order.instrument]
+        cdef int64_t index = self.rows.index_e8[row.underlying]
+        cdef int64_t marked = wide_mul(lots, row.mark_minor, &self.failed)
+        cdef int64_t cost, fee
+        cdef int64_t prices[MAX_LEGS]
+        cdef int64_t fees[MAX_LEGS]
+        if row.leg_count:
+            self.instruments.leg_prices(row, order.price_units, prices)
+            cost = self.instruments.combo_cost(row, prices, lots, &self.failed)
+            fee = combo_fees(self.instruments, row, prices, lots, True, index, fees, &self.failed)
+        else:
+            cost = self.instruments.trade_cost(row, order.price_units, lots, &self.failed)
+            fee = trade_fee(row, cost, lots, row.taker_ppm, index, &self.failed)
+        if (row.kind == KIND_OPTION or row.kind == KIND_OPTION_COMBO) and by_formula(
+                self.accounts.at[order.account_id].model):
+            # a premium is cash gone; one received is not counted
+            return max(cost if order.side == 0 else -cost, 0) + fee
+        return (cost - marked if order.side == 0 else marked - cost) + fee
+
+    cdef int64_t order_cost(self, Order* order, int64_t lots) noexcept:
+        """max(0, fill_loss): what an open order costs by itself."""
+        cdef int64_t loss = self.fill_loss(order, lots)
+        return loss if loss > 0 else 0
+
+    cdef void _order_deltas(self, int64_t* up, int64_t* down, Order* order, int64_t lots, int sign) noexcept:
+        """What an order's fill could add to the deltas of its expiry, a combo's to those of its legs."""
+        cdef Instrument* row = &self.instruments.at[order.instrument]
+        cdef int64_t signed = lots if order.side == 0 else -lots
+        cdef uint32_t leg
+        cdef int i
+        if row.leg_count == 0:
+            _open_delta(up, down, row.expiry_bucket, signed * self.rows.delta_e10[order.instrument], sign)
+            return
+        for i in range(row.leg_count):
+            leg = row.leg_slot[i]
+            _open_delta(up, down, self.instruments.at[leg].expiry_bucket,
+                        signed * row.leg_ratio[i] * self.rows.delta_e10[leg], sign)
+
+    cdef void _order_terms(self, ScenarioBook* book, Order* order, int64_t lots, int sign) noexcept:
+        """Add (sign 1) or take away (sign -1) an order's share of the mark-dependent order figures."""
+        cdef Instrument* row = &self.instruments.at[order.instrument]
+        cdef double amount = <double>(lots * sign)
+        cdef double* risk = self.row_of(order.account_id, order.instrument)
+        cdef double* pnl = book.order_pnl
+        cdef int64_t* up = book.delta_up
+        cdef int64_t* down = book.delta_down
+        cdef QuoteSum* quote
+        if order.flags & FLAG_QUOTE:
+            quote = self.caps.of_order(&book.quotes, order.account_id, row, order.protection_group, &self.failed)
+            if quote != NULL:
+                pnl, up, down = quote.pnl, quote.delta_up, quote.delta_down
+        if order.side == 0:
+            open_axpy(pnl, risk, amount, 0.0, self.rows.scenario_count)
+        else:
+            open_axpy(pnl, risk, 0.0, amount, self.rows.scenario_count)
+        self._order_deltas(up, down, order, lots, sign)
+        book.order_cost_minor += sign * self.order_cost(order, lots)
+
+    cdef int refresh_orders(self, uint32_t account_id, int chain) except -1:
+        """Order figures at the current marks; lazily, when they are next needed."""
+        cdef ScenarioBook* book = self.book(account_id, chain)
+        cdef uint64_t revision = self.rows.revision[self.rows.chain[chain].underlying]
+        cdef uint32_t slot
+        cdef Order* order
+        cdef Order* rival
+        if book == NULL or book.orders_revision == revision:
+            return 0
+        book.orders_revision = revision
+        memset(book.order_pnl, 0, self.rows.scenario_count * sizeof(double))
+        memset(book.delta_up, 0, sizeof(book.delta_up))
+        memset(book.delta_down, 0, sizeof(book.delta_down))
+        book.order_cost_minor = 0
+        if book.quotes != NULL:
+            book.quotes.count = 0
+        if book.open_lots == 0:
+            return 0
+        slot = self.orders.account_head[account_id]
+        while slot:
+            order = &self.orders.at[slot]
+            if order.remaining_lots and self.instruments.at[order.instrument].chain == chain:
+                rival = self._rival(order) if order.flags & FLAG_LINKED else NULL
+                if rival == NULL:
+                    self._order_terms(book, order, self.orders.whole_lots(order), 1)
+                elif rival.order_id > order.order_id:
+                    self._worse_terms(book, order, rival)
+            slot = order.account_next
+        return 0
+
+    cdef Order* _rival(self, Order* order) noexcept:
+        """The other order of a one-cancels-other where both are open in one chain of a portfolio account, else NULL."""
+        cdef uint32_t slot = self.orders.find(self.orders.detail[order - self.orders.at].linked_order_id)
+        cdef Order* other = &self.orders.at[slot]
+        if (slot == 0 or other.remaining_lots == 0 or self.orders.detail[slot].both_count
+                or by_formula(self.accounts.at[order.account_id].model)
+                or self.orders.detail[slot].linked_order_id != order.order_id
+                or self.instruments.at[other.instrument].chain != self.instruments.at[order.instrument].chain):
+            return NULL
+        return other
+
+    cdef void _worse_terms(self, ScenarioBook* book, Order* first, Order* second) noexcept:
+        """Add the worse of two orders of which one alone can trade whole, figure by figure."""
+        cdef ScenarioBook alone[2]
+        cdef int j
+        memset(alone, 0, sizeof(alone))
+        memset(self.pair_pnl, 0, sizeof(self.pair_pnl))
+        alone[0].order_pnl, alone[1].order_pnl = &self.pair_pnl[0], &self.pair_pnl[MAX_SCENARIOS]
+        self._order_terms(&alone[0], first, self.orders.whole_lots(first), 1)
+        self._order_terms(&alone[1], second, self.orders.whole_lots(second), 1)
+        for j in range(self.rows.scenario_count):
+            book.order_pnl[j] += min(alone[0].order_pnl[j], alone[1].order_pnl[j])
+        for j in range(MAX_EXPIRIES):
+            book.delta_up[j] += max(alone[0].delta_up[j], alone[1].delta_up[j])
+            book.delta_down[j] += max(alone[0].delta_down[j], alone[1].delta_down[j])
+        book.order_cost_minor += max(alone[0].order_cost_minor, alone[1].order_cost_minor)
+
+    cdef int _bring_up(self, uint32_t account_id, int chain, ScenarioBook* book, int scope) except -1:
+        """Before order figures are read: the figures themselves (where all orders count), and what bounds quotes."""
+        cdef bint usd
+        if scope == ALL_ORDERS:
+            self.refresh_orders(account_id, chain)
+        if book.quotes != NULL:
+            usd = self.rows_for(account_id, self.rows.chain[chain].currency) == self.rows.rows_usd
+            self.caps.refresh(book.quotes, account_id, chain, usd)
+        return 0
+
+    cdef double* _orders_pnl(self, ScenarioBook* book) noexcept:
+        """What a book's open orders can take away in each column (valid until the next call)."""
+        if book.quotes == NULL:
+            return book.order_pnl
+        self.caps.order_pnl(book.quotes, book.order_pnl, self.bounded_pnl)
+        return self.bounded_pnl
+
+    def forget_orders(self, uint32_t account_id, int underlying):
+        """Make the order figures of an account in an underlying anew when they are next read."""
+        cdef int k
+        cdef ScenarioBook* book
+        for k in range(self.rows.chain_count):
+            book = self.book(account_id, k) if self.rows.chain[k].underlying == underlying else NULL
+            if book != NULL:
+                book.orders_revision = 0
+
+    def currencies_of(self, int underlying):
+        """Currencies that the underlying's chains settle in."""
+        return {self.rows.chain[k].currency for k in range(self.rows.chain_count)
+                if self.rows.chain[k].underlying == underlying}
+
+    cdef int order_added(self, Order* order) except -1:
+        """Count an order (its whole remaining quantity) as open."""
+        cdef Instrument* row = &self.instruments.at[order.instrument]
+        cdef int chain = row.chain
+        cdef ScenarioBook* book = self.ensure_book(order.account_id, chain)
+        cdef Position* position = self.positions.ensure(order.account_id, order.instrument)
+        cdef int64_t lots = self.orders.whole_lots(order)
+        cdef uint64_t revision = self.rows.revision[self.rows.chain[chain].underlying]
+        if order.side == 0:
+            position.open_buy_lots += lots
+        else:
+            position.open_sell_lots += lots
+        position.open_orders += 1
+        book.open_lots += lots * row.lot_weight
+        book.gross_row += wide_mul(lots, self.rows.row_cap[order.instrument], &self.failed)
+        if order.flags & FLAG_LINKED:
+            book.orders_revision = 0         # what it costs depends on another order: counted when next asked for
+        elif book.orders_revision == revision:
+            self._order_terms(book, order, lots, 1)
+        else:
+            self.refresh_orders(order.account_id, chain)
+        book.open_orders += 1
+        if row.leg_count:
+            self.positions.legs_ordered(order.account_id, row, lots if order.side == 0 else -lots)
+        return 0
+
+    cdef void order_reduced(self, Order* order, int64_t lots, bint ends) noexcept:
+        """`lots` of an order are no longer open (call before its remaining or hidden lots change)."""
+        cdef Instrument* row = &self.instruments.at[order.instrument]
+        cdef int chain = row.chain
+        cdef ScenarioBook* book = self.book(order.account_id, chain)
+        cdef Position* position = self.positions.find(order.account_id, order.instrument)
+        cdef int64_t whole = self.orders.whole_lots(order)
+        if order.side == 0:
+            position.open_buy_lots -= lots
+        else:
+            position.open_sell_lots -= lots
+        book.open_lots -= lots * row.lot_weight
+        book.gross_row -= wide_mul(lots, self.rows.row_cap[order.instrument], &self.failed)
+        if order.flags & FLAG_LINKED:
+            book.orders_revision = 0
+        elif book.orders_revision == self.rows.revision[self.rows.chain[chain].underlying]:
+            self._order_terms(book, order, whole, -1)
+            if whole > lots:
+                self._order_terms(book, order, whole - lots, 1)
+        if row.leg_count:
+            self.positions.legs_reduced(order.account_id, row, lots if order.side == 0 else -lots, ends)
+            position = self.positions.find(order.account_id, order.instrument)
+        if ends:
+            position.open_orders -= 1
+            book.open_orders -= 1
+            if position.open_orders == 0 and position.quantity_lots == 0:
+                self.positions.drop_if_empty(order.account_id, order.instrument)
+
+    # ------------------------------------------------------------------ fills
+
+    cdef int shift(self, uint32_t account_id, uint32_t instrument, int64_t held, int64_t lots, int64_t value) except -1:
+        """Suppose that `lots` were added to `held`, equity changing by `value`; undone by the opposite call."""
+        if by_formula(self.accounts.at[account_id].model):
+            self.formulas.suppose(account_id, instrument, lots, value)
+        self._shift(account_id, instrument, held, lots, value)
+        return 0
+
+    cdef void _shift(self, uint32_t account_id, uint32_t instrument, int64_t held, int64_t lots,
+                     int64_t value) noexcept:
+        cdef Instrument* row = &self.instruments.at[instrument]
+        cdef ScenarioBook* book = self.book(account_id, row.chain)
+        cdef int64_t grown = size_of(held + lots) - size_of(held)
+        row_axpy(book.position_pnl, self.row_of(account_id, instrument), <double>lots, self.rows.scenario_count)
+        book.delta[row.expiry_bucket] += lots * self.rows.delta_e10[instrument]
+        book.held_lots += grown
+        book.gross_row += wide_mul(grown, self.rows.row_cap[instrument], &self.failed)
+        book.value_minor += value
+
+    cdef int64_t trade(self, uint32_t account_id, uint32_t instrument, int64_t lots, int64_t cost,
+                       int64_t fee) except? -1:
+        """Book a fill or a transfer (signed lots and cost, fee >= 0) with all its legs; returns the realised P&L."""
+        cdef Instrument* row = &self.instruments.at[instrument]
+        cdef Position* position = self.positions.ensure(account_id, instrument)
+        cdef int64_t held = position.quantity_lots
+        cdef int64_t before = self.positions.value_minor(position)
+        cdef int64_t realised
+        self.ensure_book(account_id, row.chain)
+        self.positions.settle_funding(account_id, position)
+        realised = self.positions.trade(account_id, position, lots, cost)
+        if fee:
+            self.ledger.post(account_id, row.currency, -fee)
+            self.ledger.post_system(SYS_FEES, row.currency, fee)
+        self._shift(account_id, instrument, held, lots, self.positions.value_minor(position) - before)
+        if position.quantity_lots == 0:
+            self.positions.drop_if_empty(account_id, instrument)
+        return realised
