@@ -18,25 +18,30 @@ ctypedef struct Level:          # four to a cache line; all zero when empty
     int64_t quantity_lots
 
 ctypedef struct Ladder:         # one side of one book
-    uint64_t* summary           # which words of page_bits are not zero; the three tables are one allocation
-    uint64_t* page_bits         # which blocks hold a level
-    uint32_t* page              # page number of each 64-price block, 0 = none
-    uint32_t block_count
-    uint32_t level_count
+    uint32_t* page              # page number of each 64-price block, 0 = none; two bitmaps lie behind, one allocation
     int64_t best                # price units; -1 when empty
     uint32_t best_level         # index into Books.levels while there is a best
-    uint32_t reserved
+    uint32_t level_count
 
-ctypedef struct Book:           # two cache lines
+ctypedef struct Book:           # one cache line
     Ladder side[2]
     uint64_t change_id
-    int64_t max_price_units
     uint32_t order_count
-    uint32_t reserved[3]
+    uint32_t block_count        # of 64 prices
 
 
 cdef inline int highest_bit(uint64_t word) noexcept:
     return 63 - leading_zeros(word)
+
+
+cdef inline uint64_t* page_bits(const Book* book, const Ladder* ladder) noexcept:
+    """Which blocks hold a level."""
+    return <uint64_t*>(ladder.page + ((<size_t>book.block_count + 1) & ~<size_t>1))
+
+
+cdef inline uint64_t* summary(const Book* book, const Ladder* ladder) noexcept:
+    """Which words of `page_bits` are not zero."""
+    return page_bits(book, ladder) + (book.block_count >> 6) + 1
 
 
 @cython.final
@@ -51,10 +56,10 @@ cdef class Books:
     cdef uint32_t page_free     # first free page; the next one stands in its first level's head
     cdef int open_book(self, uint32_t instrument, int64_t max_price_units) except -1
     cdef void close_book(self, uint32_t instrument) noexcept
-    cdef int _allocate(self, Ladder* ladder, int64_t max_price_units) except -1
+    cdef int _allocate(self, Book* book, Ladder* ladder) except -1
     cdef int _grow(self) except -1
     cdef uint32_t _open_page(self, Book* book, Ladder* ladder, uint32_t block) except? 0
-    cdef void _close_page(self, Ladder* ladder, uint32_t block) noexcept
+    cdef void _close_page(self, Book* book, Ladder* ladder, uint32_t block) noexcept
     cdef int64_t next_price(self, uint32_t instrument, int side, int64_t price_units) noexcept
     cdef uint32_t next_order(self, uint32_t slot) noexcept
 
@@ -62,11 +67,11 @@ cdef class Books:
 
     cdef inline Level* level(self, uint32_t instrument, int side, int64_t price_units) noexcept:
         """The level at a price, NULL where no page covers it (a level without orders has head 0)."""
-        cdef Ladder* ladder = &self.at[instrument].side[side]
+        cdef Book* book = &self.at[instrument]
         cdef uint32_t number
-        if ladder.page == NULL or price_units < 0 or (price_units >> 6) >= ladder.block_count:
+        if book.side[side].page == NULL or price_units < 0 or (price_units >> 6) >= book.block_count:
             return NULL
-        number = ladder.page[price_units >> 6]
+        number = book.side[side].page[price_units >> 6]
         if number == 0:
             return NULL
         return &self.levels[<size_t>number * 64 + (price_units & 63)]
@@ -121,10 +126,11 @@ cdef class Books:
         book.order_count -= 1
         book.change_id += 1
         if level.head == 0:
-            self._vacate(order, &book.side[order.side])
+            self._vacate(order, book)
 
-    cdef inline void _vacate(self, Order* order, Ladder* ladder) noexcept:
+    cdef inline void _vacate(self, Order* order, Book* book) noexcept:
         """The order was the last of its level."""
+        cdef Ladder* ladder = &book.side[order.side]
         cdef uint32_t number = order.level >> 6
         cdef int64_t price = order.price_units
         cdef uint64_t bits = self.level_bits[number] & ~(<uint64_t>1 << (price & 63))
@@ -136,7 +142,7 @@ cdef class Books:
             if price >= 0:
                 ladder.best_level = ladder.page[price >> 6] * 64 + <uint32_t>(price & 63)
         if bits == 0:
-            self._close_page(ladder, <uint32_t>(order.price_units >> 6))
+            self._close_page(book, ladder, <uint32_t>(order.price_units >> 6))
 
     cdef inline void reduce(self, uint32_t slot, int64_t lots) noexcept:
         """Shrink a resting order in place, keeping its priority; at least one lot remains."""

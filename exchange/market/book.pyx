@@ -47,7 +47,7 @@ cdef class Books:
         """An empty book for prices 1 .. max_price_units."""
         cdef Book* book = &self.at[instrument]
         self.close_book(instrument)
-        book.max_price_units = max_price_units
+        book.block_count = <uint32_t>(max_price_units >> 6) + 1
         return 0
 
     cdef void close_book(self, uint32_t instrument) noexcept:
@@ -55,22 +55,19 @@ cdef class Books:
         cdef Book* book = &self.at[instrument]
         cdef int side
         for side in range(2):
-            free(book.side[side].summary)
+            free(book.side[side].page)
         memset(book, 0, sizeof(Book))
         book.side[0].best = -1
         book.side[1].best = -1
 
-    cdef int _allocate(self, Ladder* ladder, int64_t max_price_units) except -1:
+    cdef int _allocate(self, Book* book, Ladder* ladder) except -1:
         # on the first order of the side: most of a long chain's books never see one
-        cdef uint32_t blocks = <uint32_t>(max_price_units >> 6) + 1
-        cdef size_t words = (blocks >> 6) + 1
+        cdef size_t words = (book.block_count >> 6) + 1
         cdef size_t groups = (words >> 6) + 1
-        ladder.summary = <uint64_t*>calloc((groups + words) * sizeof(uint64_t) + blocks * sizeof(uint32_t), 1)
-        if ladder.summary == NULL:
+        ladder.page = <uint32_t*>calloc((groups + words) * sizeof(uint64_t)
+                                        + (<size_t>book.block_count + 1) * sizeof(uint32_t), 1)
+        if ladder.page == NULL:
             raise MemoryError()
-        ladder.page_bits = ladder.summary + groups
-        ladder.page = <uint32_t*>(ladder.page_bits + words)
-        ladder.block_count = blocks
         return 0
 
     cdef int _grow(self) except -1:
@@ -93,7 +90,7 @@ cdef class Books:
         """A page for a block that has none."""
         cdef uint32_t number = self.page_free
         if ladder.page == NULL:
-            self._allocate(ladder, book.max_price_units)
+            self._allocate(book, ladder)
         if number:
             self.page_free = self.levels[<size_t>number * 64].head
             self.levels[<size_t>number * 64].head = 0
@@ -103,29 +100,35 @@ cdef class Books:
             number = self.page_high
             self.page_high += 1
         ladder.page[block] = number
-        ladder.page_bits[block >> 6] |= ONE << (block & 63)
-        ladder.summary[block >> 12] |= ONE << ((block >> 6) & 63)
+        page_bits(book, ladder)[block >> 6] |= ONE << (block & 63)
+        summary(book, ladder)[block >> 12] |= ONE << ((block >> 6) & 63)
         return number
 
-    cdef void _close_page(self, Ladder* ladder, uint32_t block) noexcept:
+    cdef void _close_page(self, Book* book, Ladder* ladder, uint32_t block) noexcept:
         """Give back the page of a block whose levels are all empty."""
         cdef uint32_t number = ladder.page[block]
+        cdef uint64_t* bits = page_bits(book, ladder)
         self.levels[<size_t>number * 64].head = self.page_free
         self.page_free = number
         ladder.page[block] = 0
-        ladder.page_bits[block >> 6] &= ~(ONE << (block & 63))
-        if ladder.page_bits[block >> 6] == 0:
-            ladder.summary[block >> 12] &= ~(ONE << ((block >> 6) & 63))
+        bits[block >> 6] &= ~(ONE << (block & 63))
+        if bits[block >> 6] == 0:
+            summary(book, ladder)[block >> 12] &= ~(ONE << ((block >> 6) & 63))
 
     cdef int64_t next_price(self, uint32_t instrument, int side, int64_t price_units) noexcept:
         """The next worse price that holds orders: lower for bids, higher for asks; -1 when there is none."""
-        cdef Ladder* ladder = &self.at[instrument].side[side]
+        cdef Book* book = &self.at[instrument]
+        cdef Ladder* ladder = &book.side[side]
+        cdef uint64_t* blocks
+        cdef uint64_t* words
         cdef int64_t block
         cdef int64_t word
         cdef int64_t group
         cdef uint64_t bits
         if ladder.page == NULL:
             return -1
+        blocks = page_bits(book, ladder)
+        words = summary(book, ladder)
         block = price_units >> 6
         if side == 0:
             if ladder.page[block]:
@@ -133,17 +136,17 @@ cdef class Books:
                 if bits:
                     return (block << 6) + highest_bit(bits)
             word = block >> 6
-            bits = ladder.page_bits[word] & ((ONE << (block & 63)) - 1)
+            bits = blocks[word] & ((ONE << (block & 63)) - 1)
             if bits == 0:
                 group = word >> 6
-                bits = ladder.summary[group] & ((ONE << (word & 63)) - 1)
+                bits = words[group] & ((ONE << (word & 63)) - 1)
                 while bits == 0:
                     group -= 1
                     if group < 0:
                         return -1
-                    bits = ladder.summary[group]
+                    bits = words[group]
                 word = (group << 6) + highest_bit(bits)
-                bits = ladder.page_bits[word]
+                bits = blocks[word]
             block = (word << 6) + highest_bit(bits)
             return (block << 6) + highest_bit(self.level_bits[ladder.page[block]])
         if ladder.page[block] and (price_units & 63) != 63:
@@ -151,17 +154,17 @@ cdef class Books:
             if bits:
                 return (block << 6) + lowest_bit(bits)
         word = block >> 6
-        bits = 0 if (block & 63) == 63 else ladder.page_bits[word] & (ALL << ((block & 63) + 1))
+        bits = 0 if (block & 63) == 63 else blocks[word] & (ALL << ((block & 63) + 1))
         if bits == 0:
             group = word >> 6
-            bits = 0 if (word & 63) == 63 else ladder.summary[group] & (ALL << ((word & 63) + 1))
+            bits = 0 if (word & 63) == 63 else words[group] & (ALL << ((word & 63) + 1))
             while bits == 0:
                 group += 1
-                if group > (ladder.block_count >> 12):
+                if group > (book.block_count >> 12):
                     return -1
-                bits = ladder.summary[group]
+                bits = words[group]
             word = (group << 6) + lowest_bit(bits)
-            bits = ladder.page_bits[word]
+            bits = blocks[word]
         block = (word << 6) + lowest_bit(bits)
         return (block << 6) + lowest_bit(self.level_bits[ladder.page[block]])
 

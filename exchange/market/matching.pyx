@@ -10,7 +10,7 @@ from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.stdlib cimport calloc, free
 
-from exchange.market.book cimport Ladder, Level
+from exchange.market.book cimport Book, Ladder, Level
 from exchange.market.order cimport Order, index_home
 
 cdef extern from *:
@@ -157,7 +157,6 @@ cdef class Matcher:
         cdef uint32_t book = message.book if message.book < self.book_count else 0
         prefetch(&self.orders.index[index_home(message.order_id, self.orders.index_shift)])
         prefetch(&self.books.at[book])
-        prefetch(&self.books.at[book].change_id)    # on its second line
 
     cdef inline void _fetch_middle(self, const Message* message) noexcept:
         cdef uint32_t book = message.book if message.book < self.book_count else 0
@@ -167,34 +166,31 @@ cdef class Matcher:
         prefetch(&ladder.page[message.price_units >> 6])
 
     cdef inline void _fetch_near(self, const Message* message) noexcept:
-        cdef uint32_t book = message.book if message.book < self.book_count else 0
-        cdef Ladder* ladder = &self.books.at[book].side[message.side & 1]
+        cdef Book* book = &self.books.at[message.book if message.book < self.book_count else 0]
+        cdef uint32_t* page = book.side[message.side & 1].page
         cdef uint32_t block = message.price_units >> 6
         cdef uint64_t entry = self.orders.index[index_home(message.order_id, self.orders.index_shift)]
         cdef Order* order = &self.orders.at[<uint32_t>entry]
-        cdef uint32_t number = ladder.page[block] if block < ladder.block_count else 0
+        cdef uint32_t number = page[block] if block < book.block_count and page != NULL else 0
         prefetch(&self.books.at[order.instrument])
-        prefetch(&self.books.at[order.instrument].change_id)
         prefetch(&self.books.level_bits[order.level >> 6])
         prefetch(&self.orders.at[order.prev])
         prefetch(&self.orders.at[order.next])
         prefetch(&self.books.levels[order.level])
         prefetch(&self.books.levels[<size_t>number * 64 + (message.price_units & 63)])
-        prefetch(&self.books.levels[self.books.at[book].side[~message.side & 1].best_level])
+        prefetch(&self.books.levels[book.side[~message.side & 1].best_level])
 
     cdef inline void _fetch_next(self, const Message* message) noexcept:
-        cdef uint32_t book = message.book if message.book < self.book_count else 0
-        cdef Ladder* ladder = &self.books.at[book].side[message.side & 1]
+        cdef Book* book = &self.books.at[message.book if message.book < self.book_count else 0]
+        cdef uint32_t* page = book.side[message.side & 1].page
         cdef uint32_t block = message.price_units >> 6
-        cdef uint32_t number = ladder.page[block] if block < ladder.block_count else 0
+        cdef uint32_t number = page[block] if block < book.block_count and page != NULL else 0
         cdef uint64_t entry = self.orders.index[index_home(message.order_id, self.orders.index_shift)]
         cdef Order* order = &self.orders.at[<uint32_t>entry]
         cdef Ladder* its = &self.books.at[order.instrument].side[order.side]
-        prefetch(&its.page_bits[order.price_units >> 12])
         prefetch(&its.page[order.price_units >> 6])
-        prefetch(&ladder.page_bits[block >> 6])
         prefetch(&self.orders.at[self.books.levels[<size_t>number * 64 + (message.price_units & 63)].tail])
-        prefetch(&self.orders.at[self.books.levels[self.books.at[book].side[~message.side & 1].best_level].head])
+        prefetch(&self.orders.at[self.books.levels[book.side[~message.side & 1].best_level].head])
 
     cdef inline void _fetch_last(self, const Message* message) noexcept:
         cdef uint32_t book = message.book if message.book < self.book_count else 0
