@@ -17,6 +17,15 @@ class Line(NamedTuple):
     points: Sequence[tuple[float, float]]
 
 
+def nice_steps(low: float, high: float) -> list[float]:
+    """Round values from at or below `low` to at or above `high` (which is greater), four to ten steps apart."""
+    span = high - low
+    step = 10.0 ** math.floor(math.log10(span))
+    step = step if span / step >= 4 else step / 2 if span / step >= 2 else step / 5
+    first, last = math.floor(low / step), math.ceil(high / step)
+    return [step * i for i in range(first, last + 1)]
+
+
 class _Axes:
     """Places values: x by its logarithm, y by its logarithm too where `log_y`."""
 
@@ -30,10 +39,8 @@ class _Axes:
             self.y1 = max(self.y1, self.y0 + 1)
             self.steps = [10.0**power for power in range(round(self.y0), round(self.y1) + 1)]
         else:
-            step = 10.0 ** math.floor(math.log10(max(ys)))
-            step = step if max(ys) / step >= 4 else step / 2 if max(ys) / step >= 2 else step / 5
-            count = math.ceil(max(ys) / step)
-            self.y0, self.y1, self.steps = 0.0, count * step, [step * i for i in range(count + 1)]
+            self.steps = nice_steps(0.0, max(ys))
+            self.y0, self.y1 = self.steps[0], self.steps[-1]
 
     def at(self, x: float, y: float) -> tuple[float, float]:
         across = (math.log10(x) - self.x0) / (self.x1 - self.x0) if self.x1 > self.x0 else 0.5
@@ -49,15 +56,15 @@ def line_plot(lines: Sequence[Line], title: str, x_name: str, y_unit: str, log_y
         "svg", {"xmlns": "http://www.w3.org/2000/svg", "font-family": "sans-serif", "font-size": "12", **box}
     )
     ElementTree.SubElement(root, "rect", {**box, "fill": "#ffffff"})
-    _text(root, LEFT, TOP - 12, title)
+    text(root, LEFT, TOP - 12, title)
     for value in axes.steps:
         _, y = axes.at(10.0**axes.x0, value)
         line = {"x1": str(LEFT), "x2": str(WIDTH - RIGHT), "y1": f"{y:.1f}", "y2": f"{y:.1f}", "stroke": "#dddddd"}
         ElementTree.SubElement(root, "line", line)
-        _text(root, LEFT - 8, y + 4, f"{value:g} {y_unit}", "end")
+        text(root, LEFT - 8, y + 4, f"{value:g} {y_unit}", "end")
     for x, _ in lines[0].points:
-        _text(root, axes.at(x, axes.steps[-1])[0], HEIGHT - BOTTOM + 18, f"{x:,.0f}", "middle")
-    _text(root, (LEFT + WIDTH - RIGHT) / 2, HEIGHT - BOTTOM + 40, x_name, "middle")
+        text(root, axes.at(x, axes.steps[-1])[0], HEIGHT - BOTTOM + 18, f"{x:,.0f}", "middle")
+    text(root, (LEFT + WIDTH - RIGHT) / 2, HEIGHT - BOTTOM + 40, x_name, "middle")
     for line, colour in zip(lines, COLOURS, strict=False):
         places = [axes.at(x, y) for x, y in line.points]
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
@@ -67,13 +74,14 @@ def line_plot(lines: Sequence[Line], title: str, x_name: str, y_unit: str, log_y
         for (x, y), (size, value) in zip(places, line.points, strict=True):
             dot = ElementTree.SubElement(root, "circle", {"cx": f"{x:.1f}", "cy": f"{y:.1f}", "r": "3", "fill": colour})
             ElementTree.SubElement(dot, "title").text = f"{line.name}: {size:,.0f}: {value:.4g} {y_unit}"
-        _text(root, places[-1][0] + 10, places[-1][1] + 4, line.name, "start", colour)
+        text(root, places[-1][0] + 10, places[-1][1] + 4, line.name, "start", colour)
     ElementTree.indent(root)
     return ElementTree.tostring(root, encoding="unicode") + "\n"
 
 
-def _text(
-    parent: ElementTree.Element, x: float, y: float, text: str, anchor: str = "start", fill: str = "#222222"
+def text(
+    parent: ElementTree.Element, x: float, y: float, words: str, anchor: str = "start", fill: str = "#222222"
 ) -> None:
+    """Words at a place."""
     at = {"x": f"{x:.1f}", "y": f"{y:.1f}", "text-anchor": anchor, "fill": fill}
-    ElementTree.SubElement(parent, "text", at).text = text
+    ElementTree.SubElement(parent, "text", at).text = words

@@ -25,7 +25,7 @@ from tests.serving import margrave
 def test_help_names_every_command() -> None:
     done = margrave("--help")
     assert done.returncode == 0
-    for name in ("serve", "verify", "journal", "account", "margin", "bench"):
+    for name in ("serve", "verify", "journal", "account", "margin", "bench", "scenario"):
         assert f" {name} " in done.stdout
 
 
@@ -38,6 +38,7 @@ def test_help_names_every_command() -> None:
         ("serve", "--feed", "sim", "--chain", "chain.csv.gz"),
         ("serve", "--tls-key", "x.pem"),
         ("bench", "everything"),
+        ("scenario", "everything"),
         ("account", "create"),
         ("margin", "explain"),
         ("account", "create", "x", "--data-dir", "/nonexistent"),
