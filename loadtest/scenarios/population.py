@@ -133,7 +133,9 @@ class Entry:
                 raise RuntimeError(f"{kind.name} was refused with reason {fields.reason} ({fields.detail})")
         return found
 
-    def account(self, name: str, model: Any, usd_minor: int, coin: str = "", coin_minor: int = 0, owner: int = 0) -> int:
+    def account(
+        self, name: str, model: Any, usd_minor: int, coin: str = "", coin_minor: int = 0, owner: int = 0
+    ) -> int:
         """A funded account; its id."""
         self.cold(CommandKind.CREATE_ACCOUNT, config.CreateAccount(name=name, owner_id=owner, margin_model=model))
         account_id = int(self.engine.account_id(name))

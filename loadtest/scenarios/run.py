@@ -182,7 +182,7 @@ class Run:
     def _outcome(self, stake: int) -> Outcome:
         engine, meter = self.engine, self.meter
         kinds = {account_id: plan.kind for account_id, plan in zip(self.ids, self.plans, strict=True)}
-        kinds |= {maker: "maker" for maker in self.makers}
+        kinds |= dict.fromkeys(self.makers, "maker")
         liquidated: dict[str, int] = {}
         for account_id in sorted(meter.liquidated):
             kind = kinds.get(account_id, "other")
