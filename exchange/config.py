@@ -160,8 +160,8 @@ class Limits(Struct):
 class Liquidation(Struct):
     """Parameters of the minimal liquidation: one auction of the whole portfolio."""
 
-    warning_ppm: int = 1_250_000
-    """Level WARNING where equity is below this share of maintenance margin."""
+    warning_ppm: tuple[int, ...] = (1_250_000, 1_100_000)
+    """Level WARNING where equity is below the first share of maintenance margin, and an event at each; descending."""
     buffer_ppm: int = 150_000
     discount_start_ppm: int = 950_000
     discount_cutoff_ppm: int = 700_000

@@ -1,10 +1,13 @@
 """Cross-checks of a configuration; what single fields cannot say about each other."""
 
+from itertools import pairwise
+
 from exchange.config import Config, Limits
 from exchange.risk import scenarios
 
 MAX_CURRENCIES = 8
 MAX_UNDERLYINGS = 16
+MAX_WARNINGS = 8
 MAX_LIMIT = 10_000_000_000
 """Largest limit of an order, USD."""
 MAX_ORDERS = (1 << 32) - 1
@@ -101,8 +104,11 @@ def _limits(config: Config) -> list[str]:
     )
     if min(durations) <= 0 or liquidation.batch_ns < 0:
         found.append("liquidation: durations must be positive")
-    if liquidation.warning_ppm < 1_000_000 or not 0 <= liquidation.fee_ppm < 1_000_000:
-        found.append("liquidation: warning must be at least, fee below 1,000,000 ppm")
+    ratios = liquidation.warning_ppm
+    if not 1 <= len(ratios) <= MAX_WARNINGS or any(a <= b for a, b in pairwise((*ratios, 999_999))):
+        found.append(f"liquidation: 1 to {MAX_WARNINGS} warnings, descending, each at least 1,000,000 ppm")
+    if max(ratios, default=0) > 10_000_000 or not 0 <= liquidation.fee_ppm < 1_000_000:
+        found.append("liquidation: warnings must be at most 10,000,000, the fee below 1,000,000 ppm")
     if not 0 <= liquidation.deleverage_shift_ppm <= 1_000_000:
         found.append("liquidation: deleverage_shift_ppm must be 0 to 1,000,000")
     if config.checkpoint_every < 1:

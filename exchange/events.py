@@ -341,12 +341,14 @@ LEVEL_CHANGED = np.dtype(
         ("level", "u1"),
         ("previous_level", "u1"),
         ("currency", "<u2"),
-        ("reserved0", "<u4"),
+        ("warning_ppm", "<u4"),
         ("equity_minor", "<i8"),
         ("requirement_minor", "<i8"),
-        ("reserved", "V16"),
+        ("previous_warning_ppm", "<u4"),
+        ("reserved", "V12"),
     ]
 )
+"""At WARNING, `warning_ppm` is the ratio of equity to maintenance margin that was passed last, else 0."""
 AUCTION = np.dtype(
     [
         *HEADER,

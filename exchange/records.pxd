@@ -378,10 +378,11 @@ cdef packed struct LevelChanged:
     uint8_t level
     uint8_t previous_level
     uint16_t currency
-    uint32_t reserved0
+    uint32_t warning_ppm
     int64_t equity_minor
     int64_t requirement_minor
-    uint8_t reserved[16]
+    uint32_t previous_warning_ppm
+    uint8_t reserved[12]
 
 cdef packed struct AuctionEvent:
     Header header

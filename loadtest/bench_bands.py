@@ -50,6 +50,7 @@ class Venue:
             underlyings=(config.Underlying(name="BTC", index_name="btc_usd"),),
             instruments=tuple(self._instruments()),
             limits=config.Limits(max_accounts=16, max_instruments=2_048),
+            liquidation=config.Liquidation(warning_ppm=(round(WARNING * 1e6),)),
         )
         self._send(commands.cold(CommandKind.GENESIS, genesis))
         pairs = self.engine.pairs(0)

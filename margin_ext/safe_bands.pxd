@@ -92,8 +92,8 @@ cdef class BandIndex:
     cdef int bound_options(self, int chain, const ChainInput* source) except -1
     cdef void bound_future(self, uint32_t slot, bint inverse, double lot, double price, int group) noexcept
     cdef double leg_bounds(self, int level, const BandLeg* leg, double* least) noexcept
-    cdef void warned_bounds(self, int level, BandLeg* leg, double cash, double warning, double* above,
-                            double* below) noexcept
+    cdef void warned_bounds(self, int level, BandLeg* leg, double cash, double warning, double next_,
+                            double last, double* above, double* below) noexcept
     cdef double _charges(self, int level, const BandLeg* leg, double* least, double* slack) noexcept
     cdef void void_account(self, uint32_t account) noexcept
     cdef void set_idle(self, uint32_t account) noexcept

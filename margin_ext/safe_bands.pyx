@@ -292,12 +292,13 @@ cdef class BandIndex:
             worst = min(worst, least[point])
         return worst
 
-    cdef void warned_bounds(self, int level, BandLeg* leg, double cash, double warning, double* above,
-                            double* below) noexcept:
-        """For an account whose only requirement the leg is: at least how far its equity is above the maintenance
-        margin, and at most how far above `warning` times it, at the three points (1e-4 USD). With excess the equity
-        less the warning, the first is excess / warning + (1 - 1 / warning) x equity; the second is bounded by the
-        excess of any one column, and the one that is worst at the anchor is taken."""
+    cdef void warned_bounds(self, int level, BandLeg* leg, double cash, double warning, double next_,
+                            double last, double* above, double* below) noexcept:
+        """For an account whose only requirement the leg is: at least how far its equity is above `next_` times the
+        maintenance margin, and at most how far above `last` times it, at the three points (1e-4 USD). The excess is
+        the equity less `warning` (the outermost ratio, which the grid's columns are made for) times it, so that
+        k times it is left by k / warning x excess + (1 - k / warning) x equity. At most, the excess is that of any one
+        column, and the one that is worst at the anchor is taken; the equity is the unshocked column."""
         cdef double v[BAND_COLUMNS]
         cdef double reach, coin, slack, least_charges, equity, one, lowest = INFINITY
         cdef double taken = self._charges(level, leg, &least_charges, &slack)
@@ -310,7 +311,7 @@ cdef class BandIndex:
                      self.grid.scenario_count)
             equity = v[base] + coin * factor[base]
             one = bound_least(v, self.grid.dampener, coin, factor, self.grid.scenario_count) - taken
-            above[point] = one / warning + (1.0 - 1.0 / warning) * equity + cash - slack
+            above[point] = next_ / warning * one + (1.0 - next_ / warning) * equity + cash - slack
             for i in range(leg.count):
                 leg.row[i] ^= 1
             rows_sum(v, self.tables[level].rows[leg.numeraire][point], leg.row, leg.lots, leg.count,
@@ -323,8 +324,9 @@ cdef class BandIndex:
                     if one < lowest:
                         lowest = one
                         worst = j
-            one = v[worst] + self.grid.dampener[worst] + coin * factor[worst]
-            below[point] = one + cash - least_charges + slack
+            equity = v[base] + coin * factor[base]
+            one = v[worst] + self.grid.dampener[worst] + coin * factor[worst] - least_charges
+            below[point] = last / warning * one + (1.0 - last / warning) * equity + cash + slack
 
     cdef double _charges(self, int level, const BandLeg* leg, double* least, double* slack) noexcept:
         """Roll and delta shock at their largest in the box, at their least, and the slack of lots and rounding, all in

@@ -25,6 +25,7 @@ ctypedef struct Account:
     uint8_t reject_taker     # self-trade: refuse the taker instead of cancelling the maker
     uint8_t own_account_only  # self-trade: other accounts of the owner are strangers
     uint8_t stopped          # kill switches that hold the account, see risk/switches
+    uint8_t warnings         # thresholds that its equity is below: warnings, then maintenance
 
 
 cdef inline bint is_cross(int model) noexcept:

@@ -73,5 +73,5 @@ cdef class Accounts:
         for i in range(1, self.high):
             a = &self.at[i]
             out.append([i, self.names[i], a.owner_id, a.model, a.level, a.in_liquidation, a.liquidation_reason,
-                        a.reject_taker, a.own_account_only, a.breached_currency, a.queued])
+                        a.reject_taker, a.own_account_only, a.breached_currency, a.queued, a.warnings])
         return out

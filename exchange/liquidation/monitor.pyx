@@ -1,6 +1,6 @@
 """The monitor: margin levels of accounts, and the queue of work that breaches cause.
 
-Level events come on transitions. A breach puts the account into a queue in the order seen (ascending id within a
+Level events come on transitions, of warnings by the ratio passed last. A breach puts the account into a queue in the order seen (ascending id within a
 mark); Ticks drain it, so one mark never stalls the venue.
 """
 
@@ -22,33 +22,42 @@ cdef class Monitor:
         self.exposure = exposure
         self.bands = bands
         self.events = events
-        self.warning_ppm = config.liquidation.warning_ppm
+        self.warning_count = len(config.liquidation.warning_ppm)
+        for i, ratio in enumerate(config.liquidation.warning_ppm):
+            self.warning_ppm[i] = ratio
         self.queue = deque()
+
+    cdef int _rank(self, const Margin* m) except -1:
+        """How many of the thresholds the equity is below: warnings, outermost first, then the maintenance margin."""
+        cdef int rank = 0, bad = 0
+        if m.equity < m.maintenance:
+            return self.warning_count + 1
+        while (rank < self.warning_count and m.maintenance
+                and m.equity < wide_mul_div_ceil(m.maintenance, self.warning_ppm[rank], 1_000_000, &bad)):
+            rank += 1
+        if bad:
+            raise OverflowError("maintenance margin out of range")
+        return rank
 
     cdef int check(self, uint32_t account_id) except -1:
         """Re-margin an account; emits LEVEL_CHANGED and queues a breach. Returns the level."""
         cdef Account* account = &self.accounts.at[account_id]
         cdef Margin m
         cdef Margin shown
-        cdef int level = LEVEL_HEALTHY, found, c, currency = 0
+        cdef int rank = 0, found, c, currency = 0, level
         cdef int entities = 1 if is_cross(account.model) else self.exposure.currencies
         cdef LevelChanged* event
-        cdef int bad = 0
         shown.equity = 0
         shown.maintenance = 0
         for c in range(entities):
             self.exposure.margin(account_id, c, NO_ORDERS, &m)
-            if m.equity < m.maintenance:
-                found = LEVEL_BREACHED
-            elif m.maintenance and m.equity < wide_mul_div_ceil(m.maintenance, self.warning_ppm, 1_000_000, &bad):
-                found = LEVEL_WARNING
-            else:
-                found = LEVEL_HEALTHY
-            if c == 0 or found > level:
-                level = found
+            found = self._rank(&m)
+            if c == 0 or found > rank:
+                rank = found
                 currency = c
                 shown = m
-        if level == account.level:
+        level = LEVEL_BREACHED if rank > self.warning_count else LEVEL_WARNING if rank else LEVEL_HEALTHY
+        if rank == account.warnings:
             if level == LEVEL_BREACHED:
                 account.breached_currency = currency
             return level
@@ -61,9 +70,12 @@ cdef class Monitor:
         event.level = level
         event.previous_level = account.level
         event.currency = currency
+        event.warning_ppm = self.warning_ppm[rank - 1] if level == LEVEL_WARNING else 0
+        event.previous_warning_ppm = (self.warning_ppm[account.warnings - 1] if account.level == LEVEL_WARNING else 0)
         event.equity_minor = shown.equity
         event.requirement_minor = shown.maintenance
         account.level = level
+        account.warnings = rank
         if level == LEVEL_BREACHED and not account.in_liquidation and not account.queued:
             account.queued = 1
             self.queue.append(account_id)
@@ -94,6 +106,15 @@ cdef class Monitor:
             if self._concerned(self.bands.found[i], underlying):
                 self.check(self.bands.found[i])
         return self.bands.refresh(underlying, found, self.events.time_ns)
+
+    def rank(self, uint32_t account_id):
+        """Thresholds that the account is below: warnings, outermost first, then the maintenance margin."""
+        return self.accounts.at[account_id].warnings
+
+    def warning_of(self, uint32_t account_id):
+        """The ratio of equity to maintenance margin that the account passed last, in ppm; 0 unless it is warned."""
+        cdef Account* account = &self.accounts.at[account_id]
+        return self.warning_ppm[account.warnings - 1] if account.level == LEVEL_WARNING else 0
 
     def look(self, uint32_t account_id):
         """check() for plain callers."""

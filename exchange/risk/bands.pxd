@@ -26,7 +26,7 @@ cdef class Bands:
     cdef RiskRows rows
     cdef readonly int64_t least_accounts     # bands are used from this many accounts on
     cdef readonly list index                 # BandIndex by underlying, None until used
-    cdef double warning                      # share of the maintenance margin that is the next event, >= 1
+    cdef list thresholds                     # shares of the maintenance margin: warnings, descending, then 1
     cdef int currencies
     cdef int* currency_underlying
     cdef double* coin_scale
@@ -42,7 +42,7 @@ cdef class Bands:
     cdef int leg_count
     cdef Requirement requirement[MAX_BAND_CURRENCIES]
     cdef int requirement_count
-    cdef bint warned
+    cdef int warned                          # thresholds that it has passed
     cdef int32_t* row
     cdef double* lots
     cdef uint16_t* bucket

@@ -43,7 +43,7 @@ cdef class Bands:
         self.positions = positions
         self.rows = rows
         self.least_accounts = least_accounts
-        self.warning = max(config.liquidation.warning_ppm, 1_000_000) / 1e6
+        self.thresholds = [ratio / 1e6 for ratio in config.liquidation.warning_ppm] + [1.0]
         self.currencies = len(config.currencies)
         self.index = [None] * rows.underlying_count
         self.perpetuals = [[] for _ in range(rows.underlying_count)]
@@ -88,7 +88,7 @@ cdef class Bands:
         cdef int k
         if index is None:
             index = BandIndex(self.instruments.capacity, self.rows.scenario_count)
-            _fill_grid(&index.grid, &self.rows.grid[underlying], self.rows.scenario_count, self.warning)
+            _fill_grid(&index.grid, &self.rows.grid[underlying], self.rows.scenario_count, self.thresholds[0])
             self.index[underlying] = index
         elif self.shape[underlying] == self.rows.shape[underlying]:
             return 0
@@ -220,12 +220,12 @@ cdef class Bands:
         """Give an account bands in all underlyings, around their newest anchors; False where it gets none."""
         cdef int level = self.accounts.at[account_id].level
         cdef bint sound = (level == LEVEL_HEALTHY or level == LEVEL_WARNING) and self._collect(account_id)
-        self.warned = level == LEVEL_WARNING
+        self.warned = self.accounts.at[account_id].warnings if level == LEVEL_WARNING else 0
         self.ledger.touched[account_id] = 0
         return self.settle(account_id, sound)
 
     cdef bint settle(self, uint32_t account_id, bint sound) except -1:
-        """certify() from the requirements and legs collected, and whether the account is warned; none where they
+        """certify() from the requirements and legs collected, and the warnings that the account has; none where they
         are not `sound`. A warned account must have one leg alone, or its level could come from another."""
         cdef double low[MAX_BAND_UNDERLYINGS]
         cdef double high[MAX_BAND_UNDERLYINGS]
@@ -317,13 +317,15 @@ cdef class Bands:
         return smallest
 
     cdef double _warned_level(self, int level, double* low, double* high) except? -1.0:
-        """_level() of an account at WARNING, whose only leg is the first: it must reach neither neighbour."""
+        """_level() of an account at WARNING, whose only leg is the first: it must reach neither the threshold that it
+        passed last nor the next."""
         cdef int u = self.leg_underlying[0], p
         cdef BandIndex index = self.index[u]
         cdef double above[3]
         cdef double below[3]
         cdef double b = index.price_range(level), share
-        index.warned_bounds(level, &self.leg[0], self.requirement[0].cash, self.warning, above, below)
+        index.warned_bounds(level, &self.leg[0], self.requirement[0].cash, self.thresholds[0], self.thresholds[self.warned],
+                            self.thresholds[self.warned - 1], above, below)
         if above[0] <= 0.0 or below[0] >= 0.0:
             return 0.0
         for p in range(1, 3):

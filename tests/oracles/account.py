@@ -25,6 +25,8 @@ class Account:
     holdings: dict[int, Holding] = field(default_factory=dict)
     orders: dict[int, Order] = field(default_factory=dict)
     level: int = 0
+    passed: int = 0
+    """Thresholds that its equity is below: warnings, then maintenance."""
     reject_taker: bool = False
     own_account_only: bool = False
 

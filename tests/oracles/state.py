@@ -170,23 +170,24 @@ class State:
         if self.ample:
             return
         worst, shown, currency = -1, Margin(0, 0, 0), 0
-        warning_ppm = self.config.liquidation.warning_ppm
+        ratios = self.config.liquidation.warning_ppm
         for entity in self.entities(account):
             m = self.model.margin(account, entity, False)
-            level = HEALTHY
+            passed = sum(m.maintenance > 0 and m.equity < ceil_div(m.maintenance * ratio, PPM) for ratio in ratios)
             if m.equity < m.maintenance:
-                level = BREACHED
-            elif m.maintenance and m.equity < ceil_div(m.maintenance * warning_ppm, PPM):
-                level = WARNING
-            if level > worst:
-                worst, shown, currency = level, m, entity
-        if worst == account.level:
+                passed = len(ratios) + 1
+            if passed > worst:
+                worst, shown, currency = passed, m, entity
+        if worst == account.passed:
             return
+        marks = [0, *ratios, 0]
+        level = BREACHED if worst > len(ratios) else WARNING if worst else HEALTHY
         self.emit(
-            EventKind.LEVEL_CHANGED, account.account_id, level=worst, previous_level=account.level,
-            currency=currency, equity_minor=shown.equity, requirement_minor=shown.maintenance,
+            EventKind.LEVEL_CHANGED, account.account_id, level=level, previous_level=account.level,
+            currency=currency, warning_ppm=marks[worst], previous_warning_ppm=marks[account.passed],
+            equity_minor=shown.equity, requirement_minor=shown.maintenance,
         )  # fmt: skip
-        account.level = worst
+        account.level, account.passed = level, worst
 
 
 def change_holding(account: Account, contract: Contract, lots: int, cost: int) -> tuple[int, int, int]:

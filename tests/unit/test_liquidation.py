@@ -6,6 +6,7 @@ import pytest
 
 from exchange import commands, config
 from exchange.commands import CommandKind
+from exchange.engine import InvariantBroken
 from exchange.events import EventKind
 from exchange.reasons import Reason
 from tests.driver import COIN, SECOND, USDC, Driver, kinds, linear_perpetual, make_config, only, perpetual
@@ -89,6 +90,31 @@ def test_level_events_come_on_transitions_only():
     assert levels == [(0, 1), (1, 2)]
     assert venue.engine.counters().below_maintenance == 1
     assert venue.engine.account(alice).level == 2
+
+
+def test_every_configured_warning_is_an_event_of_its_own():
+    ratios = (2_000_000, 1_500_000, 1_250_000, 1_100_000)
+    configuration = make_config(liquidation=config.Liquidation(warning_ppm=ratios))
+    venue, alice, _, _ = leveraged(lots=30_000, configuration=configuration)
+    passed = []
+    for index in [*range(100_000, 84_000, -100), *range(84_000, 100_000, 100)]:
+        for event in venue.marks(index):
+            if event.kind == EventKind.LEVEL_CHANGED:
+                passed.append((event.previous_level, event.previous_warning_ppm, event.level, event.warning_ppm))
+                ratio = event.equity_minor * PPM / event.requirement_minor
+                edges = [1e9, *ratios, PPM, -1e9]
+                place = edges.index(event.warning_ppm) if event.level == 1 else 0 if event.level == 0 else 5
+                assert edges[place + 1] <= ratio < edges[place]
+    down = [(0, 0, 1, ratios[0]), *((1, a, 1, b) for a, b in itertools.pairwise(ratios)), (1, ratios[-1], 2, 0)]
+    assert passed[:5] == down
+    assert passed[5:] == [(c, d, a, b) for a, b, c, d in reversed(down)]
+    venue.sound()
+
+
+@pytest.mark.parametrize("ratios", [(), (1_250_000, 1_250_000), (999_999,), (1_100_000, 1_250_000), (10_000_001,)])
+def test_warnings_must_descend_to_the_maintenance_margin(ratios):
+    with pytest.raises(InvariantBroken, match="warnings"):
+        Driver([], make_config(liquidation=config.Liquidation(warning_ppm=ratios)))
 
 
 def test_asking_price_falls_fast_then_slowly():
