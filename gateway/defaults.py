@@ -83,9 +83,7 @@ def default_config(venue_id: str, speed: float = 1.0) -> Config:
         ),
         underlyings=(btc, eth),
         limits=Limits(option_band_vol_ppm=VOL_BAND_PPM, max_order_notional_usd=ORDER_NOTIONAL_USD),
-        liquidation=Liquidation(
-            warning_ppm=WARNINGS_PPM, lease_wait_ns=max(LEASE_WAIT_NS, int(speed * 1_000_000_000))
-        ),
+        liquidation=Liquidation(warning_ppm=WARNINGS_PPM, lease_wait_ns=max(LEASE_WAIT_NS, int(speed * 1_000_000_000))),
     )
 
 

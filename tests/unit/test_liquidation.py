@@ -95,7 +95,7 @@ def test_level_events_come_on_transitions_only():
 def test_every_configured_warning_is_an_event_of_its_own():
     ratios = (2_000_000, 1_500_000, 1_250_000, 1_100_000)
     configuration = make_config(liquidation=config.Liquidation(warning_ppm=ratios))
-    venue, alice, _, _ = leveraged(lots=30_000, configuration=configuration)
+    venue, _, _, _ = leveraged(lots=30_000, configuration=configuration)
     passed = []
     for index in [*range(100_000, 84_000, -100), *range(84_000, 100_000, 100)]:
         for event in venue.marks(index):
