@@ -131,7 +131,7 @@ SCRIPTS = {
         ),
         Script(
             name="predator",
-            what="6 % down, then a still index; an account sells perpetuals down to trigger liquidations and bids for them",
+            what="6 % down, then a still index; an account sells perpetuals to trigger liquidations, and bids",
             seconds=1_200,
             index=((0, PPM), (180, 940_000), (1_200, 940_000)),
             depth_usd=120_000,
