@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from gateway.archive_prices import RESOLUTION_WORDS
 from gateway.history_topics import BookOrdersTopic, ChartTopic
+from gateway.stress import JOINT
 from gateway.topics import (
     INTERVALS,
     AuctionsTopic,
@@ -13,6 +14,7 @@ from gateway.topics import (
     IndexTopic,
     QuoteTopic,
     StateTopic,
+    StressTopic,
     TickerTopic,
     Topic,
     TradesTopic,
@@ -53,6 +55,9 @@ def market_topic(gateway: "Gateway", name: str) -> Topic | None:
     if family == "deribit_price_index" and len(parts) == 2:
         underlying = gateway.listings.index_by_name(parts[1])
         return IndexTopic(gateway, name, parts[1], underlying) if underlying >= 0 else None
+    if family == "stress" and len(parts) == 2:
+        known = [one.name for one in gateway.engine.config.underlyings] + [JOINT]
+        return StressTopic(gateway, name, parts[1]) if parts[1] in known else None
     if family == "instrument" and len(parts) == 4 and parts[1] == "state":
         return StateTopic(gateway, name, parts[2], parts[3].lower()) if parts[2] in KINDS else None
     if family == "trades" and len(parts) == 4 and parts[1] in KINDS and parts[3] in INTERVALS:

@@ -17,6 +17,7 @@ from gateway.topics import (
     IndexTopic,
     QuoteTopic,
     StateTopic,
+    StressTopic,
     TickerTopic,
     Topic,
     TradesTopic,
@@ -242,6 +243,14 @@ class Channels:
             elif isinstance(topic, AuctionsTopic):
                 for kind, fields in news.auctions:
                     topic.emit(event_object(kind, fields))
+
+    def tell_stress(self, results: list[dict[str, Any]]) -> None:
+        """A stress sweep is complete."""
+        for topic in list(self._wide):
+            if isinstance(topic, StressTopic):
+                for one in results:
+                    if one["underlying"] == topic.underlying:
+                        topic.emit(one)
 
     def flush(self, interval: str) -> None:
         """Let the topics of an interval speak: `user.*` first, orders before trades, as clients expect."""

@@ -29,6 +29,7 @@ from gateway.recorder import Recorder
 from gateway.server import Server
 from gateway.session import Session
 from gateway.settings import DEFAULTS, PROFILES, Settings
+from gateway.stress import SLICE_SECONDS, StressWatch
 from gateway.throttle import Throttle
 
 log = logging.getLogger("gateway")
@@ -79,6 +80,7 @@ class Gateway(Reads):
         self.auth = Authenticator(credentials, settings, limits.sessions_per_key)
         self.throttle = Throttle(limits)
         self.channels = Channels(self)
+        self.stress = StressWatch(self)
         self.projection.listeners.append(self._on_news)
         self.server = Server(self)
         self.queue: CommitQueue | None = None
@@ -97,6 +99,7 @@ class Gateway(Reads):
         bound = await self.server.start(host, port, tls)
         self._every(0.1, lambda: self.channels.flush("100ms"))
         self._every(1.0, self._every_second)
+        self._every(SLICE_SECONDS, self.stress.step)
         if self._recorder is not None:
             self._every(0.1, self._recorder.flush)
         return bound

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import httptools
 
-from gateway import ws_upgrade
+from gateway import metrics, ws_upgrade
 from gateway.session import Session
 from gateway.websocket import WebSocketConnection
 
@@ -147,6 +147,8 @@ class HttpConnection(asyncio.Protocol):
             self._session = Session(self._server.gateway, self.address, lambda: None, websocket=False)
         authorization = self._headers.get("authorization", "")
         target = self._url.decode("latin-1")
+        if verb == "GET" and target.partition("?")[0] == metrics.PATH and metrics.for_caller(self.address):
+            return response(HTTPStatus.OK, metrics.text(self._server.gateway), keep_alive, metrics.CONTENT_TYPE)
         try:
             status, body = self._session.respond(verb, target, authorization, b"".join(self._body))
         except LookupError:

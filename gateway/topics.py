@@ -250,6 +250,19 @@ class StateTopic(Topic):
             self.emit({"instrument_name": listing.name, "state": word, "timestamp": stamp})
 
 
+class StressTopic(Topic):
+    """`stress.{underlying}` (our own; `all`: jointly): each new result of the stress sweeps, the last on subscription."""
+
+    def __init__(self, gateway: "Gateway", name: str, underlying: str):
+        super().__init__(gateway, name)
+        self.underlying = underlying
+
+    def snapshot(self, session: "Session") -> None:
+        for one in self.gateway.stress.current():
+            if one["underlying"] == self.underlying:
+                self.emit_to(session, one)
+
+
 class AuctionsTopic(Topic):
     """`auctions` (our own): every step of every liquidation auction, the open ones on subscription."""
 

@@ -50,7 +50,9 @@ def test_every_figure_is_that_of_the_naive_recomputation(rng) -> None:
         for place, ppm in enumerate(MOVES_PPM):
             for vol, name in enumerate(VOLS):
                 at = 2 * place + vol
-                found[chosen, ppm, name] = tuple(figures[what][at] / 1e4 for what in ("below", "deficit", "largest_two"))
+                found[chosen, ppm, name] = tuple(
+                    figures[what][at] / 1e4 for what in ("below", "deficit", "largest_two")
+                )
     assert found.keys() == expected.keys()
     for key, figures in expected.items():
         assert found[key] == pytest.approx(figures, rel=1e-6, abs=30.0), key

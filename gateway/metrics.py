@@ -1,0 +1,84 @@
+"""`GET /metrics`: the venue's counters in Prometheus' text format, to callers on the loopback."""
+
+import ipaddress
+from typing import TYPE_CHECKING
+
+from gateway.stress import JOINT, USD_E4, fund_usd_e4
+
+if TYPE_CHECKING:
+    from gateway.gateway import Gateway
+
+PATH = "/metrics"
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+COUNTERS = (
+    ("commands", "counter", "Commands applied"),
+    ("orders", "counter", "Orders placed"),
+    ("trades", "counter", "Trades"),
+    ("events", "counter", "Events"),
+    ("liquidations", "counter", "Liquidations started"),
+    ("auctions_closed", "counter", "Liquidation auctions closed"),
+    ("accounts", "gauge", "Accounts"),
+    ("open_orders", "gauge", "Open orders"),
+    ("instruments", "gauge", "Instruments"),
+    ("below_maintenance", "gauge", "Accounts below maintenance margin"),
+    ("auctions_open", "gauge", "Liquidation auctions running"),
+)
+Sample = tuple[dict[str, str], float]
+
+
+def for_caller(address: str) -> bool:
+    """Whether a peer may read the metrics: the loopback, or a socket of the machine's own."""
+    if address == "local":
+        return True
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return False
+
+
+def text(gateway: "Gateway") -> bytes:
+    """All metrics now; stress figures are those of the last complete sweep."""
+    engine = gateway.engine
+    lines: list[str] = []
+    if engine.config is None:
+        return b""
+    counters = engine.counters()
+    for name, kind, what in COUNTERS:
+        suffix = "_total" if kind == "counter" else ""
+        _add(lines, f"margrave_{name}{suffix}", kind, what, [({}, getattr(counters, name))])
+    _add(lines, "margrave_seq", "gauge", "Last applied command", [({}, engine.seq)])
+    funds: list[Sample] = [
+        ({"currency": one.name}, engine.ledger(one.name)["fund"] / 10**one.exponent) for one in engine.config.currencies
+    ]
+    _add(lines, "margrave_fund", "gauge", "Claim on the insurance fund, coins", funds)
+    _add(lines, "margrave_fund_usd", "gauge", "The same in USD", [({}, fund_usd_e4(engine) / USD_E4)])
+    indices: list[Sample] = [
+        ({"underlying": one.name}, engine.index_price(number) / 1e8)
+        for number, one in enumerate(engine.config.underlyings)
+    ]
+    _add(lines, "margrave_index_usd", "gauge", "Index price", indices)
+    _stress(lines, gateway)
+    return ("\n".join(lines) + "\n").encode()
+
+
+def _stress(lines: list[str], gateway: "Gateway") -> None:
+    latest = gateway.stress.current()
+    cover: list[Sample] = [({"underlying": one["underlying"]}, one["cover_2"]["loss"]) for one in latest]
+    _add(lines, "margrave_cover_2_usd", "gauge", "Loss beyond equity of the two largest owner groups", cover)
+    moves: list[Sample] = [
+        ({"underlying": one["underlying"], "vol": vol}, move)
+        for one in latest
+        for vol, move in one["reverse_stress"].items()
+        if move is not None
+    ]
+    _add(lines, "margrave_reverse_stress_move", "gauge", "Smallest index move that empties the fund", moves)
+
+
+def _add(lines: list[str], name: str, kind: str, what: str, samples: list[Sample]) -> None:
+    lines += [f"# HELP {name} {what}", f"# TYPE {name} {kind}"]
+    for labels, value in samples:
+        shown = ",".join(f'{label}="{word}"' for label, word in labels.items())
+        lines.append(f"{name}{{{shown}}} {value}" if shown else f"{name} {value}")
+
+
+__all__ = ["CONTENT_TYPE", "JOINT", "PATH", "for_caller", "text"]
