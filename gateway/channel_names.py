@@ -55,15 +55,12 @@ def market_topic(gateway: "Gateway", name: str) -> Topic | None:
     if family == "deribit_price_index" and len(parts) == 2:
         underlying = gateway.listings.index_by_name(parts[1])
         return IndexTopic(gateway, name, parts[1], underlying) if underlying >= 0 else None
-    if family == "stress" and len(parts) == 2:
-        known = [one.name for one in gateway.engine.config.underlyings] + [JOINT]
-        return StressTopic(gateway, name, parts[1]) if parts[1] in known else None
     if family == "instrument" and len(parts) == 4 and parts[1] == "state":
         return StateTopic(gateway, name, parts[2], parts[3].lower()) if parts[2] in KINDS else None
     if family == "trades" and len(parts) == 4 and parts[1] in KINDS and parts[3] in INTERVALS:
         return TradesTopic(gateway, name, None, parts[3])
-    if family == "chart":
-        return _chart_topic(gateway, name, parts)
+    if family in OWN_PARTS:
+        return OWN_PARTS[family](gateway, name, parts)
     listing = gateway.listings.by_name.get(parts[1])
     if listing is None:
         return None
@@ -83,12 +80,20 @@ def market_topic(gateway: "Gateway", name: str) -> Topic | None:
     return None
 
 
+def _stress_topic(gateway: "Gateway", name: str, parts: list[str]) -> Topic | None:
+    known = [one.name for one in gateway.engine.config.underlyings] + [JOINT]
+    return StressTopic(gateway, name, parts[1]) if len(parts) == 2 and parts[1] in known else None
+
+
 def _chart_topic(gateway: "Gateway", name: str, parts: list[str]) -> Topic | None:
     minutes = RESOLUTION_WORDS.get(parts[-1])
     if len(parts) != 4 or parts[1] != "trades" or minutes is None:
         return None
     listing = gateway.listings.by_name.get(parts[2])
     return ChartTopic(gateway, name, listing, minutes) if listing is not None else None
+
+
+OWN_PARTS = {"chart": _chart_topic, "stress": _stress_topic}
 
 
 def user_topic(gateway: "Gateway", account_id: int, name: str) -> Topic | None:

@@ -251,7 +251,7 @@ class StateTopic(Topic):
 
 
 class StressTopic(Topic):
-    """`stress.{underlying}` (our own; `all`: jointly): each new result of the stress sweeps, the last on subscription."""
+    """`stress.{underlying}` (our own; `all`: jointly): each new result of the sweeps, the last at first."""
 
     def __init__(self, gateway: "Gateway", name: str, underlying: str):
         super().__init__(gateway, name)

@@ -152,7 +152,8 @@ cdef class Stress:
         scale = 1e4 * row.lot_size
         for i in range(COLUMNS):
             if row.inverse:   # so many coins more, at the moved index; the coin's own move is the equity's
-                out[i] = _nearest(scale * index / base * (prices[i] - prices[COLUMNS] * (1.0 + self.move[i // 2] / 1e6)))
+                out[i] = _nearest(scale * index / base
+                                  * (prices[i] - prices[COLUMNS] * (1.0 + self.move[i // 2] / 1e6)))
             else:
                 out[i] = _nearest(scale * (prices[i] - prices[COLUMNS]))
         return 0

@@ -1,4 +1,4 @@
-"""Stress figures the slow way: every account, move and vol by itself, from the engine's views and a textbook Black-76."""
+"""Stress figures the slow way: every account, move and vol by itself, from views and a textbook Black-76."""
 
 import math
 

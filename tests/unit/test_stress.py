@@ -95,7 +95,7 @@ def test_cover_two_takes_the_two_largest_owners_and_reverse_stress_the_smallest_
     assert MOVES_PPM[column // 2] == -900_000
     assert worst * 4 == pytest.approx(alone["deficit"][column] * 3)
     at = 2 * MOVES_PPM.index(-330_000)
-    # a coin and 400,000 USD of an inverse long: 100,000 x 0.67 - 400,000 x 0.33, of four accounts, and fees of 0.002 coins
+    # a coin and 400,000 USD of an inverse long: 100,000 x 0.67 - 400,000 x 0.33, less a fee of 0.002 coins
     assert alone["deficit"][at] == pytest.approx(4 * 65_134 * 10_000, rel=1e-3)
     assert alone["largest_two"][at] == pytest.approx(3 * 65_134 * 10_000, rel=1e-3)
     assert reverse(alone, 4 * 65_200 * 10_000)["same"] == -400_000
