@@ -104,7 +104,7 @@ cdef class Engine(Administration):
             self.links.begin()
         try:
             self._dispatch(data)
-            if self.trading.linked or header.kind == CMD_TICK:
+            if self.trading.noted or self.links.heard or header.kind == CMD_TICK:
                 self._follow_links()
         except (CheckpointMismatch, InvariantBroken):
             raise

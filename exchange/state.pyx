@@ -61,6 +61,7 @@ cdef class State:
         self.triggers = Triggers(self.listing, self.rows, self.pretrade, self.trading, self.events, config)
         self.advanced = AdvancedOrders(self.orders_room, self.pretrade, self.trading)
         self.links = Links(self.listing, self.orders_room, self.trading, self.triggers, self.events)
+        self.trading.links = self.links
         self.settlement = Settlement(self.accounts, self.listing, self.orders_room, self.books, self.positions_room,
                                      self.exposure, self.marks, self.monitor, self.trading, self.triggers,
                                      self.events)

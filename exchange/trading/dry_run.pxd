@@ -21,6 +21,7 @@ cdef inline int64_t signed_of(Order* order, int64_t lots) noexcept:
 cdef class DryRun(Entry):
     cdef Combos combos
     cdef int failed
+    cdef public object links             # what acts on fills of linked orders, between two fills as well
     cdef bint _crosses(self, Order* order) noexcept
     cdef int64_t _dry_fill(self, Order* maker, int64_t lots, list applied, dict moved) except -1
     cdef bint _fillable(self, Order* taker) except -1

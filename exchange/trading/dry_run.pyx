@@ -8,7 +8,7 @@ from collections import deque
 from exchange.clearing.fees cimport trade_fee
 from exchange.clearing.position cimport Position
 from exchange.market.instrument cimport Instrument
-from exchange.records cimport FLAG_REDUCE_ONLY
+from exchange.records cimport FLAG_LINKED, FLAG_REDUCE_ONLY
 from exchange.risk.exposure cimport NO_ORDERS, Margin
 
 
@@ -62,6 +62,7 @@ cdef class DryRun(Entry):
         moved = {}
         groups = {}
         stopped = set()
+        traded = {}                 # linked orders: lots
         again = deque()             # icebergs to come to again at this price, with their hidden lots
         while wanted and (slot or again):
             here = self._next_maker(&slot, again, &shown, &hidden)
@@ -77,6 +78,10 @@ cdef class DryRun(Entry):
             if maker.protection_group and (maker.account_id, maker.protection_group) in stopped:
                 continue
             lots = min(shown, wanted)
+            if maker.flags & FLAG_LINKED:
+                lots = min(lots, <int64_t>self.links.may_fill(maker.order_id, traded))
+                if lots == 0:
+                    continue
             if row.leg_count:
                 lots = lots if self.combos.dry_fill(maker, lots, applied, moved) else 0
             else:
@@ -84,6 +89,8 @@ cdef class DryRun(Entry):
             if lots == 0:
                 continue
             wanted -= lots
+            if maker.flags & FLAG_LINKED:
+                traded[maker.order_id] = traded.get(maker.order_id, 0) + lots
             if hidden and lots == shown:
                 again.append((here, hidden))
             if maker.protection_group:

@@ -22,12 +22,17 @@ cdef class Trading(DryRun):
     cdef Monitor monitor
     cdef public uint64_t next_order_id
     cdef public uint64_t next_trade_id
-    # What became of linked orders since links last looked, as (order id, what, number): filled lots, nothing,
-    # the id of the order in its place, the new quantity.
-    cdef list linked
+    # What became of linked orders since links last looked, by order id as [(place, order id, what, number)]: filled
+    # lots, nothing, the id of the order in its place, the new quantity.
+    cdef dict noted
+    cdef dict became                     # id of an order that fired since then -> id of the order that waited
+    cdef uint64_t note_count             # places notes, and is no part of state: none outlives its command
     cdef public uint64_t day_orders      # good-til-day orders placed since the day began
     cdef readonly list advanced          # [underlying] {order id: None}: live advanced orders, ascending id
     cdef int64_t advanced_end_ns         # no advanced order ends before this
+    cdef int note(self, uint64_t order_id, int what, int64_t number) except -1
+    cdef list take_notes(self)
+    cdef bint links_first(self, uint32_t slot) except -1
     cdef int place(self, const PlaceOrder* command, const OrderTerms* terms, const char* label) except -1
     cdef int enter(self, const PlaceOrder* command, const OrderTerms* terms, const char* label, int special) except -1
     cdef uint32_t prepare(self, const PlaceOrder* command, const OrderTerms* terms, const char* label, int special,

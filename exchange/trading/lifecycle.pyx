@@ -47,7 +47,8 @@ cdef class Trading(DryRun):
         self.monitor = rooms[8]
         self.next_order_id = 1
         self.next_trade_id = 1
-        self.linked = []
+        self.noted = {}
+        self.became = {}
         self.advanced = [{} for _ in range(self.exposure.rows.underlying_count)]
         self.advanced_end_ns = NEVER
 
@@ -179,7 +180,7 @@ cdef class Trading(DryRun):
             self._write_terms(slot, <OrderTerms*>(<char*>event + sizeof(OrderAccepted)))
             self._opened(order)
             if order.flags & FLAG_LINKED:
-                self.linked.append((order.order_id, LINK_EDITED, detail.quantity_lots))
+                self.note(order.order_id, LINK_EDITED, detail.quantity_lots)
         memcpy(<char*>event + sizeof(OrderAccepted) + special * sizeof(OrderTerms), label, label_bytes)
         return 0
 
@@ -256,6 +257,8 @@ cdef class Trading(DryRun):
                     return R_SELF_TRADE
                 self.withdraw(best, R_SELF_TRADE, True)
                 continue
+            if maker.flags & FLAG_LINKED and self.links_first(best):
+                continue
             lots = self._maker_lots(maker, taker.remaining_lots)
             if lots == 0:
                 self.withdraw(best, R_REDUCE_ONLY_POSITION_GONE, True)
@@ -330,7 +333,7 @@ cdef class Trading(DryRun):
         detail.filled_cost_minor += cost
         detail.updated_ns = self.events.time_ns
         if order.flags & FLAG_LINKED:
-            self.linked.append((order.order_id, LINK_FILLED, lots))
+            self.note(order.order_id, LINK_FILLED, lots)
 
     cdef int _fill(self, uint32_t taker_slot, uint32_t maker_slot, int64_t lots, int64_t price, int64_t taker_ppm,
                    bint uncrossing) except -1:
@@ -393,6 +396,29 @@ cdef class Trading(DryRun):
             return self._protect(taker_account, taker_group, instrument, taker_sign * lots,
                                  0 if uncrossing else taker_slot) and not uncrossing
         return 0
+
+    # ------------------------------------------------------------------ linked orders
+
+    cdef int note(self, uint64_t order_id, int what, int64_t number) except -1:
+        """Keep what became of a linked order until links take it in."""
+        self.note_count += 1
+        self.noted.setdefault(order_id, []).append((self.note_count, order_id, what, number))
+        if what == LINK_BECAME:
+            self.became[number] = order_id
+        return 0
+
+    cdef list take_notes(self):
+        """All that was noted, in the order in which it happened, as (place, order id, what, number)."""
+        found = sorted([note for notes in self.noted.values() for note in notes])
+        self.noted = {}
+        self.became = {}
+        return found
+
+    cdef bint links_first(self, uint32_t slot) except -1:
+        """A linked order is about to trade: whether what its other order did in this command has changed it."""
+        if self.orders.detail[slot].linked_order_id not in self.noted:
+            return False
+        return self.links.before_fill(self.orders.at[slot].order_id)
 
     # ------------------------------------------------------------------ market-maker protection
 
@@ -466,7 +492,7 @@ cdef class Trading(DryRun):
         if order.flags & WATCHED:
             self._closed(order)
             if order.flags & FLAG_LINKED:
-                self.linked.append((order.order_id, LINK_ENDED, 0))
+                self.note(order.order_id, LINK_ENDED, 0)
         self.orders.remove(slot)
         return 0
 
@@ -730,7 +756,7 @@ cdef class Trading(DryRun):
             memcpy(detail.label, label, label_bytes)
         self._say_edited(slot, kept, label != NULL)
         if order.flags & FLAG_LINKED:
-            self.linked.append((order.order_id, LINK_EDITED, detail.quantity_lots))
+            self.note(order.order_id, LINK_EDITED, detail.quantity_lots)
         if kept:
             return 0
         return self.settle(slot)

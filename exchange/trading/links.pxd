@@ -25,6 +25,7 @@ cdef class Links:
     cdef dict by_order               # live order id -> Group
     cdef dict dirty                  # numbers of groups that something happened to
     cdef list queue                  # the same as a heap
+    cdef readonly bint heard         # whether notes were taken in before the end of the command
     cdef readonly int left           # orders that may still be placed or cancelled in this command
     cdef bint _alive(self, uint64_t order_id) except -1
     cdef Wanted _wanted(self, uint32_t account_id, object order, object payload)
@@ -36,6 +37,8 @@ cdef class Links:
     cdef int _say_linked(self, object group) except -1
     cdef int _pair(self, list both, uint64_t first_id, int condition) except -1
     cdef int _absorb(self) except -1
+    cdef int _take_in(self, list notes) except -1
+    cdef _exclusive(self, uint64_t order_id)
     cdef int _touch(self, object group) except -1
     cdef bint _act(self, object group) except -1
     cdef bint _one_cancels_other(self, object group, bint rests) except -1

@@ -1,7 +1,8 @@
 """Linked orders: one cancels other, one triggers other, one triggers one cancels other. Rules: docs/orders.md.
 
 Trading and triggers note what became of orders that carry the flag LINKED; after the command, links take the notes
-in, group by group in ascending number, and place or cancel what follows, a bounded number at once.
+in, group by group in ascending number, and place or cancel what follows, a bounded number at once. Only that one order
+of a one-cancels-other gives way to the other does not wait for that: it comes before each fill.
 """
 
 import heapq
@@ -263,14 +264,13 @@ cdef class Links:
 
     cdef int _absorb(self) except -1:
         """Take in what became of linked orders."""
-        cdef list notes = self.trading.linked
+        return self._take_in(self.trading.take_notes()) if self.trading.noted else 0
+
+    cdef int _take_in(self, list notes) except -1:
         cdef int i
-        if not notes:
-            return 0
-        self.trading.linked = []
         touched = {}
         moved = {}
-        for order_id, what, number in notes:
+        for _, order_id, what, number in notes:
             group = self.by_order.get(order_id)
             if group is None:
                 continue
@@ -304,11 +304,78 @@ cdef class Links:
                 self._say_linked(group)
         return 0
 
+    # ------------------------------------------------------------------ between two fills
+
+    cdef _exclusive(self, uint64_t order_id):
+        """The one-cancels-other that an order is one of, with what became of it in this command so far; or None."""
+        cdef list own = []
+        group = self.by_order.get(self.trading.became.get(order_id, order_id))
+        if group is None or group.link_type != ONE_CANCELS_OTHER:
+            return None
+        ids = list(group.orders)
+        for one in ids:                  # grows by what they became
+            notes = self.trading.noted.pop(one, [])
+            ids += [number for _, _, what, number in notes if what == LINK_BECAME]
+            own += notes
+        for one in ids:
+            self.trading.became.pop(one, None)
+        if own:
+            self._take_in(sorted(own))
+            self.heard = True
+        return group
+
+    def before_fill(self, uint64_t order_id):
+        """An order in a book may trade next, or one that waits is about to fire: what its other order traded in this
+        command counts first. Whether that has cancelled or shrunk it."""
+        group = self._exclusive(order_id)
+        if group is None:
+            return False
+        before = self._open_lots(order_id)
+        self._one_cancels_other(group, True)
+        return self._open_lots(order_id) != before
+
+    def may_fill(self, uint64_t order_id, dict traded):
+        """Lots that an order in a book may still trade, were `traded` {order id: lots} done already (a dry run)."""
+        cdef int i, other
+        remaining = self._open_lots(order_id)
+        group = self._exclusive(order_id)
+        if group is None:
+            return remaining
+        i = group.orders.index(order_id)
+        other = 1 - i
+        done = group.filled[other] + traded.get(group.orders[other], 0)
+        own = group.filled[i] + traded.get(order_id, 0)
+        remaining -= traded.get(order_id, 0)
+        if group.status[other] != OPEN or self._open_lots(group.orders[other]) == traded.get(group.orders[other], 0):
+            return 0
+        if group.condition == FIRST_HIT and done and (group.hit == other or (group.hit < 0 and own == 0)):
+            return 0
+        if group.condition == INCREMENTAL:
+            bound = max(0, group.quantity[i] * (group.quantity[other] - done) // group.quantity[other] - own)
+            if bound < remaining:
+                return bound if bound >= self._least(order_id) else 0
+        return remaining
+
+    def _open_lots(self, uint64_t order_id):
+        """Lots of a live order that are not filled, 0 where it has ended."""
+        cdef uint32_t slot = self.orders.find(order_id)
+        if slot:
+            return self.orders.at[slot].remaining_lots
+        trigger = self.triggers.by_id.get(order_id)
+        return 0 if trigger is None else trigger.quantity_lots
+
+    def _least(self, uint64_t order_id):
+        """The smallest order of a live order's instrument."""
+        cdef uint32_t slot = self.orders.find(order_id)
+        return self.instruments.at[<uint32_t>(self.orders.at[slot].instrument if slot else
+                                              self.triggers.by_id[order_id].instrument)].min_quantity_lots
+
     # ------------------------------------------------------------------ what follows
 
     cdef void begin(self) noexcept:
         """A new command: so much may be placed or cancelled for links in it."""
         self.left = AT_ONCE
+        self.heard = False
 
     cdef bint work(self) except -1:
         """Place and cancel what follows from what happened; whether anything was."""
@@ -378,22 +445,19 @@ cdef class Links:
         """Shrink an order of a one-cancels-other to what the fills of the other one leave it."""
         cdef uint64_t order_id = group.orders[i]
         cdef uint32_t slot = self.orders.find(order_id)
-        cdef int64_t remaining, bound, least
+        cdef int64_t remaining, bound
         done, whole = group.filled[1 - i], group.quantity[1 - i]
         bound = max(0, group.quantity[i] * (whole - done) // whole - group.filled[i])
-        trigger = None if slot else self.triggers.by_id[order_id]
-        remaining = self.orders.at[slot].remaining_lots if slot else trigger.quantity_lots
+        remaining = self._open_lots(order_id)
         if remaining <= bound:
             return 0
-        least = self.instruments.at[<uint32_t>(self.orders.at[slot].instrument if slot else
-                                               trigger.instrument)].min_quantity_lots
-        if bound < least:
+        if bound < self._least(order_id):
             self._withdraw(order_id, R_OTHER_CLOSED, rests)
             return self._dissolve(group)
         self.left -= 1
         if slot:
             return self.trading.shrink(slot, bound, rests)
-        return self.triggers.shrink(trigger, bound)
+        return self.triggers.shrink(self.triggers.by_id[order_id], bound)
 
     # ------------------------------------------------------------------ one triggers other
 

@@ -275,7 +275,7 @@ cdef class Triggers:
         trigger.flags |= command.flags & (FLAG_POST_ONLY | FLAG_REJECT_POST_ONLY | FLAG_REDUCE_ONLY)
         trigger.updated_ns = self.events.time_ns
         if trigger.flags & FLAG_LINKED:
-            self.trading.linked.append((trigger.order_id, LINK_EDITED, trigger.quantity_lots))
+            self.trading.note(trigger.order_id, LINK_EDITED, trigger.quantity_lots)
         return self._say_edited(trigger)
 
     cdef int _say_edited(self, trigger) except -1:
@@ -315,7 +315,7 @@ cdef class Triggers:
         event.remaining_lots = trigger.quantity_lots - trigger.placed_lots
         event.quantity_lots = trigger.quantity_lots
         if trigger.flags & FLAG_LINKED:
-            self.trading.linked.append((order_id, LINK_ENDED, 0))
+            self.trading.note(order_id, LINK_ENDED, 0)
         return 0
 
     def owner_of(self, order_id):
@@ -430,6 +430,10 @@ cdef class Triggers:
                 trigger.fired = False
                 self.held[trigger.instrument] = True
                 continue
+            if trigger.flags & FLAG_LINKED and trigger.linked_id in self.trading.noted:
+                self.trading.links.before_fill(order_id)
+                if order_id not in self.by_id:
+                    continue
             self._fire(self._forget(order_id), value)
             left -= 1
 
@@ -473,13 +477,13 @@ cdef class Triggers:
             memset(&terms, 0, sizeof(OrderTerms))
             terms.linked_order_id = trigger.linked_id
             self.relink(trigger.linked_id, announced)
-            self.trading.linked.append((trigger.order_id, LINK_BECAME, announced))
+            self.trading.note(trigger.order_id, LINK_BECAME, announced)
         self.trading.enter(&order, &terms if special else NULL, <bytes>trigger.label, special)
         if self.trading.next_order_id == announced:
             # the id was announced: where placing was refused nobody else gets it
             self.trading.next_order_id = announced + 1
             if special:
-                self.trading.linked.append((announced, LINK_ENDED, 0))
+                self.trading.note(announced, LINK_ENDED, 0)
         return 0
 
     cdef int relink(self, uint64_t order_id, uint64_t linked_id) except -1:

@@ -16,8 +16,8 @@ from exchange.market.instrument import STATES
 from exchange.market.order cimport Order, Orders
 from exchange.reasons import Reason
 from exchange.records cimport (
-    EV_AUCTION_UNCROSSED, EV_INSTRUMENT_STATE_CHANGED, FLAG_ICEBERG, R_KILL_SWITCH, R_MAINTENANCE_WOULD_BREACH,
-    R_REDUCE_ONLY_POSITION_GONE, R_SELF_TRADE, AuctionUncrossed, InstrumentEvent,
+    EV_AUCTION_UNCROSSED, EV_INSTRUMENT_STATE_CHANGED, FLAG_ICEBERG, FLAG_LINKED, R_KILL_SWITCH,
+    R_MAINTENANCE_WOULD_BREACH, R_REDUCE_ONLY_POSITION_GONE, R_SELF_TRADE, AuctionUncrossed, InstrumentEvent,
 )
 from exchange.risk.switches cimport Switches
 from exchange.trading.lifecycle cimport Trading
@@ -204,6 +204,10 @@ cdef class Uncross:
                 return self.trading.withdraw(taker_slot, R_KILL_SWITCH, True)
         if self.trading._same_trader(maker, taker):
             return self.trading.withdraw(taker_slot, R_SELF_TRADE, True)
+        if maker.flags & FLAG_LINKED and self.trading.links_first(maker_slot):
+            return 0
+        if taker.flags & FLAG_LINKED and self.trading.links_first(taker_slot):
+            return 0
         bound = self.trading._maker_lots(maker, taker.remaining_lots)
         if bound == 0:
             return self.trading.withdraw(maker_slot, R_REDUCE_ONLY_POSITION_GONE, True)

@@ -75,6 +75,9 @@ class Linking:
         self.groups: dict[int, Group] = {}
         self.due: set[int] = set()
         self.left = AT_ONCE
+        self.heard = False
+        """Whether something was learnt before the end of the command."""
+        self.trading.links = self
 
     def prepare(self, wants: list[Want], first_id: int, condition: int) -> int | None:
         """Check one order or two that cancel each other, counted as open; which was refused, None where none was."""

@@ -5,17 +5,18 @@ What becomes of linked orders is noted where it happens and taken in here, after
 
 import msgspec
 
-from exchange.commands import CommandKind, FillCondition, LinkType, OrderFlag, TriggerSource
+from exchange.commands import CommandKind, FillCondition, LinkType, TriggerSource
 from exchange.events import EventKind
 from exchange.payloads import PlaceLinked
 from exchange.reasons import Reason
-from tests.oracles.linking import BRACKET, FIRST_HIT, INCREMENTAL, PAIR, Group, Linking, Want, want_of
+from tests.oracles.excluding import Excluding
+from tests.oracles.linking import BRACKET, FIRST_HIT, INCREMENTAL, PAIR, Group, Want, want_of
 from tests.oracles.pretrade import Refused, require
-from tests.oracles.state import WaitingOrder, relink
+from tests.oracles.state import WaitingOrder
 from tests.oracles.waiting import NO_TERMS, command_of
 
 
-class Links(Linking):
+class Links(Excluding):
     """Places linked orders and does what follows from what becomes of them."""
 
     # ------------------------------------------------------------------ place
@@ -88,41 +89,6 @@ class Links(Linking):
             if second.order_id in self.state.orders:
                 self.trading.settle(second)
 
-    # ------------------------------------------------------------------ what happened
-
-    def take_in(self) -> None:
-        """Learn what became of linked orders."""
-        notes, self.state.notes = self.state.notes, []
-        touched, became = set(), []
-        for order_id, what, number in notes:
-            group = next((g for g in self.groups.values() if order_id in g.ids), None)
-            if group is None:
-                continue
-            i = group.ids.index(order_id)
-            touched.add(group.number)
-            if what == "filled":
-                group.filled[i] += number
-                group.hit = i if group.hit < 0 else group.hit
-            elif what == "ended":
-                group.ended[i] = "cancelled"
-            elif what == "sized":
-                group.quantity[i] = number
-            else:
-                group.ids[i] = number
-                became.append((number, group))
-        for number in touched:
-            group = self.groups[number]
-            for i, order_id in enumerate(group.ids):
-                if not group.ended[i] and not self.live(order_id):
-                    group.ended[i], group.quantity[i] = "filled", group.filled[i]
-        self.due |= touched
-        for order_id, group in sorted(became, key=lambda pair: pair[0]):
-            if self.live(order_id):
-                for other in group.ids if group.link_type != PAIR else ():
-                    if other != order_id:
-                        relink(self.live(other), order_id)
-                self.say_linked(group)
-
     # ------------------------------------------------------------------ what follows
 
     def follow(self) -> None:
@@ -148,60 +114,6 @@ class Links(Linking):
             if not done:
                 break
         return self.left < before
-
-    def withdraw(self, order_id: int, reason: Reason) -> None:
-        self.left -= 1
-        order = self.live(order_id)
-        if isinstance(order, WaitingOrder):
-            self.waiting.withdraw(order, reason)
-        else:
-            self.trading.withdraw(order, reason)
-
-    def dissolve(self, group: Group) -> None:
-        """What is still open goes on by itself."""
-        del self.groups[group.number]
-        for order_id in group.ids:
-            order = self.live(order_id)
-            relink(order, 0)
-            if order:
-                order.flags &= ~OrderFlag.LINKED
-
-    def exclude(self, group: Group) -> bool:
-        """What follows for a one-cancels-other; always within the bound."""
-        if group.number not in self.groups:
-            return True
-        for i in range(2):
-            if group.ended[i] or (group.hit == i and group.condition == FIRST_HIT):
-                if not group.ended[1 - i]:
-                    self.withdraw(group.ids[1 - i], Reason.OTHER_CLOSED)
-                self.dissolve(group)
-                return True
-        if group.condition == INCREMENTAL and group.hit >= 0:
-            for i in range(2):
-                if group.number in self.groups:
-                    self.bound(group, i)
-        return True
-
-    def bound(self, group: Group, i: int) -> None:
-        """Leave an order no more than the share that the other has not filled."""
-        s, order = self.state, self.live(group.ids[i])
-        whole, filled = group.quantity[1 - i], group.filled[1 - i]
-        most = max(0, group.quantity[i] * (whole - filled) // whole - group.filled[i])
-        waits = isinstance(order, WaitingOrder)
-        remaining = order.quantity_lots if waits else order.remaining_lots
-        if remaining <= most:
-            return
-        if most < s.contracts[order.instrument].spec.min_quantity_lots:
-            self.withdraw(order.order_id, Reason.OTHER_CLOSED)
-            self.dissolve(group)
-            return
-        self.left -= 1
-        order.quantity_lots -= remaining - most
-        if waits:
-            self.waiting.say_edited(order)
-        else:
-            order.remaining_lots = most
-            self.trading.say_edited(order, True)
 
     # ------------------------------------------------------------------ one triggers other
 

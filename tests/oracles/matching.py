@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from exchange.commands import OrderFlag, OrderType, TimeInForce, TradeFlag
 from exchange.events import EventKind
@@ -13,7 +14,7 @@ from tests.oracles.contract import Contract
 from tests.oracles.ending import Ending
 from tests.oracles.pretrade import sign
 from tests.oracles.protection import Group, Key
-from tests.oracles.state import change_holding, copy_of
+from tests.oracles.state import WaitingOrder, change_holding, copy_of
 
 RESTING = (TimeInForce.GOOD_TIL_CANCELLED, TimeInForce.GOOD_TIL_DAY)
 # a maker, lots to trade with it, or why it must go; without a maker: why the taker must
@@ -22,6 +23,9 @@ Step = tuple[Order | None, int, Reason]
 
 class Matching(Ending):
     """Executes orders that are counted as open."""
+
+    links: Any = None
+    """What linked orders do to each other (tests.oracles.links)."""
 
     def settle(self, order: Order) -> None:
         """Match, then rest, end or forget the order."""
@@ -36,7 +40,7 @@ class Matching(Ending):
                 return
             if reason:
                 self.withdraw(maker, reason)
-            elif self.fill(order, maker, lots) and order.remaining_lots:
+            elif lots and self.fill(order, maker, lots) and order.remaining_lots:
                 self.withdraw(order, Reason.PROTECTION_TRIGGERED)
                 return
         if order.remaining_lots == 0:
@@ -47,8 +51,13 @@ class Matching(Ending):
             market = order.order_type == OrderType.MARKET
             self.withdraw(order, Reason.MARKET_REMAINDER if market else Reason.IMMEDIATE_OR_CANCEL)
 
-    def next_maker(self, taker: Order, book: NaiveBook, accounts: Mapping[int, Account]) -> Step | None:
-        """The next step of a taker, None where nothing crosses."""
+    def next_maker(
+        self, taker: Order, book: NaiveBook, accounts: Mapping[int, Account], traded: dict[int, int] | None = None
+    ) -> Step | None:
+        """The next step of a taker, None where nothing crosses; no lots and no reason: look again.
+
+        `traded` {order id: lots}: the fills so far of a dry run.
+        """
         maker = book.best(1 - taker.side)
         if maker is None or not crosses(taker.side, taker.price_units, maker.price_units):
             return None
@@ -62,6 +71,12 @@ class Matching(Ending):
             return (None if stops else maker), 0, Reason.SELF_TRADE
         account = accounts[maker.account_id]
         lots = min(maker.shown_lots, taker.remaining_lots)
+        if traded is None and self.gives_way(maker):
+            return maker, 0, Reason.NONE
+        if maker.flags & OrderFlag.LINKED and traded is not None:
+            lots = min(lots, self.links.would_leave(maker.order_id, traded))
+            if lots == 0:
+                return maker, 0, Reason.OTHER_CLOSED
         if maker.flags & OrderFlag.REDUCE_ONLY:
             lots = min(lots, self.reducible(account, maker.instrument, maker.side))
             if lots == 0:
@@ -72,6 +87,11 @@ class Matching(Ending):
         if not self.stands(account, maker, lots):
             return maker, 0, Reason.MAINTENANCE_WOULD_BREACH
         return maker, lots, Reason.NONE
+
+    def gives_way(self, order: Order | WaitingOrder) -> bool:
+        """Whether what its linked order traded in this command has cancelled or shrunk an order."""
+        other_id = order.linked_id if isinstance(order, WaitingOrder) else order.linked_order_id
+        return bool(order.flags & OrderFlag.LINKED and self.links.before(order.order_id, other_id))
 
     def same_trader(self, taker: Order, maker: Order) -> bool:
         """Whether a trade of the two would be a self-trade under the taker's setting."""
@@ -111,8 +131,9 @@ class Matching(Ending):
         accounts = {i: copy_of(self.state.accounts[i]) for i in makers}
         groups = {key: replace(group) for key, group in self.state.groups.items()}
         taker = replace(order)
+        traded: dict[int, int] = {}
         while taker.remaining_lots:
-            step = self.next_maker(taker, book, accounts)
+            step = self.next_maker(taker, book, accounts, traded)
             if step is None or step[0] is None:
                 return False
             maker, lots, reason = step
@@ -120,6 +141,7 @@ class Matching(Ending):
                 self.try_fill(accounts[maker.account_id], maker, lots)
                 taker.remaining_lots -= lots
                 maker.remaining_lots -= lots
+                traded[maker.order_id] = traded.get(maker.order_id, 0) + lots
             if reason or maker.remaining_lots == 0:
                 book.remove(maker)
             else:

@@ -84,6 +84,8 @@ class Uncrossing(Matching):
                 return
             taker, maker = (buy, sell) if self.arrived(buy) > self.arrived(sell) else (sell, buy)
             reason, lots_now = self.why_not(taker, maker, price)
+            if reason is None and lots_now == 0:
+                continue
             if reason:
                 self.withdraw(reason[0], reason[1])
                 continue
@@ -100,12 +102,14 @@ class Uncrossing(Matching):
         return order.order_id
 
     def why_not(self, taker: Order, maker: Order, price: int) -> tuple[tuple[Order, Reason] | None, int]:
-        """(order that must go and why, 0), or (None, lots to trade)."""
+        """(order that must go and why, 0), or (None, lots to trade); no lots where links have changed one."""
         for order in (maker, taker):
             if self.state.stopped(order.account_id, self.state.contracts[order.instrument].underlying):
                 return (order, Reason.KILL_SWITCH), 0
         if self.same_trader(taker, maker):
             return (taker, Reason.SELF_TRADE), 0
+        if any(self.gives_way(order) for order in (maker, taker)):
+            return None, 0
         lots = min(maker.shown_lots, taker.shown_lots)
         for order in (maker, taker):
             if order.flags & OrderFlag.REDUCE_ONLY:

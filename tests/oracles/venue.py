@@ -45,7 +45,7 @@ class Venue:
             self.genesis(config.decode_config(commands.payload(record)), header["time_ns"])
             return self.take()
         self.state.time_ns = header["time_ns"]
-        self.links.left = AT_ONCE
+        self.links.left, self.links.heard = AT_ONCE, False
         if kind == CommandKind.PLACE_LINKED:
             self.links.command(account_id, commands.payload(record))
         elif kind >= commands.FIRST_COLD:
@@ -53,7 +53,7 @@ class Venue:
             self.waiting.look()
         else:
             self.hot(kind, account_id, record)
-        if self.state.notes or kind == CommandKind.TICK:
+        if self.state.notes or self.links.heard or kind == CommandKind.TICK:
             self.links.follow()
         return self.take()
 

@@ -268,11 +268,13 @@ class Waiting:
         left = AT_ONCE
         while self.queue and left:
             order = self.queue.pop(0)
-            if self.trades(order):
+            if not self.trades(order):
+                order.fired = False
+                continue
+            self.trading.gives_way(order)
+            if order.order_id in self.state.waiting:
                 self.fire(order)
                 left -= 1
-            else:
-                order.fired = False
 
     def fire(self, order: WaitingOrder) -> None:
         """Announce the id that the ordinary order will have, and place it; the id is gone even where it is refused."""
