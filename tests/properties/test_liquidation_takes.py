@@ -1,0 +1,278 @@
+"""No sequence of marks, orders, bids and faults breaks conservation, takes anything from an account that is not in
+liquidation except by a receipted deleveraging, or takes more than the disclosed fee from an owner being liquidated.
+
+Faults: the fund's answers lost, late, twice, short or too large; stale marks; index jumps; restarts by replay.
+"""
+
+import numpy as np
+import pytest
+
+from exchange import commands, config, invariants
+from exchange.commands import CommandKind
+from exchange.engine import Engine
+from exchange.events import EventKind
+from exchange.sequencer import Sequencer
+from tests.driver import COIN, DAY, SECOND, START_NS, USDC, Driver, linear_perpetual, make_config, option, perpetual
+
+EXPIRY = START_NS // DAY * DAY + 40 * DAY + 8 * 3_600 * 10**9
+MODELS = ("segregated_pm", "cross_pm", "segregated_sm", "cross_sm")
+LINEAR, INVERSE = "BTC_USDC-PERPETUAL", "BTC-PERPETUAL"
+TRADERS, BIDDERS = 12, 3
+PPM = 1_000_000
+MOVES = (0.0, 0.002, 0.01, 0.03, 0.07)
+VOLS = (0.4, 0.6, 1.1)
+OWN = frozenset({EventKind.TRADE_EXECUTED, EventKind.BALANCE_CHANGED, EventKind.POSITION_SETTLED})
+"""Events that say that an account's equity changes by what it, or a trade of its own, did."""
+
+
+class Game:
+    """A venue, players and what must hold after every command."""
+
+    def __init__(self, rng):
+        self.rng = rng
+        liquidation = config.Liquidation(
+            fast_ns=4 * SECOND, slow_ns=8 * SECOND, insolvent_ns=6 * SECOND, lease_wait_ns=5 * SECOND
+        )
+        options = [option(strike, side, EXPIRY) for strike in (90_000, 110_000) for side in ("call", "put")]
+        self.venue = Driver(
+            [perpetual(), linear_perpetual(), *options], make_config(liquidation=liquidation, checkpoint_every=500)
+        )
+        self.index, self.vol = 100_000.0, 0.6
+        self.venue.marks(self.index, self.vol)
+        self.names = [self.venue.engine.instrument(slot).name for slot in self.venue.engine.instruments()]
+        self.house = [self.venue.account(f"house{n}", btc=400, usdc=10**8, model=MODELS[n]) for n in range(4)]
+        self.traders = [
+            self.venue.account(f"t{n}", btc=1, usdc=100_000, model=MODELS[n % 4], owner=0 if n % 5 else self.house[0])
+            for n in range(TRADERS)
+        ]
+        self.bidders = [self.venue.account(f"b{n}", btc=30, usdc=3 * 10**6, model=MODELS[n]) for n in range(BIDDERS)]
+        self.seen = {"sold": 0, "deleveraged": 0, "liquidated": 0, "drawn": 0, "replays": 0, "refused answers": 0}
+        self.commands = 0
+        self.lost: list[bytearray] = []
+
+    # ------------------------------------------------------------------ what is watched
+
+    def equities(self):
+        engine = self.venue.engine
+        found = {}
+        for account in engine.account_ids():
+            cross = engine.desk.is_cross(account)
+            for entity in (0,) if cross else range(2):
+                for currency, minor in engine.desk.equities(account, entity):
+                    found[account, currency] = minor
+        return found
+
+    def funds(self):
+        return [self.venue.engine.ledger(name)["fund"] for name in ("BTC", "USDC")]
+
+    def submit(self, record):
+        """One command, with everything that may not happen looked for."""
+        kind = int.from_bytes(record[:2], "little")
+        engine = self.venue.engine
+        before, fund = self.equities(), self.funds()
+        stood = {a for a in engine.account_ids() if engine.desk.in_liquidation(a)}
+        found = self.venue.submit(record)
+        self.commands += 1
+        if kind != CommandKind.UPDATE_MARKS:
+            self.check(found, before, self.equities(), stood)
+        self.check_fund(found, fund)
+        for event in found:
+            self.seen["sold"] += event.kind == EventKind.AUCTION_LOT_SOLD
+            self.seen["deleveraged"] += event.kind == EventKind.POSITION_DELEVERAGED
+            self.seen["liquidated"] += event.kind == EventKind.LIQUIDATION_STARTED
+            self.seen["drawn"] += event.kind == EventKind.FUND_DRAWN
+        if self.commands % 40 == 0:
+            assert invariants.conserved(engine)
+        if self.commands % 1_000 == 0:
+            assert invariants.audit(engine) == []
+        return found
+
+    def check(self, found, before, after, stood):
+        """At unchanged marks nobody else loses, and a receipt is the whole of the loss."""
+        engine = self.venue.engine
+        excused, receipts = set(stood), {}
+        for event in found:
+            if event.kind in OWN:
+                excused |= {event.account_id, getattr(event, "maker_account_id", 0)}
+            elif event.kind == EventKind.AUCTION_LOT_SOLD:
+                excused.add(event.buyer_account_id)
+            elif event.kind == EventKind.LIQUIDATION_STARTED:
+                excused.add(event.account_id)
+            elif event.kind == EventKind.POSITION_DELEVERAGED:
+                key = (event.account_id, engine.desk.currency_of(event.instrument))
+                receipts[key] = receipts.get(key, 0) + event.loss_minor
+        for key in before.keys() | after.keys():
+            if key[0] in excused:
+                continue
+            lost = before.get(key, 0) - after.get(key, 0)
+            assert lost == receipts.get(key, 0), (key, lost, receipts.get(key, 0), [e.kind.name for e in found])
+
+    def check_fund(self, found, fund):
+        """The fund takes disclosed fees, at most their rate of the price, and gives what its events say."""
+        fees, draws, given = [0, 0], [0, 0], [0, 0]
+        rate = self.venue.engine.config.liquidation.fee_ppm
+        for event in found:
+            if event.kind == EventKind.AUCTION_LOT_SOLD:
+                fees[event.currency] += event.fee_minor
+                assert 0 <= event.fee_minor <= max(event.price_minor, 0) * rate // PPM + 100
+            elif event.kind == EventKind.FUND_DRAWN:
+                draws[event.currency] += event.amount_minor
+            elif event.kind == EventKind.BALANCE_CHANGED and event.account_id == 0:
+                given[event.currency] += event.amount_minor
+        moved = [now - then for now, then in zip(self.funds(), fund, strict=True)]
+        # a fee is disclosed twice: with the sale and as the fund's credit
+        for currency in (0, 1):
+            assert moved[currency] == given[currency] - draws[currency]
+            assert given[currency] >= fees[currency]
+
+    # ------------------------------------------------------------------ moves
+
+    def marks(self, jump=False):
+        rng = self.rng
+        size = 0.12 if jump else rng.choice(MOVES)
+        self.index = float(np.clip(self.index * (1 + size * rng.choice((-1, 1))), 30_000, 300_000))
+        self.vol = float(rng.choice(VOLS))
+        engine = self.venue.engine
+        vols = [(slot, round(self.vol * 1e6)) for slot, _, _ in engine.pairs(0)]
+        price = round(self.index * 1e8)
+        self.submit(commands.update_marks(0, price, self.venue.now, [(EXPIRY, price)], vols))
+
+    def tick(self, most=3.0):
+        self.venue.now += int(self.rng.random() * most * SECOND)
+        self.submit(commands.record(CommandKind.TICK))
+
+    def order(self):
+        """Somebody takes a position against the house, or leaves an order in the book."""
+        rng, engine = self.rng, self.venue.engine
+        name = self.names[rng.integers(len(self.names))]
+        slot = self.venue.slot(name)
+        market, unit = engine.market(slot), engine.instrument(slot).price_unit_e8
+        mark = max(1, market.mark_price_e8 // unit)
+        most = {INVERSE: 30_000, LINEAR: 3_500}.get(name, 30)
+        lots, side = int(rng.integers(1, most)), int(rng.integers(2))
+        maker, taker = self.house[rng.integers(4)], self.traders[rng.integers(TRADERS)]
+        self.place(maker, slot, 1 - side, int(mark), lots)
+        self.place(taker, slot, side, int(mark), lots)
+        if rng.random() < 0.7:
+            cancel = {"instrument": commands.NO_INSTRUMENT, "currency": commands.ANY_CURRENCY,
+                      "instrument_kind": commands.ANY_KIND, "order_type": commands.ANY_KIND}  # fmt: skip
+            self.submit(commands.record(CommandKind.CANCEL_ALL, maker, **cancel))
+
+    def place(self, account, slot, side, price, lots):
+        fields = {"instrument": slot, "side": side, "price_units": price, "quantity_lots": lots}
+        self.submit(commands.record(CommandKind.PLACE_ORDER, account, **fields))
+
+    def bid(self):
+        auctions = self.venue.engine.auctions()
+        if not auctions:
+            return
+        rng, view = self.rng, auctions[self.rng.integers(len(auctions))]
+        account = (self.bidders + self.traders)[rng.integers(BIDDERS + 3)]
+        limit = view.price_minor if rng.random() < 0.7 else int(view.price_minor * rng.uniform(0.5, 1.5))
+        share = int(rng.choice((PPM, 300_000, 20_000)))
+        phase = view.phase if rng.random() < 0.9 else 3 - view.phase
+        fields = {"auction_id": view.auction_id, "phase": phase, "share_ppm": share, "limit_minor": limit}
+        self.submit(commands.record(CommandKind.PLACE_BID, account, **fields))
+
+    def answer(self):
+        """The fund's answers, or what becomes of them on the way."""
+        rng = self.rng
+        for lease in self.venue.engine.leases():
+            fault = rng.random()
+            if fault < 0.25:
+                continue  # lost, or late
+            if lease.state == "requested":
+                amount = lease.requested_minor if fault < 0.7 else int(lease.requested_minor * rng.random())
+                amount += int(fault > 0.97) * 10**9
+                record = commands.record(
+                    CommandKind.GRANT_FUND_LEASE,
+                    lease_id=lease.lease_id,
+                    amount_minor=max(amount, lease.granted_minor),
+                    exhausted=int(fault >= 0.7),
+                )
+            elif lease.state == "settling":
+                used = lease.used_minor + int(fault > 0.95)
+                record = commands.record(CommandKind.SETTLE_FUND_LEASE, lease_id=lease.lease_id, used_minor=used)
+            else:
+                continue
+            self.lost.append(bytearray(record))
+            refused = [e for e in self.submit(record) if e.kind == EventKind.COMMAND_REJECTED]
+            self.seen["refused answers"] += len(refused)
+        if self.lost and rng.random() < 0.2:
+            again = bytearray(self.lost[rng.integers(len(self.lost))])
+            self.submit(again)  # twice, perhaps long after
+
+    def money(self):
+        rng = self.rng
+        if rng.random() < 0.3:
+            name, amount = ("BTC", COIN // 2) if rng.random() < 0.5 else ("USDC", 20_000 * USDC)
+            self.submit(commands.cold(CommandKind.ENDOW_FUND, config.Transfer(name, amount)))
+            return
+        account = self.traders[rng.integers(TRADERS)]
+        kind = CommandKind.DEPOSIT if rng.random() < 0.7 else CommandKind.WITHDRAW
+        name, amount = ("BTC", COIN // 10) if rng.random() < 0.5 else ("USDC", 9_000 * USDC)
+        self.submit(commands.cold(kind, config.Transfer(name, amount), account))
+
+    def stale(self):
+        """No marks for longer than they last: liquidations stand still."""
+        self.venue.now += 15 * SECOND
+        before = dict(self.seen)
+        self.submit(commands.record(CommandKind.TICK))
+        assert self.seen == before
+
+    def replay(self):
+        """A restart: the journal into a fresh engine, which goes on in place of the old one."""
+        fresh = Engine()
+        fresh.apply_many(b"".join(self.venue.journal.records))
+        assert fresh.state_digest() == self.venue.engine.state_digest()
+        fresh.take_events()
+        self.venue.engine = fresh
+        self.venue.sequencer = Sequencer(fresh, self.venue.journal, lambda: self.venue.now)
+        self.seen["replays"] += 1
+
+    def play(self, count):
+        """Moves until so many commands have been given."""
+        moves = (
+            (self.marks, 30), (self.tick, 38), (self.order, 10), (self.bid, 12), (self.answer, 12), (self.money, 3),
+            (lambda: self.marks(True), 1), (self.stale, 0.4),
+        )  # fmt: skip
+        weights = np.array([weight for _, weight in moves], dtype=float)
+        weights /= weights.sum()
+        following = 4_000
+        while self.commands < count:
+            moves[self.rng.choice(len(moves), p=weights)][0]()
+            if self.commands >= following:
+                self.replay()
+                following += 4_000
+        self.replay()
+        assert invariants.audit(self.venue.engine) == []
+
+
+def played(rng, commands_to_give, history_note, seed):
+    game = Game(rng)
+    game.play(commands_to_give)
+    history_note(f"liquidations, seed {seed}: {game.commands:,} commands, {game.seen}")
+    return game.seen
+
+
+def test_nothing_is_taken_that_no_receipt_states(rng, seed, history_note):
+    seen = played(rng, 20_000, history_note, seed)
+    assert all(count > 0 for count in seen.values()), seen
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("number", range(20))
+def test_nothing_is_taken_at_length(number, seed, history_note):
+    seen = played(np.random.default_rng([seed, number]), 25_000, history_note, seed)
+    assert seen["sold"] and seen["deleveraged"], seen
+
+
+def test_the_check_itself_notices(rng):
+    game = Game(rng)
+    before = game.equities()
+    after = dict(before)
+    victim = (game.traders[0], 0)
+    after[victim] -= 1
+    with pytest.raises(AssertionError):
+        game.check([], before, after, set())
+    game.check([], before, after, {victim[0]})
