@@ -6,6 +6,7 @@ import msgspec
 
 from exchange.views import MarketView, PositionView
 from gateway import render_account, render_market
+from gateway.adl import AdlRanks
 from gateway.archive import Archive, Reader
 from gateway.archive_prices import day_bars
 from gateway.errors import ApiError, invalid_param
@@ -38,6 +39,7 @@ class Reads:
             for slot, listing in self.listings.by_slot.items():
                 index = engine.index_price(listing.underlying) / E8
                 self.projection.restore_stats(slot, day_bars(reader, listing, engine.time_ns, index))
+        self.adl = AdlRanks(engine)
         self._instruments_json: dict[tuple[str, str], msgspec.Raw] = {}
 
     def instruments_changed(self) -> None:
@@ -92,7 +94,8 @@ class Reads:
             market = self.engine.market(view.instrument)
             own = margins.get(view.instrument, (0, 0, 0))
             at = self._liquidation_price(listing, view, market, views) if margins and not listing.is_option else None
-            found.append(render_account.position(listing, view, market, self.greeks(listing), own, at))
+            shown = render_account.position(listing, view, market, self.greeks(listing), own, at)
+            found.append(shown | self.adl.shown(listing, view))
         return found
 
     def _liquidation_price(

@@ -18,6 +18,7 @@ from exchange.config import Liquidation as Parameters
 from exchange.liquidation.auction import INSOLVENT, PPM, Auction, AuctionHouse
 
 MAX_LEVERAGE_PPM = (1 << 32) - 1
+MAX_LOTS = 1 << 62
 
 
 class Counterparty(NamedTuple):
@@ -27,6 +28,12 @@ class Counterparty(NamedTuple):
     lots: int
     leverage_ppm: int
     added_usd_e4: int
+
+
+class Stranger:
+    """Nobody's auction: the account whose positions a queue is asked for is not known yet."""
+
+    account_id = 0
 
 
 def shares(total: int, weights: list[int]) -> list[int]:
@@ -110,7 +117,12 @@ class Deleveraging:
             raise ValueError(f"instrument {instrument}: {left} lots have no other side")
         return touched
 
-    def _ranked(self, auction: Auction, instrument: int, lots: int) -> list[Counterparty]:
+    def queue(self, instrument: int, lots: int) -> list[Counterparty]:
+        """Who holds the other side of signed lots, in the order in which a stranger's would be closed; of each all it
+        holds."""
+        return self._ranked(Stranger(), instrument, MAX_LOTS if lots > 0 else -MAX_LOTS)
+
+    def _ranked(self, auction: "Auction | Stranger", instrument: int, lots: int) -> list[Counterparty]:
         """The other side of a leg in the order in which it is closed."""
         own = self.desk.owner(auction.account_id)
         leverage: dict[int, int] = {}

@@ -219,17 +219,19 @@ cdef class Desk:
 
     def group_usd(self, uint32_t owner):
         """(maintenance requirement, equity) of all accounts of an owner in 1e-4 USD."""
-        cdef uint32_t a
+        cdef uint32_t a, last = self.accounts.owner_last.get(owner, 0)
         requirement = equity = 0
-        for a in range(1, self.accounts.high):
-            if self.accounts.at[a].owner_id != owner:
-                continue
+        a = last
+        while a:      # the ring of the owner's accounts
+            a = self.accounts.at[a].owner_next
             for entity in self._entities(a):
                 need, own = self.margins(a, entity)[2], self.worth(a, entity)
                 if not is_cross(self.accounts.at[a].model):
                     need, own = self.exposure.usd_of(entity, need), self.exposure.usd_of(entity, own)
                 requirement += need
                 equity += own
+            if a == last:
+                break
         return requirement, equity
 
     def added_usd(self, uint32_t account_id, uint32_t instrument, int64_t lots):

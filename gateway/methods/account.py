@@ -44,7 +44,8 @@ def get_position(gateway, session, principal, params: InstrumentName) -> dict[st
     if found:
         return found[0]
     empty = PositionView(principal.account_id, listing.slot, 0, 0, 0, 0, 0, 0, 0, 0)
-    return render_account.position(listing, empty, gateway.engine.market(listing.slot), gateway.greeks(listing))
+    market = gateway.engine.market(listing.slot)
+    return render_account.position(listing, empty, market, gateway.greeks(listing)) | gateway.adl.shown(listing, empty)
 
 
 class Summaries(Params, kw_only=True):
