@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -64,8 +65,12 @@ class Served:
             key = self.key(name)
             token = base64.b64encode(f"{key['client_id']}:{key['client_secret']}".encode()).decode()
             request.add_header("Authorization", f"Basic {token}")
-        with urllib.request.urlopen(request, timeout=10) as answer:
-            return json.load(answer)["result"]
+        try:
+            with urllib.request.urlopen(request, timeout=10) as answer:
+                return json.load(answer)["result"]
+        except urllib.error.HTTPError as refusal:
+            refusal.msg = f"{method} {params}: {refusal.read().decode()}"
+            raise
 
     @contextlib.contextmanager
     def socket(self, name: str) -> Iterator[ClientConnection]:

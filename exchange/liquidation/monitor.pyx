@@ -1,7 +1,7 @@
 """The monitor: margin levels of accounts, and the queue of work that breaches cause.
 
-Level events come on transitions, of warnings by the ratio passed last. A breach puts the account into a queue in the order seen (ascending id within a
-mark); Ticks drain it, so one mark never stalls the venue.
+Level events come on transitions, of warnings by the ratio passed last. A breach puts the account into a queue
+in the order seen (ascending id within a mark); Ticks drain it, so one mark never stalls the venue.
 """
 
 from collections import deque

@@ -324,8 +324,8 @@ cdef class Bands:
         cdef double above[3]
         cdef double below[3]
         cdef double b = index.price_range(level), share
-        index.warned_bounds(level, &self.leg[0], self.requirement[0].cash, self.thresholds[0], self.thresholds[self.warned],
-                            self.thresholds[self.warned - 1], above, below)
+        index.warned_bounds(level, &self.leg[0], self.requirement[0].cash, self.thresholds[0],
+                            self.thresholds[self.warned], self.thresholds[self.warned - 1], above, below)
         if above[0] <= 0.0 or below[0] >= 0.0:
             return 0.0
         for p in range(1, 3):

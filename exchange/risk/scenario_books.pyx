@@ -1,4 +1,4 @@
-"""Scenario books: per (account, chain) the totals over every column, of positions and of open orders, kept incrementally.
+"""Scenario books: per (account, chain) the totals over every column, of positions and of open orders, incremental.
 
 Everything here is an integer (scenario vectors are integer-valued doubles below 2**53), so an incremental update
 equals a full recomputation bit for bit, and a book may be rebuilt after a mark whenever it is next needed.

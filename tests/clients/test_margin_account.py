@@ -30,8 +30,8 @@ def test_an_account_is_explained_running_and_not(tmp_path: Path) -> None:
     data_dir, case = tmp_path / "data", tmp_path / "case.json"
     with Served(data_dir, "--config", small_config(tmp_path / "venue.toml")) as venue:
         chain = venue.call("public/get_instruments", currency="BTC", kind="option")
-        option = min(chain, key=lambda one: (abs(one["strike"] - 105_000), one["expiration_timestamp"]))
-        bought(venue, "maker", "demo", "BTC-PERPETUAL", 0.97, 2_000, 0.5)
+        option = min(chain, key=lambda one: (abs(one["strike"] - 105_000), -one["expiration_timestamp"]))
+        bought(venue, "maker", "demo", "BTC-PERPETUAL", 0.99, 2_000, 0.5)
         bought(venue, "demo", "maker", option["instrument_name"], 1.0, 1, 0.0005)
         running = explained(data_dir, "demo", "--export", case)
         venue.stop()
