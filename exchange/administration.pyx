@@ -7,7 +7,7 @@ from libc.stdint cimport int64_t, uint32_t
 from exchange import config as vocabulary
 from exchange import config_checks, listing, payloads
 from exchange.clearing.account cimport is_cross
-from exchange.clearing.ledger cimport SYS_FUND, SYS_FUNDING, SYS_OUTSIDE, SYS_ROUNDING
+from exchange.clearing.ledger cimport SYS_CAPITAL, SYS_FUND, SYS_FUNDING, SYS_OUTSIDE, SYS_ROUNDING
 from exchange.clearing.position cimport Position
 from exchange.commands import CommandKind
 from exchange.events import BalanceCause
@@ -57,6 +57,8 @@ cdef class Administration(Reads):
             return self._change_model(account_id, decode(body, type=vocabulary.ChangeMarginModel).margin_model)
         if kind in (CommandKind.DEPOSIT, CommandKind.WITHDRAW, CommandKind.ENDOW_FUND, CommandKind.SWEEP_DUST):
             return self._transfer(kind, account_id, decode(body, type=vocabulary.Transfer))
+        if kind in (CommandKind.ENDOW_CAPITAL, CommandKind.RELEASE_CAPITAL):
+            return self._move_capital(kind, decode(body, type=vocabulary.Transfer))
         return Reason.BAD_PAYLOAD, 0
 
     def _list(self, specs):
@@ -182,6 +184,25 @@ cdef class Administration(Reads):
         self._balance(account_id, currency, cause, amount, self.ledger_room.cash_of(account_id, currency),
                       payload.reference)
         self.monitor.check(account_id)
+        return Reason.NONE, amount
+
+    def _move_capital(self, kind, payload):
+        """ENDOW_CAPITAL, RELEASE_CAPITAL: the venue's own capital, which pays for a default before the fund."""
+        currency = self.currency_index(payload.currency)
+        if currency < 0:
+            return Reason.UNKNOWN_CURRENCY, 0
+        held, amount = self.ledger_room.system_of(SYS_CAPITAL, currency), payload.amount_minor
+        if amount <= 0:
+            return Reason.AMOUNT_NOT_POSITIVE, 0
+        if kind == CommandKind.ENDOW_CAPITAL and amount > self.config.limits.max_balance_minor - held:
+            return Reason.AMOUNT_TOO_LARGE, 0
+        if kind == CommandKind.RELEASE_CAPITAL and amount > held:
+            return Reason.INSUFFICIENT_WITHDRAWABLE, held
+        cause, signed = BalanceCause.CAPITAL_ENDOWMENT, amount
+        if kind == CommandKind.RELEASE_CAPITAL:
+            cause, signed = BalanceCause.CAPITAL_RELEASE, -amount
+        self.ledger_room.move_system(SYS_OUTSIDE, SYS_CAPITAL, currency, signed)
+        self._balance(0, currency, cause, signed, held + signed, payload.reference)
         return Reason.NONE, amount
 
     def _settle_all_funding(self, int currency):

@@ -51,6 +51,8 @@ class CommandKind(IntEnum):
     RESET_PROTECTION = 45
     KILL_SWITCH = 46
     BLOCK_TRADE = 47
+    ENDOW_CAPITAL = 97
+    RELEASE_CAPITAL = 98
 
 
 class Actor(IntEnum):

@@ -178,6 +178,8 @@ class Liquidation(Struct):
     lease_wait_ns: int = 30_000_000_000
     deleverage_shift_ppm: int = 500_000
     """Deleveraging shifts closing prices by at most this share of a position's value at the mark."""
+    fund_event_cap_ppm: int = 1_000_000
+    """One default draws at most this share of the venue's claim on the fund, as it would be without that draw."""
 
 
 class Config(Struct, kw_only=True):
@@ -202,7 +204,7 @@ class CreateAccount(Struct):
 
 
 class Transfer(Struct):
-    """Payload of DEPOSIT, WITHDRAW (account in the header), ENDOW_FUND and SWEEP_DUST."""
+    """Payload of DEPOSIT, WITHDRAW (account in the header), ENDOW_FUND, SWEEP_DUST, ENDOW_CAPITAL, RELEASE_CAPITAL."""
 
     currency: str
     amount_minor: int = 0

@@ -53,6 +53,8 @@ class EventKind(IntEnum):
     BLOCK_TRADE_EXECUTED = 38
     LEG_TRADE_EXECUTED = 39
     POSITION_DELEVERAGED = 40
+    CAPITAL_DRAWN = 90
+    DEFAULT_COVERED = 91
 
 
 class BalanceCause(IntEnum):
@@ -64,6 +66,8 @@ class BalanceCause(IntEnum):
     AUCTION_PAYMENT = 6
     LIQUIDATION_FEE = 7
     FUND_COVER = 8
+    CAPITAL_ENDOWMENT = 58
+    CAPITAL_RELEASE = 59
 
 
 class ProtectionCause(IntEnum):
@@ -414,6 +418,23 @@ FUND = np.dtype(
         ("remaining_minor", "<i8"),
     ]
 )
+DEFAULT_COVERED = np.dtype(
+    [
+        *HEADER,
+        ("auction_id", "<u8"),
+        ("currency", "<u2"),
+        ("reason", "<u2"),
+        ("reserved0", "<u4"),
+        ("equity_minor", "<i8"),
+        ("capital_minor", "<i8"),
+        ("fund_minor", "<i8"),
+        ("deleveraged_minor", "<i8"),
+        ("reserved", "V56"),
+    ]
+)
+"""After AUCTION_CLOSED, where somebody else paid: the waterfall in its order. equity_minor is what the defaulter had
+when the auction opened (it pays first, with all of it; negative: it had nothing), then the venue's capital, the fund,
+and what the other side bore by deleveraging. Minor units of the auction's currency; reason is how it closed."""
 
 LAYOUTS: dict[EventKind, np.dtype[Any]] = {
     EventKind.ORDER_ACCEPTED: ORDER_ACCEPTED,
@@ -456,6 +477,8 @@ LAYOUTS: dict[EventKind, np.dtype[Any]] = {
     EventKind.BLOCK_TRADE_EXECUTED: BLOCK_TRADE_EXECUTED,
     EventKind.LEG_TRADE_EXECUTED: TRADE_EXECUTED,
     EventKind.POSITION_DELEVERAGED: POSITION_DELEVERAGED,
+    EventKind.CAPITAL_DRAWN: FUND,
+    EventKind.DEFAULT_COVERED: DEFAULT_COVERED,
 }
 
 

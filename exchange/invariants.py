@@ -62,6 +62,8 @@ def _ledger(engine: Any) -> list[str]:
             found.append(f"{currency.name}: rounding dust is negative ({balances['rounding']})")
         if balances["fund"] < 0:
             found.append(f"{currency.name}: the claim on the fund is negative ({balances['fund']})")
+        if balances["capital"] < 0:
+            found.append(f"{currency.name}: the venue's capital is negative ({balances['capital']})")
     return found
 
 

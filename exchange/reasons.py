@@ -123,3 +123,6 @@ class Reason(IntEnum):
     COMBO_LEGS = 165
     COMBO_LIMIT = 166
     BAD_LINK = 167
+    # the waterfall of a default (217..226)
+    EVENT_CAP_REACHED = 217
+    """One default may draw no more of the fund (`fund_event_cap_ppm`)."""

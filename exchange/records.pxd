@@ -453,6 +453,18 @@ cdef packed struct FundEvent:
     uint64_t auction_id
     int64_t remaining_minor
 
+cdef packed struct DefaultCovered:
+    Header header
+    uint64_t auction_id
+    uint16_t currency
+    uint16_t reason
+    uint32_t reserved0
+    int64_t equity_minor
+    int64_t capital_minor
+    int64_t fund_minor
+    int64_t deleveraged_minor
+    uint8_t reserved[56]
+
 cdef enum:
     SLOT_BYTES = 64
 

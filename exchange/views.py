@@ -262,7 +262,7 @@ class AuctionView(View):
 
 
 class LeaseView(View):
-    """A lease on the insurance fund as the engine sees it."""
+    """A lease on the insurance fund as the engine sees it; `capital_minor` the venue paid itself, before it."""
 
     lease_id: int
     auction_id: int
@@ -272,6 +272,7 @@ class LeaseView(View):
     used_minor: int
     state: str
     """requested, granted, exhausted, settling or settled"""
+    capital_minor: int = 0
 
 
 class Counters(View):

@@ -27,16 +27,10 @@ from persistence.insurance_fund import FundError, FundFenced, FundUnavailable, I
 log = logging.getLogger("gateway.liquidator")
 BACKOFF_SECONDS = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
 WARN_QUEUE = 10_000
-_WATCHED = frozenset(
-    map(
-        int,
-        (
-            EventKind.BALANCE_CHANGED,
-            EventKind.AUCTION_LOT_SOLD,
-            EventKind.FUND_LEASE_REQUESTED,
-            EventKind.FUND_LEASE_SETTLED,
-        ),
-    )
+DEFINITE = frozenset({"INSUFFICIENT", "EXCEEDED", "NOLEASE", "SETTLED", "CONFLICT", "OVERFLOW", "BADCALL"})
+"""Refusals that no repetition changes."""
+_WATCHED = frozenset(map(int, (EventKind.BALANCE_CHANGED, EventKind.AUCTION_LOT_SOLD))) | frozenset(
+    map(int, (EventKind.FUND_LEASE_REQUESTED, EventKind.FUND_LEASE_SETTLED))
 )
 
 
@@ -109,6 +103,8 @@ class FundWorker:
         self.fund: InsuranceFund | None = None
         self.failures = 0
         """Calls that had to be repeated because the server did not answer."""
+        self.refused = 0
+        """Operations that the fund refused for good: its record and the ledger differ by them."""
 
     @property
     def waiting(self) -> int:
@@ -188,7 +184,15 @@ class FundWorker:
                 self._on_fenced(error)
                 raise
             except FundError as error:
+                if error.code not in DEFINITE:  # the server's own trouble: full, read-only, no right, still loading
+                    self.failures += 1
+                    if attempt == 0:
+                        log.error("the insurance fund's server cannot do %s (%s); operations wait", operation, error)
+                    await asyncio.sleep(BACKOFF_SECONDS[min(attempt, len(BACKOFF_SECONDS) - 1)])
+                    attempt += 1
+                    continue
                 log.error("the insurance fund refused %s: %s", operation, error)
+                self.refused += 1
                 return
 
     async def _open(self) -> InsuranceFund:

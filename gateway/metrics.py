@@ -1,8 +1,9 @@
 """`GET /metrics`: the venue's counters in Prometheus' text format, to callers on the loopback."""
 
 import ipaddress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from gateway.admin_fund import report
 from gateway.stress import JOINT, USD_E4, fund_usd_e4
 
 if TYPE_CHECKING:
@@ -52,6 +53,12 @@ def text(gateway: "Gateway") -> bytes:
     ]
     _add(lines, "margrave_fund", "gauge", "Claim on the insurance fund, coins", funds)
     _add(lines, "margrave_fund_usd", "gauge", "The same in USD", [({}, fund_usd_e4(engine) / USD_E4)])
+    capital: list[Sample] = [
+        ({"currency": one.name}, engine.ledger(one.name)["capital"] / 10**one.exponent)
+        for one in engine.config.currencies
+    ]
+    _add(lines, "margrave_capital", "gauge", "The venue's own capital before the fund, coins", capital)
+    _add(lines, "margrave_default_cover_total", "counter", "Borne of ended defaults by tranche, coins", _borne(engine))
     indices: list[Sample] = [
         ({"underlying": one.name}, engine.index_price(number) / 1e8)
         for number, one in enumerate(engine.config.underlyings)
@@ -59,6 +66,14 @@ def text(gateway: "Gateway") -> bytes:
     _add(lines, "margrave_index_usd", "gauge", "Index price", indices)
     _stress(lines, gateway)
     return ("\n".join(lines) + "\n").encode()
+
+
+def _borne(engine: Any) -> list[Sample]:
+    return [
+        ({"currency": name, "tranche": tranche}, float(amount))
+        for name, one in report(engine).items()
+        for tranche, amount in one["borne"].items()
+    ]
 
 
 def _stress(lines: list[str], gateway: "Gateway") -> None:

@@ -27,6 +27,8 @@ RISK_EVENTS = frozenset(
         EventKind.LIQUIDATION_ENDED,
         EventKind.POSITION_TRANSFERRED,
         EventKind.FUND_DRAWN,
+        EventKind.CAPITAL_DRAWN,
+        EventKind.DEFAULT_COVERED,
         EventKind.POSITION_DELEVERAGED,
     }
 )

@@ -20,7 +20,8 @@ from persistence.embedded_redis import connect
 from persistence.errors import PersistenceError
 
 LIBRARY = "margrave_fund"
-LIBRARY_VERSION = 1
+LIBRARY_VERSION = 2
+LIBRARY_FILES = ("insurance_fund_base.lua", "insurance_fund.lua")
 AMOUNT_LIMIT_MINOR = 2**63 - 1
 _HISTORY_PAGE = 500
 
@@ -29,7 +30,7 @@ class FundError(PersistenceError):
     """The fund refused a call; nothing was changed. `code` is one of
 
     FENCED        a process with a later epoch acts for this venue (raised as FundFenced)
-    INSUFFICIENT  a debit larger than what is free
+    INSUFFICIENT  a debit larger than what is free of the venue's claim
     EXCEEDED      a settlement larger than the lease
     NOLEASE, SETTLED    the lease is unknown, or settled already
     CONFLICT      the id was used before with other arguments
@@ -82,13 +83,14 @@ class Settlement:
 
 @dataclass(frozen=True, slots=True)
 class FundState:
-    """One currency: balance = free + leased = sum of the venues' claims."""
+    """One currency: balance = free + leased = sum of the venues' claims. event_cap_minor: most that a lease holds."""
 
     currency: str
     balance_minor: int
     free_minor: int
     leased_minor: int
     claims_minor: dict[str, int]
+    event_cap_minor: int = AMOUNT_LIMIT_MINOR
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,26 +181,30 @@ class InsuranceFund:
         return Balance(*map(int, await self._write("credit", operation_id, currency, _amount(amount_minor))))
 
     async def debit(self, operation_id: str, currency: str, amount_minor: int) -> Balance:
-        """Take from the free part; INSUFFICIENT where it holds less."""
+        """Take from the free part of this venue's claim; INSUFFICIENT where it holds less."""
         return Balance(*map(int, await self._write("debit", operation_id, currency, _amount(amount_minor))))
 
     async def reserve(self, lease_id: str, currency: str, amount_minor: int) -> Grant:
-        """Take a lease on the amount or on what is free, whichever is less."""
+        """Take a lease on the amount, or on as much as is free of this venue's claim and the event cap allows."""
         return Grant(*map(int, await self._write("reserve", lease_id, currency, _amount(amount_minor))))
 
     async def top_up(self, lease_id: str, operation_id: str, amount_minor: int) -> Grant:
-        """Add the amount, or what is free, to an open lease."""
+        """Add the amount to an open lease, or as much as claim and event cap leave."""
         return Grant(*map(int, await self._write("top_up", lease_id, operation_id, _amount(amount_minor))))
 
     async def settle(self, lease_id: str, used_minor: int) -> Settlement:
         """End a lease: draw what was used, free the rest."""
         return Settlement(*map(int, await self._write("settle", lease_id, _amount(used_minor))))
 
+    async def limit(self, operation_id: str, currency: str, event_cap_minor: int) -> None:
+        """Set what one lease, which is one default, may hold at most, for all venues; AMOUNT_LIMIT_MINOR: no cap."""
+        await self._write("limit", operation_id, currency, _amount(event_cap_minor))
+
     async def state(self, currency: str) -> FundState:
         """Balances and claims in one currency; zeros where the fund has none of it."""
-        balance, free, leased, *claims = await self._read("state", currency)
+        balance, free, leased, cap, *claims = await self._read("state", currency)
         venues = dict(zip(claims[::2], map(int, claims[1::2]), strict=True))
-        return FundState(currency, int(balance), int(free), int(leased), venues)
+        return FundState(currency, int(balance), int(free), int(leased), venues, int(cap))
 
     async def leases(self) -> list[OpenLease]:
         """This venue's open leases by id, for closing the difference after a crash."""
@@ -277,7 +283,8 @@ class InsuranceFund:
 
     async def _load_library(self) -> None:
         """Put this client's library on the server unless it has the same or a later one."""
-        code = resources.files(__package__).joinpath("insurance_fund.lua").read_text()
+        files = resources.files(__package__)
+        code = "\n".join(files.joinpath(name).read_text() for name in LIBRARY_FILES)
         try:
             found = int(await self._client.fcall_ro(f"{LIBRARY}_version", 1, self._key))
         except redis.ResponseError as error:

@@ -6,7 +6,8 @@ cdef enum SystemAccount:
     SYS_FUNDING = 2      # counter-leg of perpetual funding
     SYS_ROUNDING = 3     # dust, >= 0
     SYS_FUND = 4         # this venue's claim on the insurance fund
-    SYS_COUNT = 5
+    SYS_CAPITAL = 5      # what the venue itself puts before the fund
+    SYS_COUNT = 6
 
 
 cdef class Ledger:

@@ -7,7 +7,7 @@ engine checks it after every command, and `audit` recomputes it from the balance
 from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memset
 
-SYSTEM_NAMES = ("outside", "fees", "funding", "rounding", "fund")
+SYSTEM_NAMES = ("outside", "fees", "funding", "rounding", "fund", "capital")
 
 
 cdef class Ledger:
@@ -135,8 +135,11 @@ cdef class Ledger:
         """Canonical state."""
         cdef uint32_t a
         cdef int c
+        cdef int kept = SYS_COUNT * self.currencies
+        if not any([self.system[SYS_CAPITAL * self.currencies + c] for c in range(self.currencies)]):
+            kept = SYS_CAPITAL * self.currencies     # a venue without capital is exported as ever
         return [
             [[self.balance(a, c) for c in range(self.currencies)] for a in range(1, accounts)],
-            [self.system[i] for i in range(SYS_COUNT * self.currencies)],
+            [self.system[i] for i in range(kept)],
             [[slot, self.clearing[<uint32_t>slot]] for slot in clearing_slots],
         ]

@@ -40,6 +40,7 @@ class Auction:
         "clock_ns",
         "currency",
         "entity",
+        "equity_minor",
         "last_ns",
         "lease_id",
         "opened_ns",
@@ -63,6 +64,7 @@ class Auction:
         self.bids: list[Bid] = []
         self.reason = int(Reason.AWAITING_BIDS)
         self.lease_id = 0
+        self.equity_minor = 0  # when it opened
         self.sold_ppm = 0
 
     def export(self) -> list[Any]:
@@ -78,7 +80,7 @@ class AuctionHouse:
     def __init__(self, desk: Any, parameters: Parameters) -> None:
         self.desk = desk
         self.parameters = parameters
-        self.leases = Leases(desk)
+        self.leases = Leases(desk, parameters)
 
     def price(self, auction: Auction) -> int:
         """What a bidder would pay for 100 % of what remains; cross accounts reckon in 1e-4 USD."""
@@ -176,8 +178,7 @@ class AuctionHouse:
         if self.desk.bidder_stopped(bid.account_id, auction.account_id):
             return Reason.TRADING_STOPPED, 0, 0
         if draw and draw > self.leases.free(auction.lease_id):
-            exhausted = self.leases.exhausted(auction.lease_id)
-            return (Reason.FUND_EXHAUSTED if exhausted else Reason.AWAITING_LEASE), 0, 0
+            return self.leases.short(auction.lease_id), 0, 0
         if not self.desk.row_budget(bid.account_id, legs):
             return Reason.ROW_LIMIT, 0, 0
         if not self.desk.bidder_stands(bid.account_id, legs, payments):
@@ -222,8 +223,7 @@ class AuctionHouse:
             return False
         if auction.lease_id == 0:
             auction.lease_id = self.leases.open(auction.auction_id, auction.account_id, auction.currency)
-        self.leases.request(auction.lease_id, amount, now)
-        return True
+        return self.leases.request(auction.lease_id, amount, now)
 
     def watch(self, auction: Auction, now: int) -> Reason:
         """Ask again when a lease was cut short or no longer covers the deficit; what the auction waits for."""
@@ -237,7 +237,7 @@ class AuctionHouse:
             return Reason.AWAITING_LEASE
         if lease.state != "exhausted" and not short:
             return Reason.AWAITING_BIDS
-        shown = Reason.FUND_EXHAUSTED if lease.state == "exhausted" else Reason.AWAITING_LEASE
+        shown = self.leases.short(auction.lease_id)
         if now - lease.asked_ns >= self.parameters.lease_wait_ns or lease.state == "granted":
             return Reason.AWAITING_LEASE if self.ask(auction, now) else shown
         return shown

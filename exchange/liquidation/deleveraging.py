@@ -85,6 +85,10 @@ class Deleveraging:
         for (instrument, lots), shift in zip(legs, shifts, strict=True):
             own = self.desk.from_currency(instrument, auction.currency, shift)
             touched |= self._close(auction, instrument, lots, own)
+        if unfunded:
+            if auction.lease_id == 0:
+                auction.lease_id = self.house.leases.open(auction.auction_id, account_id, auction.currency)
+            self.house.leases.bear(auction.lease_id, unfunded)
         if drawn:
             self.house.leases.draw(auction.lease_id, account_id, drawn)
         for other in sorted(touched):

@@ -4,13 +4,14 @@ The stages above it are plain Python; every state change they make goes through 
 """
 
 from exchange.clearing.account cimport MODEL_CROSS, is_cross
-from exchange.clearing.ledger cimport SYS_FUND
+from exchange.clearing.ledger cimport SYS_CAPITAL, SYS_FUND
 from exchange.clearing.position cimport Position, PositionList
 from exchange.events import BalanceCause, EventKind
 from exchange.market.instrument cimport KIND_PERPETUAL, Instrument
 from exchange.reasons import Reason
 from exchange.records cimport (
-    AuctionEvent, AuctionLotSold, BalanceChanged, BidEvent, FundEvent, PositionDeleveraged, PositionTransferred,
+    AuctionEvent, AuctionLotSold, BalanceChanged, BidEvent, DefaultCovered, FundEvent, PositionDeleveraged,
+    PositionTransferred,
 )
 from exchange.risk.exposure cimport ALL_ORDERS, NO_ORDERS, Margin
 from exchange.wide cimport wide_mul
@@ -157,6 +158,10 @@ cdef class Desk:
     def fund(self, int currency):
         """This venue's claim on the insurance fund."""
         return self.ledger.system_of(SYS_FUND, currency)
+
+    def capital(self, int currency):
+        """What is left of the venue's own capital."""
+        return self.ledger.system_of(SYS_CAPITAL, currency)
 
     def usd_currency(self):
         """First currency worth one USD, else 0: what a cross account pays and is paid in."""
@@ -340,6 +345,10 @@ cdef class Desk:
         """From an account to the fund (negative: from the fund)."""
         self.ledger.transfer_system(SYS_FUND, account_id, currency, -amount)
 
+    def pay_capital(self, uint32_t account_id, int currency, int64_t amount):
+        """From the venue's capital to an account."""
+        self.ledger.transfer_system(SYS_CAPITAL, account_id, currency, amount)
+
     def after(self, uint32_t account_id):
         """Re-margin an account after its cash changed."""
         return self.monitor.check(account_id)
@@ -414,6 +423,17 @@ cdef class Desk:
         event.reason = reason
         event.auction_id = auction_id
         event.remaining_minor = remaining
+
+    def emit_covered(self, uint32_t account_id, auction_id, int currency, int reason, int64_t equity, int64_t capital,
+                     int64_t fund, int64_t deleveraged):
+        cdef DefaultCovered* event = <DefaultCovered*>self.events.emit(EventKind.DEFAULT_COVERED, 2, account_id)
+        event.auction_id = auction_id
+        event.currency = currency
+        event.reason = reason
+        event.equity_minor = equity
+        event.capital_minor = capital
+        event.fund_minor = fund
+        event.deleveraged_minor = deleveraged
 
     @property
     def time_ns(self):

@@ -73,6 +73,7 @@ class Liquidation:
         phase = SOLVENT if value > 0 else INSOLVENT
         auction = Auction(self.next_auction_id, account_id, entity, currency, phase, now)
         self.next_auction_id += 1
+        auction.equity_minor = self.house.minor(auction, equity)
         self.auctions[auction.auction_id] = auction
         self.by_account[account_id] = auction.auction_id
         self._emit(EventKind.AUCTION_OPENED, auction)
@@ -224,7 +225,7 @@ class Liquidation:
         del self.auctions[auction.auction_id]
         del self.by_account[auction.account_id]
         self.auctions_closed += 1
-        self.house.leases.close(auction.lease_id)
+        self.house.leases.close(auction.lease_id, auction.equity_minor, reason)
         self._end(auction.account_id, auction.entity, reason)
 
     def _end(self, account_id: int, entity: int, reason: Reason) -> None:

@@ -99,11 +99,14 @@ def account_faults(engine: Engine, state: State, account: Account) -> Iterator[s
         yield f"account {number}: level {engine.account(number).level}, naive {account.level}"
 
 
+NAMES = ("outside", "fees", "funding", "rounding", "fund", "capital")
+
+
 def ledger_faults(engine: Engine, state: State) -> Iterator[str]:
     """Each account of the ledger."""
     for c, currency in enumerate(state.config.currencies):
         got = engine.ledger(currency.name)
-        want = {name: state.ledger.get((name, c), 0) for name in ("outside", "fees", "funding", "rounding", "fund")}
+        want = {name: state.ledger.get((name, c), 0) for name in NAMES}
         want["clearing"] = sum(
             amount for (name, owned), amount in state.ledger.items() if owned == c and name.startswith("clearing")
         )

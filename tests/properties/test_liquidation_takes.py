@@ -10,7 +10,7 @@ import pytest
 from exchange import commands, config, invariants
 from exchange.commands import CommandKind
 from exchange.engine import Engine
-from exchange.events import EventKind
+from exchange.events import BalanceCause, EventKind
 from exchange.sequencer import Sequencer
 from tests.driver import COIN, DAY, SECOND, START_NS, USDC, Driver, linear_perpetual, make_config, option, perpetual
 
@@ -46,7 +46,15 @@ class Game:
             for n in range(TRADERS)
         ]
         self.bidders = [self.venue.account(f"b{n}", btc=30, usdc=3 * 10**6, model=MODELS[n]) for n in range(BIDDERS)]
-        self.seen = {"sold": 0, "deleveraged": 0, "liquidated": 0, "drawn": 0, "replays": 0, "refused answers": 0}
+        self.seen = {
+            "sold": 0,
+            "deleveraged": 0,
+            "liquidated": 0,
+            "drawn": 0,
+            "capital": 0,
+            "replays": 0,
+            "refused answers": 0,
+        }
         self.commands = 0
         self.lost: list[bytearray] = []
 
@@ -63,7 +71,9 @@ class Game:
         return found
 
     def funds(self):
-        return [self.venue.engine.ledger(name)["fund"] for name in ("BTC", "USDC")]
+        """This venue's claim and its capital, by currency."""
+        ledgers = [self.venue.engine.ledger(name) for name in ("BTC", "USDC")]
+        return [ledger[name] for name in ("fund", "capital") for ledger in ledgers]
 
     def submit(self, record):
         """One command, with everything that may not happen looked for."""
@@ -81,6 +91,7 @@ class Game:
             self.seen["deleveraged"] += event.kind == EventKind.POSITION_DELEVERAGED
             self.seen["liquidated"] += event.kind == EventKind.LIQUIDATION_STARTED
             self.seen["drawn"] += event.kind == EventKind.FUND_DRAWN
+            self.seen["capital"] += event.kind == EventKind.CAPITAL_DRAWN
         if self.commands % 40 == 0:
             assert invariants.conserved(engine)
         if self.commands % 1_000 == 0:
@@ -108,22 +119,22 @@ class Game:
             assert lost == receipts.get(key, 0), (key, lost, receipts.get(key, 0), [e.kind.name for e in found])
 
     def check_fund(self, found, fund):
-        """The fund takes disclosed fees, at most their rate of the price, and gives what its events say."""
-        fees, draws, given = [0, 0], [0, 0], [0, 0]
+        """The fund takes disclosed fees, at most their rate of the price, and fund and capital give what their events
+        say."""
+        fees, draws, given = [0, 0], [0, 0, 0, 0], [0, 0, 0, 0]
         rate = self.venue.engine.config.liquidation.fee_ppm
         for event in found:
             if event.kind == EventKind.AUCTION_LOT_SOLD:
                 fees[event.currency] += event.fee_minor
                 assert 0 <= event.fee_minor <= max(event.price_minor, 0) * rate // PPM + 100
-            elif event.kind == EventKind.FUND_DRAWN:
-                draws[event.currency] += event.amount_minor
+            elif event.kind in (EventKind.FUND_DRAWN, EventKind.CAPITAL_DRAWN):
+                draws[event.currency + 2 * (event.kind == EventKind.CAPITAL_DRAWN)] += event.amount_minor
             elif event.kind == EventKind.BALANCE_CHANGED and event.account_id == 0:
-                given[event.currency] += event.amount_minor
+                given[event.currency + 2 * (event.cause == BalanceCause.CAPITAL_ENDOWMENT)] += event.amount_minor
         moved = [now - then for now, then in zip(self.funds(), fund, strict=True)]
         # a fee is disclosed twice: with the sale and as the fund's credit
-        for currency in (0, 1):
-            assert moved[currency] == given[currency] - draws[currency]
-            assert given[currency] >= fees[currency]
+        assert moved == [gave - drew for gave, drew in zip(given, draws, strict=True)]
+        assert all(gave >= fee for gave, fee in zip(given, fees, strict=False))
 
     # ------------------------------------------------------------------ moves
 
@@ -206,7 +217,8 @@ class Game:
         rng = self.rng
         if rng.random() < 0.3:
             name, amount = ("BTC", COIN // 2) if rng.random() < 0.5 else ("USDC", 20_000 * USDC)
-            self.submit(commands.cold(CommandKind.ENDOW_FUND, config.Transfer(name, amount)))
+            kind = CommandKind.ENDOW_FUND if rng.random() < 0.6 else CommandKind.ENDOW_CAPITAL
+            self.submit(commands.cold(kind, config.Transfer(name, amount)))
             return
         account = self.traders[rng.integers(TRADERS)]
         kind = CommandKind.DEPOSIT if rng.random() < 0.7 else CommandKind.WITHDRAW

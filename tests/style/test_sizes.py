@@ -12,7 +12,7 @@ FUNCTION_LINES = 70
 
 LONG_FILES = {
     "exchange/commands.py": 435,  # tables of record layouts
-    "exchange/events.py": 490,  # likewise
+    "exchange/events.py": 515,  # likewise
     "persistence/insurance_fund.py": 330,
 }
 LONG_FUNCTIONS: dict[str, int] = {}

@@ -110,10 +110,11 @@ def test_sums_stay_within_64_bits_and_refusals_change_nothing(url: str) -> None:
         async with await InsuranceFund.open(url, "two", 1) as other:
             assert await refused(other.credit("c1", "USD", 1)) == "OVERFLOW"
             assert (await other.state("USD")).claims_minor == {"one": AMOUNT_LIMIT_MINOR, "two": 0}
-            assert await other.debit("d1", "USD", AMOUNT_LIMIT_MINOR) == Balance(0, 0)
-        # The first venue's claim is full although the balance is empty.
-        assert await refused(fund.credit("c3", "USD", 1)) == "OVERFLOW"
-        assert (await fund.state("USD")).balance_minor == 0
+            assert await refused(other.debit("d1", "USD", 1)) == "INSUFFICIENT"
+            assert await fund.debit("d1", "USD", 5) == Balance(*[AMOUNT_LIMIT_MINOR - 5] * 2)
+            assert await other.credit("c2", "USD", 5) == Balance(*[AMOUNT_LIMIT_MINOR] * 2)
+            assert await refused(fund.credit("c3", "USD", 1)) == "OVERFLOW"
+            assert (await other.state("USD")).claims_minor == {"one": AMOUNT_LIMIT_MINOR - 5, "two": 5}
         for amount in (-1, AMOUNT_LIMIT_MINOR + 1, 1.0, "1"):
             assert await refused(fund.credit("c9", "USD", amount)) == "BADCALL"  # type: ignore[arg-type]
 
@@ -207,14 +208,52 @@ def test_a_stale_epoch_is_refused_everywhere(url: str) -> None:
     run(url, scenario, epoch=7)
 
 
-def test_concurrent_reservations_never_exceed_the_fund(url: str) -> None:
+def test_concurrent_reservations_never_exceed_a_claim(url: str) -> None:
     async def scenario(fund: InsuranceFund) -> None:
         await fund.endow("e", "BTC", 1000)
         async with await InsuranceFund.open(url, "two", 1) as other:
-            grants = await asyncio.gather(*(f.reserve(f"l{i}", "BTC", 37) for i in range(20) for f in (fund, other)))
-            assert sum(grant.granted_minor for grant in grants) == 1000
-            assert sorted({grant.granted_minor for grant in grants}) == [0, 1, 37]
-            assert len(await fund.leases()) == len(await other.leases()) == 20
+            await other.endow("e", "BTC", 100)
+            both = [(f, f"l{i}") for i in range(40) for f in (fund, other)]
+            grants = await asyncio.gather(*(f.reserve(lease_id, "BTC", 37) for f, lease_id in both))
+            for venue, claim, rest in ((fund, 1000, 1), (other, 100, 26)):
+                mine = [grant.granted_minor for grant, (f, _) in zip(grants, both, strict=True) if f is venue]
+                assert sum(mine) == claim and sorted(set(mine)) == [0, rest, 37]
+            assert len(await fund.leases()) == len(await other.leases()) == 40
+
+    run(url, scenario)
+
+
+def test_one_default_takes_at_most_the_event_cap(url: str) -> None:
+    async def scenario(fund: InsuranceFund) -> None:
+        await fund.endow("e", "BTC", 2 * ODD)
+        for _ in range(2):
+            await fund.limit("cap-1", "BTC", ODD)
+        assert (await fund.state("BTC")).event_cap_minor == ODD
+        assert await fund.reserve("l", "BTC", ODD - 4) == Grant(ODD - 4, ODD - 4)
+        assert await fund.top_up("l", "t", 100) == Grant(4, ODD)
+        assert await fund.reserve("m", "BTC", ODD) == Grant(ODD, ODD)  # another default
+        assert await refused(fund.limit("cap-1", "BTC", 5)) == "CONFLICT"
+        await fund.limit("cap-2", "BTC", 10)
+        assert await fund.top_up("l", "u", 1) == Grant(0, ODD)  # holds more and keeps it
+        assert await fund.settle("l", 5) == Settlement(5, ODD - 5)
+        await fund.limit("cap-3", "BTC", AMOUNT_LIMIT_MINOR)
+        assert await fund.reserve("n", "BTC", ODD) == Grant(ODD - 5, ODD - 5)
+        kinds = [(entry.kind, entry.amount_minor) async for entry in fund.history() if entry.kind == "limit"]
+        assert kinds == [("limit", ODD), ("limit", 10), ("limit", AMOUNT_LIMIT_MINOR)]
+
+    run(url, scenario)
+
+
+def test_claims_of_an_earlier_library_are_counted_at_first_use(url: str) -> None:
+    async def scenario(fund: InsuranceFund) -> None:
+        await fund.endow("e", "BTC", 100)
+        await fund.reserve("l", "BTC", 60)
+        with redis.Redis.from_url(url) as client:
+            client.delete("{margrave-fund}:available:BTC")
+            assert await fund.reserve("m", "BTC", 60) == Grant(40, 40)
+            client.delete("{margrave-fund}:available:BTC")
+            assert await fund.settle("l", 10) == Settlement(10, 50)
+            assert await fund.reserve("n", "BTC", 60) == Grant(50, 50)
 
     run(url, scenario)
 
@@ -229,6 +268,10 @@ def test_random_operations_match_a_plain_model(url: str) -> None:
             claims = {"one": 0, "two": 0}
             granted: dict[tuple[str, str], int] = {}
             scale = 2**56
+
+            def held(venue: str) -> int:
+                return sum(amount for (name, _), amount in granted.items() if name == venue)
+
             for i in range(400):
                 actor = rng.choice([fund, second])
                 venue, amount = actor.venue_id, rng.randrange(scale)
@@ -238,18 +281,18 @@ def test_random_operations_match_a_plain_model(url: str) -> None:
                     await actor.credit(f"o{i}", "BTC", amount)
                     free, claims[venue] = free + amount, claims[venue] + amount
                 elif kind == "debit":
-                    if amount > free:
+                    if amount > claims[venue] - held(venue):
                         assert await refused(actor.debit(f"o{i}", "BTC", amount)) == "INSUFFICIENT"
                         continue
                     await actor.debit(f"o{i}", "BTC", amount)
                     free, claims[venue] = free - amount, claims[venue] - amount
                 elif kind == "reserve" or not open_ids:
-                    expected = min(amount, free)
+                    expected = min(amount, claims[venue] - held(venue))
                     assert (await actor.reserve(f"l{i}", "BTC", amount)).granted_minor == expected
                     free, leased = free - expected, leased + expected
                     granted[venue, f"l{i}"] = expected
                 elif kind == "top_up":
-                    lease_id, expected = rng.choice(open_ids), min(amount, free)
+                    lease_id, expected = rng.choice(open_ids), min(amount, claims[venue] - held(venue))
                     total = granted[venue, lease_id] + expected
                     assert await actor.top_up(lease_id, f"o{i}", amount) == Grant(expected, total)
                     free, leased = free - expected, leased + expected

@@ -21,7 +21,8 @@ def test_every_movement_has_two_legs() -> None:
     assert [ledger.cash_of(account, 0) for account in (1, 2)] == [400, 275]
     first, second = ledger.sums(0, range(4)), ledger.sums(1, range(4))
     assert first == {
-        "outside": -700, "fees": 25, "funding": 0, "rounding": 0, "fund": 0, "clearing": 0, "accounts": 675,
+        "outside": -700, "fees": 25, "funding": 0, "rounding": 0, "fund": 0, "capital": 0,
+        "clearing": 0, "accounts": 675,
     }  # fmt: skip
     assert sum(first.values()) == sum(second.values()) == 0
     assert (second["outside"], second["fund"]) == (-90, 90)
