@@ -1,7 +1,8 @@
 """Builds every .pyx of the tree; MARGRAVE_EXT=a.b,c.d limits an in-place build to those modules.
 
-MARGRAVE_OPTIMISE=2 (0, 1, 2, 3) sets another level than 3: the results are the same
-bits, the build is faster and what it builds slower."""
+MARGRAVE_OPTIMISE=2 (0, 1, 2, 3) sets another level than 3: the results are the same bits
+(tests/properties/test_compilers.py), the build is faster and what it builds slower.
+"""
 
 import os
 import sys

@@ -3,7 +3,6 @@
 The chain and the grid are those of the kernels' design: 500 (strike, expiry) pairs, calls and puts, 40 scenarios.
 """
 
-import importlib
 import statistics
 import time
 from collections.abc import Callable
@@ -12,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from loadtest import bench_bands, kernel_loops
+from loadtest import bench_bands, kernel_loops, margin_peers
 from loadtest.report import Figure, progress
 from margin_ext import portfolio, risk_array
 from margin_ext.kernels import instruction_set
@@ -77,41 +76,37 @@ def median_ns(action: Callable[[], Any], runs: int = RUNS) -> float:
 
 
 def reprice_figure(runs: int) -> Figure:
-    """Time per price of the whole repricing into integer rows; peer: plain numpy with scipy's normal cdf."""
+    """Time per price of the whole repricing into integer rows, as the engine calls it; peers price the same chain."""
     one = chain()
     out = risk_array.allocate_rows(2 * PAIRS, SCENARIOS, False)
 
-    def ours() -> None:
+    def from_python() -> None:
         risk_array.reprice(*one, index_price=SPOT_USD, lot_coin=1.0, inverse=False, out=out)
 
     prices = 2 * PAIRS * SCENARIOS
-    peers = {}
-    ndtr = _imported("scipy.special", "ndtr")
-    if ndtr is not None:
-        forward = one.forward[one.expiry][:, None] * one.spot_multiplier
-        deviation = (one.vol[:, None] * one.vol_multiplier[one.expiry]) * np.sqrt(one.years[one.expiry])[:, None]
-        strike = one.strike[:, None]
-
-        def numpy_scipy() -> tuple[Array, Array]:
-            d1 = np.log(forward / strike) / deviation + 0.5 * deviation
-            call = forward * ndtr(d1) - strike * ndtr(d1 - deviation)
-            return call, call - forward + strike
-
-        ours()
-        _agree(one, out, numpy_scipy()[0])
-        peers["numpy + scipy ndtr"] = median_ns(numpy_scipy, max(3, runs // 5)) / prices
+    peers = {"with checks, from Python": median_ns(from_python, runs) / prices}
+    expected = out.rows_usd.copy()
+    waits_ns = kernel_loops.time_reprice(*one, SPOT_USD, out.rows_usd, 10 * runs)
+    if not np.array_equal(out.rows_usd, expected):
+        raise RuntimeError("the compiled call's rows are not those of the Python entry")
+    forward = one.forward[one.expiry][:, None] * one.spot_multiplier
+    deviation = (one.vol[:, None] * one.vol_multiplier[one.expiry]) * np.sqrt(one.years[one.expiry])[:, None]
+    strike = np.broadcast_to(one.strike[:, None], forward.shape)
+    for name, priced in margin_peers.pricers(forward, strike, deviation).items():
+        _agree(one, out, name, *priced())
+        peers[name] = median_ns(priced, max(3, runs // 10)) / prices
     isa = instruction_set()
     note = f"{2 * PAIRS} options x {SCENARIOS} scenarios, {isa}"
-    return Figure(median_ns(ours, runs) / prices, "ns/price", REPRICE_GOAL_NS.get(isa), peers, note)
+    return Figure(statistics.median(waits_ns) / prices, "ns/price", REPRICE_GOAL_NS.get(isa), peers, note)
 
 
-def _agree(one: Chain, out: risk_array.RiskRows, call: Array) -> None:
-    """Our call rows must be the peer's P&L to a cent, or the comparison means nothing."""
+def _agree(one: Chain, out: risk_array.RiskRows, name: str, call: Array, put: Array) -> None:
+    """Our rows must be the peer's P&L to a cent, or the comparison means nothing."""
     still = np.flatnonzero((one.spot_multiplier == 1.0) & np.all(one.vol_multiplier == 1.0, axis=0))[0]
-    expected = (call - call[:, [still]]) * 1e4
-    worst = float(np.max(np.abs(out.rows_usd[0::2] - expected)))
-    if worst > 100.0:
-        raise RuntimeError(f"our rows and the peer's differ by {worst / 1e4:.4f} USD")
+    for ours, theirs in ((out.rows_usd[0::2], call), (out.rows_usd[1::2], put)):
+        worst = float(np.max(np.abs(ours - (theirs - theirs[:, [still]]) * 1e4)))
+        if worst > 100.0:
+            raise RuntimeError(f"our rows and those of {name} differ by {worst / 1e4:.4f} USD")
 
 
 def accounts_figure(runs: int) -> Figure:
@@ -128,7 +123,7 @@ def accounts_figure(runs: int) -> Figure:
         "with checks, from Python": median_ns(lambda: portfolio.accounts_worst_loss(rows, start, row_index, lots), slow)
         / 1e6
     }
-    sparse = _imported("scipy.sparse", "csr_array")
+    sparse = margin_peers.imported("scipy.sparse", "csr_array")
     if sparse is not None:
         matrix = sparse((lots.astype(np.float64), row_index, start), shape=(ACCOUNTS, len(rows)))
 
@@ -193,15 +188,6 @@ def _numpy_fills_ns(rows: Array, account: Any, row_index: Any, lots: Array) -> f
         vector += amount * rows[place]
         vector.min()
     return (time.perf_counter_ns() - started) / few
-
-
-def _imported(module: str, name: str) -> Any:
-    """A function of an optional package, None where it is not installed."""
-    try:
-        return getattr(importlib.import_module(module), name)
-    except ImportError:
-        progress(f"margin: {module} is not installed (extra `bench`), no such peer")
-        return None
 
 
 def figures(runs: int = RUNS) -> dict[str, Figure]:

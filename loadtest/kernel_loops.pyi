@@ -18,3 +18,17 @@ def time_fills(
     lots: NDArray[np.float64],
 ) -> tuple[int, float]:
     """(ns for all fills, sum of the worst losses)."""
+
+def time_reprice(
+    strike: NDArray[np.float64],
+    expiry: NDArray[np.int32],
+    vol: NDArray[np.float64],
+    forward: NDArray[np.float64],
+    years: NDArray[np.float64],
+    spot_multiplier: NDArray[np.float64],
+    vol_multiplier: NDArray[np.float64],
+    index_price: float,
+    rows_usd: NDArray[np.float64],
+    runs: int,
+) -> list[int]:
+    """ns of each of `runs` repricings of a linear chain into rows_usd."""

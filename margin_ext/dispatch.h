@@ -1,8 +1,8 @@
 /* The kernels for every instruction set of this machine's family, in one translation unit, and the choice
  * between them.
  *
- * The templates are included once per vector width; contraction is off and FMA never enabled, so all widths
- * give the same bits. Only margin_ext/kernels.pyx includes this file; other modules cimport from there.
+ * The templates are included once per vector width; contraction is off, and only sums of integers are fused (exact
+ * either way, portfolio.h), so all widths give the same bits. Only margin_ext/kernels.pyx includes this file; other modules cimport from there.
  */
 #ifndef MARGRAVE_DISPATCH_H
 #define MARGRAVE_DISPATCH_H

@@ -1,14 +1,28 @@
 /* Template: sums and worst cases of risk rows. Every number is an integer-valued double below 2^53, so each
  * sum is exact and the order of additions cannot matter. S is a multiple of 8. Expects kernel_math.h.
  */
+
+/* sum + a b of integer-valued numbers: product and sum are exact below 2^53, so that the fused operation gives the
+ * same bits. The only place where one is used. */
+#if VECTOR_BYTES == 64
+KERNEL_INLINE VD NAME(add_product)(VD sum, VD a, VD b) {
+    return (VD)_mm512_fmadd_pd((__m512d)a, (__m512d)b, (__m512d)sum);
+}
+#else
+KERNEL_INLINE VD NAME(add_product)(VD sum, VD a, VD b) { return sum + a * b; }
+#endif
+
 static void NAME(row_axpy)(double *v, const double *row, double lots, int count) {
-    for (int j = 0; j < count; j += LANES) NAME(store)(v + j, NAME(load)(v + j) + lots * NAME(load)(row + j));
+    for (int j = 0; j < count; j += LANES) {
+        VD updated = NAME(add_product)(NAME(load)(v + j), NAME(load)(row + j), NAME(splat)(lots));
+        NAME(store)(v + j, updated);
+    }
 }
 
 static double NAME(row_axpy_min)(double *v, const double *row, double lots, int count) {
     VD least = NAME(splat)(__builtin_inf());
     for (int j = 0; j < count; j += LANES) {
-        VD updated = NAME(load)(v + j) + lots * NAME(load)(row + j);
+        VD updated = NAME(add_product)(NAME(load)(v + j), NAME(load)(row + j), NAME(splat)(lots));
         NAME(store)(v + j, updated);
         least = NAME(min)(updated, least);
     }
@@ -36,7 +50,7 @@ static double NAME(row_axpy_min)(double *v, const double *row, double lots, int 
 #define WIDE_COLUMNS 16
 #endif
 #define DECLARE_SUM(i) VD sum##i = {0};
-#define ADD_ROW(i) sum##i += NAME(load)(row + i * LANES) * amount;
+#define ADD_ROW(i) sum##i = NAME(add_product)(sum##i, NAME(load)(row + i * LANES), amount);
 #define STORE_SUM(i) NAME(store)(v + i * LANES, sum##i);
 
 #define SUM_BLOCK(title, EACH, INDEX, LOTS)                                                                  \

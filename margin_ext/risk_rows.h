@@ -10,9 +10,10 @@ typedef struct {
     /* of the current expiry */
     KERNEL_ALIGNED double forward[MARGRAVE_MAX_SCENARIOS];
     KERNEL_ALIGNED double inverse_forward[MARGRAVE_MAX_SCENARIOS];
+    KERNEL_ALIGNED double forward_row[MARGRAVE_MAX_SCENARIOS]; /* linear: call row minus put row */
     KERNEL_ALIGNED double vol_multiplier[MARGRAVE_MAX_SCENARIOS];
     KERNEL_ALIGNED double inverse_vol_multiplier[MARGRAVE_MAX_SCENARIOS];
-    KERNEL_ALIGNED double width_floor[MARGRAVE_MAX_SCENARIOS];
+    KERNEL_ALIGNED double half_width_floor[MARGRAVE_MAX_SCENARIOS];
     KERNEL_ALIGNED double inverse_width_floor[MARGRAVE_MAX_SCENARIOS];
     /* of the current pair */
     KERNEL_ALIGNED double d_minus[MARGRAVE_MAX_SCENARIOS];
@@ -49,9 +50,10 @@ static void NAME(fill_expiry)(const ChainInput *in, int32_t expiry, NAME(columns
         floor = NAME(max)(floor * root_years, NAME(splat)(WIDTH_MIN));
         NAME(store)(c->forward + j, shocked);
         NAME(store)(c->inverse_forward + j, 1.0 / shocked);
+        NAME(store)(c->forward_row + j, NAME(round)((shocked - forward) * NAME(load)(c->usd_scale + j)));
         NAME(store)(c->vol_multiplier + j, multiplier);
         NAME(store)(c->inverse_vol_multiplier + j, 1.0 / multiplier);
-        NAME(store)(c->width_floor + j, floor);
+        NAME(store)(c->half_width_floor + j, 0.5 * floor);
         NAME(store)(c->inverse_width_floor + j, 1.0 / floor);
     }
 }
@@ -96,16 +98,16 @@ KERNEL_INLINE void NAME(reprice_pair)(const int inverse, int count, NAME(columns
                                       const NAME(base_point) *base, int lane, double *const *rows,
                                       double *largest) {
     VD log_ratio = NAME(splat)(base->log_ratio[lane]), strike = NAME(splat)(base->strike[lane]);
-    VD width0 = NAME(splat)(base->width[lane]), inverse_width0 = NAME(splat)(base->inverse_width[lane]);
-    VD value0 = NAME(splat)(base->value[lane]), forward0 = NAME(splat)(base->forward[lane]);
+    VD half_width0 = NAME(splat)(0.5 * base->width[lane]), inverse_width0 = NAME(splat)(base->inverse_width[lane]);
+    VD value0 = NAME(splat)(base->value[lane]);
     VD strike_ratio0 = NAME(splat)(base->strike_ratio[lane]), zero = NAME(splat)(0.0);
     const NAME(fits) *fits = NAME(opaque_fits)();
     for (int j = 0; j < count; j += LANES) {
         VD distance = NAME(abs)(log_ratio + NAME(load)(c->log_multiplier + j));
-        VD width = NAME(max)(width0 * NAME(load)(c->vol_multiplier + j), NAME(load)(c->width_floor + j));
+        VD half = NAME(max)(half_width0 * NAME(load)(c->vol_multiplier + j), NAME(load)(c->half_width_floor + j));
         VD inverse_width = NAME(min)(inverse_width0 * NAME(load)(c->inverse_vol_multiplier + j),
                                      NAME(load)(c->inverse_width_floor + j));
-        VD a = distance * inverse_width, half = 0.5 * width;
+        VD a = distance * inverse_width;
         NAME(store)(c->d_minus + j, a - half);
         NAME(store)(c->d_plus + j, a + half);
     }
@@ -120,9 +122,9 @@ KERNEL_INLINE void NAME(reprice_pair)(const int inverse, int count, NAME(columns
         VD otm =
             NAME(black_value)(NAME(min)(unit, paid), NAME(load)(c->d_minus + j), NAME(load)(c->spread + j));
         VD change = (otm + NAME(max)(unit - paid, zero)) - value0;
-        VD parity = inverse ? strike_ratio0 - paid : unit - forward0;
-        VD scale = NAME(load)(c->usd_scale + j);
-        VD call = NAME(round)(change * scale), put = call - NAME(round)(parity * scale);
+        VD scale = NAME(load)(c->usd_scale + j), parity = strike_ratio0 - paid;
+        VD call = NAME(round)(change * scale);
+        VD put = call - (inverse ? NAME(round)(parity * scale) : NAME(load)(c->forward_row + j));
         NAME(store)(rows[0] + j, call);
         NAME(store)(rows[1] + j, put);
         call_max = NAME(max)(NAME(abs)(call), call_max);

@@ -129,7 +129,8 @@ class Crowd:
         if coin == "BTC":
             # a crash raises vols and widens bases; each forward has a mind of its own
             self.level *= float(np.exp(calm * (draw() - 0.3 * jump / (abs(jump) + 1e-9)) + abs(jump)))
-            self.skew += draw(0.0, calm * 0.5, len(self.options))
+            self.skew = np.clip(self.skew + draw(0.0, calm * 0.5, len(self.options)), -0.9, 9.0)
+            self.level = min(max(self.level, 0.02), 20.0)
             for expiry in self.basis:
                 self.basis[expiry] += float(draw(0.0, calm * 0.08 + abs(jump) * 0.05))
         return self.marks(coin)
