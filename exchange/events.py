@@ -66,6 +66,8 @@ class BalanceCause(IntEnum):
     AUCTION_PAYMENT = 6
     LIQUIDATION_FEE = 7
     FUND_COVER = 8
+    CONVERSION = 18
+    """Debts of an account in liquidation settled with its money in other currencies, at the index."""
     CAPITAL_ENDOWMENT = 58
     CAPITAL_RELEASE = 59
 

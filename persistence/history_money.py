@@ -14,6 +14,7 @@ CAUSES = {
     BalanceCause.AUCTION_PAYMENT: "auction_payment",
     BalanceCause.LIQUIDATION_FEE: "liquidation_fee",
     BalanceCause.FUND_COVER: "fund_cover",
+    BalanceCause.CONVERSION: "conversion",
 }
 
 

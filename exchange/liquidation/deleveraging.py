@@ -74,7 +74,7 @@ class Deleveraging:
         legs: list[tuple[int, int]] = self.desk.held(account_id, entity)
         if not legs:
             return False
-        deficit = self.house.minor(auction, max(0, -self.desk.worth(account_id, entity)))
+        deficit = max(0, -self.desk.remainder(account_id, entity, auction.currency))
         drawn = min(deficit, self.house.leases.free(auction.lease_id))
         values = [self.desk.value_in(instrument, lots, auction.currency) for instrument, lots in legs]
         unfunded = deficit - drawn

@@ -4,7 +4,7 @@ The stages above it are plain Python; every state change they make goes through 
 """
 
 from exchange.clearing.account cimport MODEL_CROSS, is_cross
-from exchange.clearing.ledger cimport SYS_CAPITAL, SYS_FUND
+from exchange.clearing.ledger cimport SYS_CAPITAL, SYS_FUND, SYS_OUTSIDE
 from exchange.clearing.position cimport Position, PositionList
 from exchange.events import BalanceCause, EventKind
 from exchange.market.instrument cimport KIND_PERPETUAL, Instrument
@@ -86,12 +86,11 @@ cdef class Desk:
             if (cross or c == entity) and self.exposure.equity(account_id, c)
         ]
 
-    def for_sale(self, uint32_t account_id, int entity):
-        """Whether there is something a bidder could take: positions, or a debt beside other currencies."""
-        if self.held(account_id, entity):
-            return True
-        amounts = [equity for _, equity in self.equities(account_id, entity)]
-        return len(amounts) > 1 and min(amounts) < 0
+    def remainder(self, uint32_t account_id, int entity, int currency):
+        """All that the entity has, debts included, as minor units of one currency at the marks; each other currency's
+        equity rounded against it."""
+        return sum([equity if c == currency else self._convert(c, currency, equity)
+                    for c, equity in self.equities(account_id, entity)])
 
     def worth(self, uint32_t account_id, int entity):
         """Equity at the marks, options included, minor units or 1e-4 USD."""
@@ -349,6 +348,29 @@ cdef class Desk:
         """From the venue's capital to an account."""
         self.ledger.transfer_system(SYS_CAPITAL, account_id, currency, amount)
 
+    def convert_debts(self, uint32_t account_id, int currency, auction_id):
+        """Settle a cross account's debts with what it has in other currencies, at the index and without a spread,
+        against the world outside: first those in other currencies out of `currency`, then what that lacks out of the
+        others, ascending. Where the account is worth nothing or less, all is in `currency` afterwards."""
+        cdef int c
+        before = [int(self.ledger.balance(account_id, c)) for c in range(self.exposure.currencies)]
+        if min(before) >= 0 or max(before) <= 0:
+            return
+        now = list(before)
+        for c in range(self.exposure.currencies):
+            if c != currency and now[c] < 0:
+                now[currency] += self._convert(c, currency, now[c])
+                now[c] = 0
+        for c in range(self.exposure.currencies):
+            if c != currency and now[c] > 0 and now[currency] < 0:
+                spent = min(now[c], -self._convert(currency, c, now[currency]))
+                now[currency] += self._convert(c, currency, spent)
+                now[c] -= spent
+        for c in range(self.exposure.currencies):
+            if now[c] != before[c]:
+                self.ledger.transfer_system(SYS_OUTSIDE, account_id, c, now[c] - before[c])
+                self._emit_balance(account_id, c, BalanceCause.CONVERSION, now[c] - before[c], now[c], auction_id)
+
     def after(self, uint32_t account_id):
         """Re-margin an account after its cash changed."""
         return self.monitor.check(account_id)
@@ -406,12 +428,16 @@ cdef class Desk:
 
     def emit_fund_credit(self, int currency, int64_t amount, reference):
         """A liquidation fee has gone to the fund; `reference` is the bid that paid it."""
-        cdef BalanceChanged* event = <BalanceChanged*>self.events.emit(EventKind.BALANCE_CHANGED, 1, 0)
+        self._emit_balance(0, currency, BalanceCause.LIQUIDATION_FEE, amount,
+                           self.ledger.system_of(SYS_FUND, currency), reference)
+
+    def _emit_balance(self, uint32_t account_id, int currency, int cause, int64_t amount, int64_t balance, reference):
+        cdef BalanceChanged* event = <BalanceChanged*>self.events.emit(EventKind.BALANCE_CHANGED, 1, account_id)
         event.currency = currency
-        event.cause = BalanceCause.LIQUIDATION_FEE
+        event.cause = cause
         event.instrument = 0xFFFFFFFF
         event.amount_minor = amount
-        event.balance_minor = self.ledger.system_of(SYS_FUND, currency)
+        event.balance_minor = balance
         event.reference = reference
 
     def emit_fund(self, int kind, uint32_t account_id, lease_id, int64_t amount, int currency, int reason,

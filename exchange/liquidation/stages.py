@@ -66,6 +66,7 @@ class Liquidation:
             EventKind.LIQUIDATION_STARTED, account_id, 0, 0, Reason.NONE, entity, equity, maintenance, 0
         )
         self.desk.cancel_all(account_id, Reason.AUTO_LIQUIDATION)
+        self._convert(account_id, entity, currency, 0)
         if self._healthy(account_id, entity):
             self._end(account_id, entity, Reason.RESTORED)
             return
@@ -193,6 +194,12 @@ class Liquidation:
 
     # ------------------------------------------------------------------ ends
 
+    def _convert(self, account_id: int, entity: int, currency: int, auction_id: int) -> None:
+        """Without positions nothing is for sale: debts in one currency are settled with money in another."""
+        if self.desk.is_cross(account_id) and not self.desk.held(account_id, entity):
+            self.desk.convert_debts(account_id, currency, auction_id)
+            self.desk.after(account_id)
+
     def _healthy(self, account_id: int, entity: int) -> bool:
         equity, _, maintenance = self.desk.margins(account_id, entity)
         target = maintenance * (PPM + self.parameters.buffer_ppm) // PPM
@@ -201,14 +208,14 @@ class Liquidation:
     def _finished(self, auction: Auction, closed: Reason = Reason.CLOSED_OUT) -> bool:
         """Close the auction where the account stands again or nothing is left to sell."""
         account_id, entity = auction.account_id, auction.entity
-        if self.desk.for_sale(account_id, entity):
+        if self.desk.held(account_id, entity):
             if not self._healthy(account_id, entity):
                 return False
             self._close(auction, Reason.RESTORED)
             return True
-        equity = self.desk.margins(account_id, entity)[0]
-        if equity < 0:
-            deficit = self.house.minor(auction, -equity)
+        self._convert(account_id, entity, auction.currency, auction.auction_id)
+        deficit = -self.desk.remainder(account_id, entity, auction.currency)
+        if deficit > 0:
             if deficit > self.house.leases.free(auction.lease_id):
                 return False
             self.house.leases.draw(auction.lease_id, account_id, deficit)

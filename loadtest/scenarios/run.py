@@ -23,6 +23,8 @@ QUIET_TICKS, BUSY_TICKS = 1, 4
 TAKES_PER_SECOND = 2
 QUOTE_SECONDS = 3
 PREDATOR_USD = 4_000_000
+LINGER_SECONDS = 900
+"""How long a script's last second lasts on where accounts are still in liquidation."""
 
 
 class Outcome(msgspec.Struct):
@@ -165,8 +167,17 @@ class Run:
             self._second(second)
             if second % 5 == 0 or second == self.script.seconds:
                 self.meter.point(second)
+        second = self.script.seconds
+        while self._unfinished() and second < self.script.seconds + LINGER_SECONDS:
+            second += 1
+            self.venue.now_ns = START_NS + second * SECOND_NS
+            self._second(second)
         self.venue.settle()
         return self._outcome(stake)
+
+    def _unfinished(self) -> int:
+        """Accounts in liquidation."""
+        return sum(bool(self.engine.desk.in_liquidation(a)) for a in self.engine.account_ids())
 
     def _fund_difference(self) -> dict[str, int]:
         """The fund's record less ledger and what open leases have used (the fund hears of it when they are settled)."""
@@ -199,7 +210,7 @@ class Run:
             faults=invariants.audit(engine),
             digest=engine.state_digest().hex(),
             commands=int(engine.seq),
-            unfinished=sum(bool(engine.desk.in_liquidation(a)) for a in engine.account_ids()),
+            unfinished=self._unfinished(),
             taken=meter.worst[:20],
             points=meter.points,
             predator_profit=(self._worth(self.predator_id) - stake) / 1e4 if self.predator_id else None,
@@ -271,6 +282,7 @@ def figures(one: Outcome) -> dict[str, Any]:
         "conserved": not one.faults,
         "nothing_socialised": tally.socialised == 0,
         "fund_agrees_with_ledger": not any(one.fund_difference.values()),
+        "all_finished": one.unfinished == 0,
     }
     if one.predator_profit is not None:
         found["predator_profit"] = one.predator_profit

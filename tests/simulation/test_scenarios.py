@@ -25,7 +25,7 @@ pytestmark = pytest.mark.redis
 SMALL = 16
 TOP = {
     "accounts", "liquidated", "auctions", "deleveraged", "adl_loss", "socialised", "fund_before", "fund_after",
-    "conserved", "digest", "volume_liquidated", "slippage", "healthy_loss", "models", "checks",
+    "conserved", "digest", "volume_liquidated", "slippage", "healthy_loss", "models", "checks", "unfinished",
 }  # fmt: skip
 
 
@@ -70,7 +70,7 @@ def test_whole_scripts(name: str) -> None:
 def test_an_empty_fund_ends_in_receipted_deleveraging() -> None:
     script = msgspec.structs.replace(SCRIPTS["fund-empty"], seconds=900, fund_usd=500)
     (one,) = run.run_all(script, 24, 1, None, ["portfolio"])
-    assert one.deleveraged > 0 and one.tally.adl_loss > 0
+    assert one.deleveraged > 0 and one.tally.adl_loss > 0 and one.unfinished == 0
     assert one.tally.socialised == 0 and one.fund_after < one.fund_before
 
 
@@ -110,14 +110,15 @@ def test_a_missing_data_file_is_bad_usage(tmp_path: Path) -> None:
 def test_a_failed_check_is_exit_status_1(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
     def spoiled(*given: Any) -> list[run.Outcome]:
         (one,) = real(*given)
-        one.tally.socialised = 1
+        one.tally.socialised = one.unfinished = 1
         return [one]
 
     real = run.run_all
     monkeypatch.setattr(run, "run_all", spoiled)
     arguments = ["flash-crash", "--json", "--accounts", "4", "--seconds", "5", "--models", "portfolio"]
     assert command.main(arguments) == 1
-    assert json.loads(capsys.readouterr().out)["checks"]["nothing_socialised"] is False
+    checks = json.loads(capsys.readouterr().out)["checks"]
+    assert checks["nothing_socialised"] is False and checks["all_finished"] is False
 
 
 def test_the_recorded_evening(real_data: Any) -> None:

@@ -7,7 +7,7 @@ from exchange.commands import CommandKind
 from exchange.events import EventKind
 from exchange.liquidation.deleveraging import shares
 from exchange.reasons import Reason
-from tests.driver import COIN, DAY, START_NS, Driver, linear_perpetual, make_config, only, option, perpetual
+from tests.driver import COIN, DAY, START_NS, USDC, Driver, linear_perpetual, make_config, only, option, perpetual
 from tests.unit.test_liquidation import grant, run
 
 NAME, LINEAR = "BTC-PERPETUAL", "BTC_USDC-PERPETUAL"
@@ -168,6 +168,44 @@ def test_every_model_ends_without_debt(model) -> None:
     assert not account.in_liquidation and account.equity_usd_e4 >= 0
     assert all(view.cash_minor >= 0 for view in account.currencies)
     assert sum(made.engine.ledger("USDC").values()) == 0
+    made.sound()
+
+
+def test_a_debt_beside_money_in_another_currency_is_settled_at_the_index() -> None:
+    """Nobody buys, the fund is empty: what is left after the closing is one currency, nothing owed, and it ends."""
+    made = venue()
+    alice = made.account("alice", btc=1, usdc=0, model="cross_pm")
+    bob = made.account("bob", btc=50, usdc=10**7)
+    made.trade(bob, alice, LINEAR, "buy", 1_000_000, 4_000)
+    run(made, 1, 81_000)
+    found = until_deleveraged(made, 79_000, amount=0)
+    debt, money = [e for e in found if e.kind == EventKind.BALANCE_CHANGED and e.account_id == alice]
+    assert (debt.cause, money.cause, debt.currency, money.currency) == (18, 18, 0, 1)
+    assert debt.amount_minor < 0 < money.amount_minor and debt.balance_minor == 0 <= money.balance_minor
+    (receipt,) = receipts(found)
+    fee = 200 * USDC
+    assert receipt.loss_minor == 4_000 * 1_000 * 21_000 + fee - money.amount_minor
+    assert not made.engine.account(alice).in_liquidation and made.engine.auctions() == []
+    made.sound()
+
+
+def test_without_positions_a_debt_is_settled_at_once_and_nothing_is_auctioned() -> None:
+    """A debt in coin against dollars, the coin rising until the dollars no longer carry it."""
+    made = venue()
+    alice = made.account("alice", usdc=60_000, model="cross_pm")
+    bob = made.account("bob", btc=50, usdc=10**7)
+    made.trade(bob, alice, NAME, "sell", 200_000, 10_000)
+    run(made, 1, 115_000)
+    run(made, 1, 130_000)
+    made.trade(bob, alice, NAME, "buy", 260_000, 10_000)
+    assert made.engine.positions(alice) == []
+    found = [event for index in range(132_000, 260_000, 2_000) for event in run(made, 1, index)]
+    assert only(found, EventKind.LIQUIDATION_ENDED).reason == Reason.RESTORED
+    assert [e for e in found if e.kind == EventKind.AUCTION_OPENED] == []
+    coin, dollars = made.engine.account(alice).currencies
+    assert coin.cash_minor == 0 < dollars.cash_minor and made.engine.ledger("BTC")["accounts"] != 0
+    debt, money = [e for e in found if e.kind == EventKind.BALANCE_CHANGED]
+    assert debt.amount_minor > 0 > money.amount_minor and money.balance_minor == dollars.cash_minor
     made.sound()
 
 
