@@ -178,6 +178,8 @@ class Liquidation(Struct):
     lease_wait_ns: int = 30_000_000_000
     deleverage_shift_ppm: int = 500_000
     """Deleveraging shifts closing prices by at most this share of a position's value at the mark."""
+    lease_stress_ppm: int = 0
+    """Leases also cover the worst joint scenario of moves up to this; 0: what is lacking at the marks."""
     fund_event_cap_ppm: int = 1_000_000
     """One default draws at most this share of the venue's claim on the fund, as it would be without that draw."""
 

@@ -18,6 +18,8 @@ from gateway.feeds import SimParameters
 STALE_NS = 10_000_000_000
 LEASE_WAIT_NS = 30_000_000_000
 WARNINGS_PPM = (2_000_000, 1_500_000, 1_250_000, 1_100_000)
+LEASE_STRESS_PPM = 60_000
+"""Leases cover a move of 6 % against what is insolvent, about what a crash brings before they are raised."""
 VOL_BAND_PPM = 1_000_000
 """Options are bought at no more than twice the mark vol and sold at no less than their intrinsic value: a wrong
 strike or a price meant for another expiry is refused, and an order by any vol that a market quotes is not."""
@@ -83,7 +85,11 @@ def default_config(venue_id: str, speed: float = 1.0) -> Config:
         ),
         underlyings=(btc, eth),
         limits=Limits(option_band_vol_ppm=VOL_BAND_PPM, max_order_notional_usd=ORDER_NOTIONAL_USD),
-        liquidation=Liquidation(warning_ppm=WARNINGS_PPM, lease_wait_ns=max(LEASE_WAIT_NS, int(speed * 1_000_000_000))),
+        liquidation=Liquidation(
+            warning_ppm=WARNINGS_PPM,
+            lease_wait_ns=max(LEASE_WAIT_NS, int(speed * 1_000_000_000)),
+            lease_stress_ppm=LEASE_STRESS_PPM,
+        ),
     )
 
 

@@ -4,6 +4,7 @@ A bidder takes a share f of everything the account has, debts included: position
 in each currency, and the bidder pays f x price. What a negative price costs is paid by the fund, out of a lease.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from exchange.config import Liquidation as Parameters
@@ -81,6 +82,8 @@ class AuctionHouse:
         self.desk = desk
         self.parameters = parameters
         self.leases = Leases(desk, parameters)
+        self.stressed: Callable[[Auction], int] = lambda auction: 0
+        """What an auction's entity lacks under joint stress, minor units."""
 
     def price(self, auction: Auction) -> int:
         """What a bidder would pay for 100 % of what remains; cross accounts reckon in 1e-4 USD."""
@@ -214,11 +217,13 @@ class AuctionHouse:
     # ------------------------------------------------------------------ leases
 
     def ask(self, auction: Auction, now: int) -> bool:
-        """Ask for what the insolvent phase may cost at most: the deficit and the capped compensation."""
+        """Ask for what the insolvent phase may cost: the deficit, now or under joint stress (`sizing`), and the capped
+        compensation."""
         value: int = self.desk.robust_value(auction.account_id, auction.entity)
         maintenance: int = self.desk.margins(auction.account_id, auction.entity)[2]
         cap = maintenance * self.parameters.compensation_cap_ppm // PPM
-        amount = self.minor(auction, max(-value, 0) + cap)
+        lacked = self.minor(auction, max(-value, 0))
+        amount = max(lacked, self.stressed(auction)) - lacked + self.minor(auction, max(-value, 0) + cap)
         if amount <= 0:
             return False
         if auction.lease_id == 0:

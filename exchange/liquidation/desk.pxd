@@ -23,4 +23,5 @@ cdef class Desk:
     cdef EventBuffer events
     cdef object cancel_orders
     cdef list currency_names
+    cdef object stress
     cdef int _shift_all(self, uint32_t account_id, list legs, int sign) except -1

@@ -14,6 +14,7 @@ from exchange.records cimport (
     PositionTransferred,
 )
 from exchange.risk.exposure cimport ALL_ORDERS, NO_ORDERS, Margin
+from exchange.risk.stress import MOVES_PPM, VOLS, Stress
 from exchange.wide cimport wide_mul
 
 
@@ -34,6 +35,7 @@ cdef class Desk:
         self.events = events
         self.cancel_orders = cancel_orders
         self.currency_names = [currency.name for currency in config.currencies]
+        self.stress = None
 
     def currency_name(self, int currency):
         return self.currency_names[currency]
@@ -161,6 +163,24 @@ cdef class Desk:
     def capital(self, int currency):
         """What is left of the venue's own capital."""
         return self.ledger.system_of(SYS_CAPITAL, currency)
+
+    def underlying_of(self, int currency):
+        """The underlying whose coin a currency is, -1 for a dollar."""
+        return self.exposure.currency_underlying[currency]
+
+    def stress_moves(self):
+        """The index move of each column of the stress ladder, ppm."""
+        return [move for move in MOVES_PPM for _ in VOLS]
+
+    def begin_stress(self):
+        """Forget prices of earlier marks; the table is made when it is first asked for."""
+        if self.stress is None:
+            self.stress = Stress(self.accounts, self.instruments, self.positions, self.exposure.rows, self.exposure)
+        self.stress.begin()
+
+    def lacking(self, uint32_t account_id, int entity):
+        """What an entity lacks by set and column of the stress ladder, 1e-4 USD."""
+        return self.stress.lacking(account_id, entity)
 
     def usd_currency(self):
         """First currency worth one USD, else 0: what a cross account pays and is paid in."""
@@ -460,6 +480,11 @@ cdef class Desk:
         event.capital_minor = capital
         event.fund_minor = fund
         event.deleveraged_minor = deleveraged
+
+    @property
+    def seq(self):
+        """Number of the command that is being applied."""
+        return self.events.seq
 
     @property
     def time_ns(self):

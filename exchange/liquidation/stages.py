@@ -22,6 +22,7 @@ from exchange.config import Liquidation as Parameters
 from exchange.events import EventKind, Level
 from exchange.liquidation.auction import INSOLVENT, PPM, SOLVENT, Auction, AuctionHouse, Bid
 from exchange.liquidation.deleveraging import Deleveraging
+from exchange.liquidation.sizing import LeaseSizing
 from exchange.reasons import Reason
 from exchange.views import AuctionView, LeaseView
 
@@ -39,6 +40,7 @@ class Liquidation:
         self.auctions_closed = 0
         self.liquidations = 0
         self.house = AuctionHouse(desk, parameters)
+        self.house.stressed = LeaseSizing(desk, parameters.lease_stress_ppm, self.auctions).stressed
         self.deleveraging = Deleveraging(desk, self.house, parameters)
 
     # ------------------------------------------------------------------ ticks
