@@ -7,6 +7,20 @@ class Struct(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Base of all configuration: immutable, unknown fields are errors."""
 
 
+class RateTier(Struct):
+    """A marginal rate of the part above a size in USD, up to the next tier."""
+
+    above_usd: int
+    rate_ppm: int
+
+
+class Peg(Struct):
+    """Depeg risk of positions that hedge each other in different settlement currencies."""
+
+    tiers: tuple[RateTier, ...]
+    """Of the hedged size at the index; marginal. The first starts at 0, the others rise."""
+
+
 class MatrixParameters(Struct):
     """The `matrix` grid of the portfolio model (price steps x vol moves, damped extended moves, roll, delta)."""
 
@@ -40,6 +54,16 @@ class MatrixParameters(Struct):
     delta_move_max_ppm: int = 100_000
     initial_factor_ppm: int = 1_000_000
     maintenance_factor_ppm: int = 800_000
+    future_initial_ppm: int = 0
+    future_maintenance_ppm: int = 0
+    """Contingency: of the gross size of futures and perpetuals at the index. 0: none, as with all that follows."""
+    short_option_initial_ppm: int = 0
+    short_option_maintenance_ppm: int = 0
+    """Contingency: of the net short options per strike and expiry at the index."""
+    settlement_basis_ppm: int = 0
+    """Cross accounts: of the delta hedged between settlement currencies, at the index."""
+    peg: Peg | None = None
+    """Cross accounts: of the same hedged delta, by tiers."""
 
 
 class StandardParameters(Struct):

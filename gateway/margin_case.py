@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from exchange.parameters import MatrixParameters, StandardParameters
+from exchange.parameters import MatrixParameters, Peg, StandardParameters
 from exchange.what_if import parameters_hash
 from gateway.units import E8, money
 from margin_ext import models
@@ -20,6 +20,7 @@ from margin_ext.models.parameters_formula import FutureSchedule, FutureTier, Sta
 
 DAY_NS = 86_400_000_000_000
 USD_UNIT = 1e-4
+PARTS = {"peg": Peg}
 FIGURES = ("balance", "initial", "maintenance")
 
 
@@ -28,7 +29,7 @@ FIGURES = ("balance", "initial", "maintenance")
 
 def matrix_set(parameters: MatrixParameters, numeraire: str) -> MatrixSet:
     """The engine's grid as a set of the library; ParameterError where the library takes no such set."""
-    values = msgspec.structs.asdict(parameters) | {"numeraire": numeraire}
+    values = msgspec.to_builtins(parameters) | {"numeraire": numeraire}
     return checked(msgspec.convert(values, MatrixSet))  # type: ignore[return-value]
 
 
@@ -57,7 +58,7 @@ def venue_hash(own: models.ParameterSet, underlying: str) -> str | None:
     """SHA-256 that a venue shows for these parameters; None for a set that no venue can have."""
     try:
         if isinstance(own, MatrixSet):
-            grid = MatrixParameters(**{name: getattr(own, name) for name in MatrixParameters.__struct_fields__})
+            grid = _matrix(own)
             return parameters_hash(grid) if matrix_set(grid, own.numeraire) == own else None
         if isinstance(own, StandardSet):
             formulas = _formulas(own)
@@ -65,6 +66,17 @@ def venue_hash(own: models.ParameterSet, underlying: str) -> str | None:
     except (ValueError, models.ParameterError):
         pass
     return None
+
+
+def _matrix(own: MatrixSet) -> MatrixParameters:
+    """The engine's parameters of a set; what the engine has no name for is left out."""
+
+    def part(value: Any, kind: type) -> Any:
+        return {name: msgspec.to_builtins(getattr(value, name)) for name in kind.__struct_fields__}
+
+    values = {name: getattr(own, name) for name in MatrixParameters.__struct_fields__}
+    nested = {name: part(values[name], kind) for name, kind in PARTS.items() if values[name] is not None}
+    return msgspec.convert(values | nested, MatrixParameters)
 
 
 def _formulas(own: StandardSet) -> StandardParameters:

@@ -32,6 +32,7 @@ cdef class Bands:
     cdef double* coin_scale
     cdef int64_t* minor_per_unit
     cdef bint* plain                         # [currency] no haircut, no surcharge
+    cdef list charged                        # [underlying] its set asks for what the bounds do not know
     cdef uint64_t* shape                     # [underlying] the listing that its anchors belong to
     cdef list perpetuals                     # [underlying] slots whose marks are measured
     cdef list chains                         # [underlying] chains, at most BAND_CHAINS

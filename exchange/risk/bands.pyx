@@ -6,7 +6,8 @@ at. Bands are not state: they emit nothing, are not exported, and decide only wh
 
 Certified are accounts of both portfolio models. Always looked at are: accounts at BREACHED; those at WARNING that hold
 more than one underlying and settlement; cross accounts with a haircut or surcharge on a currency they have; accounts
-with a coin chain of another coin's underlying; those whose excess is within the bounds' error; and what is not priced.
+with a coin chain of another coin's underlying; those with positions or collateral in an underlying whose parameter set
+has charges beside the grid; those whose excess is within the bounds' error; and what is not priced.
 """
 
 from libc.math cimport INFINITY
@@ -16,6 +17,7 @@ from exchange.clearing.account cimport LEVEL_HEALTHY, LEVEL_WARNING, MODEL_CROSS
 from exchange.clearing.position cimport Position, PositionList
 from exchange.market.instrument cimport KIND_OPTION, KIND_PERPETUAL, STATE_FREE, Instrument
 from exchange.risk.risk_rows cimport MAX_EXPIRIES, Grid
+from exchange.risk.scenarios import beside_grid
 from margin_ext.kernels cimport ChainInput
 from margin_ext.safe_bands cimport (
     BAND_BUCKETS, BAND_CHAINS, BAND_CLASSES, BAND_GROUPS, BAND_LEVELS, BAND_REFERENCES, BAND_UNKNOWN,
@@ -46,6 +48,7 @@ cdef class Bands:
         self.thresholds = [ratio / 1e6 for ratio in config.liquidation.warning_ppm] + [1.0]
         self.currencies = len(config.currencies)
         self.index = [None] * rows.underlying_count
+        self.charged = [beside_grid(underlying.matrix) for underlying in config.underlyings]
         self.perpetuals = [[] for _ in range(rows.underlying_count)]
         self.chains = [[] for _ in range(rows.underlying_count)]
         self.currency_underlying = <int*>calloc(self.currencies, sizeof(int))
@@ -426,7 +429,7 @@ cdef class Bands:
         cdef uint32_t i
         cdef int c, n = 0, start = 0, group = 0
         cdef double price, scale
-        if index is None or index.newest < 0 or self.leg_count == MAX_LEGS:
+        if index is None or index.newest < 0 or self.leg_count == MAX_LEGS or self.charged[underlying]:
             return False
         if self.leg_count:
             start = <int>(self.leg[self.leg_count - 1].row - self.row) + self.leg[self.leg_count - 1].count

@@ -12,7 +12,7 @@ cdef enum:
 
 cdef class Exposure(Requirements):
     cdef double lane_pnl[MAX_UNDERLYING_CHAINS * 64]
-    cdef void _lane_terms(self, ScenarioBook* book, Order* order, double* pnl) noexcept
+    cdef int _lane_terms(self, ScenarioBook* book, Order* order, double* pnl) except -1
     cdef int _lane_book(self, Order* order, int chain, double* pnl) except -1
     cdef bint lane_allows(self, Order* order) except -1
     cdef bint _formula_lane(self, Order* order) except -1

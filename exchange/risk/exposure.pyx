@@ -14,7 +14,7 @@ cdef class Exposure(Requirements):
 
     # ------------------------------------------------------------------ the risk-reducing lane
 
-    cdef void _lane_terms(self, ScenarioBook* book, Order* order, double* pnl) noexcept:
+    cdef int _lane_terms(self, ScenarioBook* book, Order* order, double* pnl) except -1:
         """Add min(0, value of the order's fill) to every scenario, slippage and fee included."""
         cdef Instrument* row = &self.instruments.at[order.instrument]
         cdef Grid* g = &self.rows.grid[row.underlying]
@@ -35,6 +35,8 @@ cdef class Exposure(Requirements):
             if value < 0:
                 pnl[j] += value
         self._order_deltas(book.delta_up, book.delta_down, order, lots, 1)
+        if self.charged:
+            self.lane_add(order)
 
     cdef int _lane_book(self, Order* order, int chain, double* pnl) except -1:
         """Let a book's order figures be those of risk-reducing orders alone, `order` among them; whether it has any.
@@ -78,6 +80,7 @@ cdef class Exposure(Requirements):
             return self._formula_lane(order)
         self.ensure_book(order.account_id, chain)
         self.margin(order.account_id, currency, NO_ORDERS, &alone)
+        self.lane_count = 0
         for k in range(self.rows.chain_count):
             if k != chain and not (cross and self.rows.chain[k].underlying == self.rows.chain[chain].underlying):
                 continue

@@ -1,7 +1,8 @@
 from libc.stdint cimport int64_t, uint32_t
 
+from exchange.risk.charges cimport Charges
 from exchange.risk.formulas cimport Margin
-from exchange.risk.scenario_books cimport ALL_ORDERS, NO_ORDERS, ScenarioBook, ScenarioBooks, size_of
+from exchange.risk.scenario_books cimport ALL_ORDERS, NO_ORDERS, ScenarioBook, size_of
 from exchange.wide cimport wide_mul_div_ceil
 
 
@@ -9,7 +10,7 @@ cdef inline int64_t ceil_ppm(int64_t amount, int64_t ppm, int* bad) noexcept:
     return amount if ppm == 1_000_000 else wide_mul_div_ceil(amount, ppm, 1_000_000, bad)
 
 
-cdef class Requirements(ScenarioBooks):
+cdef class Requirements(Charges):
     cdef int margin(self, uint32_t account_id, int currency, int scope, Margin* out) except -1
     cdef int64_t equity(self, uint32_t account_id, int currency) noexcept
     cdef int64_t usd_units(self, int currency, int64_t minor) noexcept

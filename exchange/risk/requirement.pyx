@@ -7,13 +7,14 @@ rounded up. Definitions: docs/margin.md.
 from libc.string cimport memset
 
 from exchange.clearing.account cimport by_formula, is_cross
+from exchange.risk.charges cimport Extra
 from exchange.risk.quote_caps cimport QuoteSum
 from exchange.risk.risk_rows cimport MAX_SCENARIOS, Grid
 from exchange.wide cimport wide_mul_div_ceil, wide_mul_shift
 from margin_ext.kernels cimport worst_loss
 
 
-cdef class Requirements(ScenarioBooks):
+cdef class Requirements(Charges):
     """Equity and requirements of margin entities."""
 
     cdef int64_t equity(self, uint32_t account_id, int currency) noexcept:
@@ -139,6 +140,7 @@ cdef class Requirements(ScenarioBooks):
         cdef double* dampener
         cdef ScenarioBook* book
         cdef Grid* g
+        cdef Extra extra
         out.equity = self.equity(account_id, currency)
         out.initial = 0
         out.maintenance = 0
@@ -158,6 +160,12 @@ cdef class Requirements(ScenarioBooks):
             alone = <int64_t>worst_loss(book.position_pnl, NULL, dampener, S) + roll
             out.maintenance += (ceil_ppm(alone, g.maintenance_factor_ppm, &self.failed) + book.held_lots) * unit
             whole = alone
+            if self.parts[self.rows.chain[k].underlying].any:
+                self.extra(account_id, self.rows.chain[k].underlying, currency, NO_ORDERS, &extra)
+                out.maintenance += extra.maintenance * unit
+                if with_orders:
+                    self.extra(account_id, self.rows.chain[k].underlying, currency, scope, &extra)
+                out.initial += extra.initial * unit
             if with_orders:
                 self._bring_up(account_id, k, book, scope)
                 roll = self._roll(self.rows.chain[k].underlying, &book, 1, 1)
@@ -239,6 +247,7 @@ cdef class Requirements(ScenarioBooks):
         cdef int c, k, u, n, ordered, costly = False
         cdef int64_t alone, whole, roll, lots, open_lots, equity
         cdef Grid* g
+        cdef Extra extra
         out.equity = 0
         out.initial = 0
         out.maintenance = 0
@@ -277,4 +286,10 @@ cdef class Requirements(ScenarioBooks):
                 whole += wide_mul_div_ceil(roll, self.rows.index_e8[u], 100_000_000_000_000, &self.failed)
             out.maintenance += ceil_ppm(alone, g.maintenance_factor_ppm, &self.failed) + lots
             out.initial += ceil_ppm(whole, g.initial_factor_ppm, &self.failed) + lots + open_lots
+            if self.parts[u].any and n:
+                self.extra(account_id, u, -1, NO_ORDERS, &extra)
+                out.maintenance += extra.maintenance
+                if ordered:
+                    self.extra(account_id, u, -1, scope, &extra)
+                out.initial += extra.initial
         return 0

@@ -57,6 +57,7 @@ cdef class ScenarioBooks:
     cdef double bounded_pnl[64]
     cdef double pair_pnl[2 * MAX_SCENARIOS]
     cdef int failed
+    cdef bint charged                # some parameter set has charges beside the grid
     cdef int grow(self, uint32_t account_id) except -1
     cdef ScenarioBook* book(self, uint32_t account_id, int chain) noexcept
     cdef ScenarioBook* ensure_book(self, uint32_t account_id, int chain) except NULL

@@ -406,7 +406,7 @@ cdef class ScenarioBooks:
 
     cdef int shift(self, uint32_t account_id, uint32_t instrument, int64_t held, int64_t lots, int64_t value) except -1:
         """Suppose that `lots` were added to `held`, equity changing by `value`; undone by the opposite call."""
-        if by_formula(self.accounts.at[account_id].model):
+        if self.charged or by_formula(self.accounts.at[account_id].model):
             self.formulas.suppose(account_id, instrument, lots, value)
         self._shift(account_id, instrument, held, lots, value)
         return 0

@@ -7,13 +7,18 @@ is reduced by at most `(|move| / range - 1) x dampener`. Source of the form: pub
 """
 
 from fractions import Fraction
+from itertools import pairwise
 
 import msgspec
 
-from exchange.parameters import MatrixParameters
+from exchange.parameters import MatrixParameters, Peg
 
 PPM = 1_000_000
 LANES = 8
+MAX_TIERS = 16
+MAX_USD = 10**12
+CHARGES = ("futures", "short_options", "settlement_basis", "peg")
+"""What a set may add to the factored sum, by name; see exchange/risk/charges.pyx."""
 VOL_SAME, VOL_UP, VOL_DOWN = 0, 1, 2
 
 
@@ -69,4 +74,34 @@ def check(parameters: MatrixParameters) -> str:
         return "vol_multiplier_floor_ppm must be positive"
     if not 0 < parameters.maintenance_factor_ppm <= parameters.initial_factor_ppm:
         return "factors must satisfy 0 < maintenance <= initial"
+    return check_parts(parameters)
+
+
+def beside_grid(parameters: MatrixParameters) -> bool:
+    """Whether a set asks for anything beside grid, roll and delta shock; safe bands do not bound these parts."""
+    p = parameters
+    return bool(p.future_initial_ppm or p.short_option_initial_ppm or p.settlement_basis_ppm or p.peg)
+
+
+def check_parts(parameters: MatrixParameters) -> str:
+    """What is wrong with the parts that a set has beside the grid, '' when nothing is.
+
+    Every field that a set can name is used: unknown ones are refused when it is decoded, and what a part cannot be
+    used with is refused here.
+    """
+    for kind in ("future", "short_option"):
+        initial, maintenance = (getattr(parameters, f"{kind}_{name}_ppm") for name in ("initial", "maintenance"))
+        if not 0 <= maintenance <= initial <= PPM:
+            return f"{kind} contingencies must satisfy 0 <= maintenance <= initial <= 1,000,000 ppm"
+    if not 0 <= parameters.settlement_basis_ppm <= PPM:
+        return "settlement_basis_ppm must be 0 to 1,000,000"
+    return _check_peg(parameters.peg) if parameters.peg is not None else ""
+
+
+def _check_peg(peg: Peg) -> str:
+    bounds = [tier.above_usd for tier in peg.tiers]
+    if not 1 <= len(bounds) <= MAX_TIERS or bounds[0] != 0 or any(a >= b for a, b in pairwise(bounds)):
+        return f"peg: 1 to {MAX_TIERS} tiers, the first from 0 USD, the others rising"
+    if bounds[-1] > MAX_USD or any(not 0 <= tier.rate_ppm <= PPM for tier in peg.tiers):
+        return f"peg: tiers must start at no more than {MAX_USD:,} USD and have rates of 0 to 1,000,000 ppm"
     return ""

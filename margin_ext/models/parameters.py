@@ -179,11 +179,11 @@ class MatrixSet(Parameters, kw_only=True, tag_field="model", tag="matrix"):
             if getattr(self, f"{kind}_maintenance_ppm") > getattr(self, f"{kind}_initial_ppm")
         ]
         if self.numeraire == "coin":
-            found += [
-                (name, "needs numeraire = 'usd'")
-                for name in ("static_discount", "peg", "settlement_basis_ppm")
-                if getattr(self, name)
-            ]
+            # each chain stands by itself: nothing is hedged between currencies, and nothing charged for it
+            if self.static_discount:
+                found.append(("static_discount", "needs numeraire = 'usd'"))
+            if self.peg and self.peg.loss_factor_ppm:
+                found.append(("peg.loss_factor_ppm", "needs numeraire = 'usd'"))
             if self.aggregation == "scenario":
                 found.append(("aggregation", "'scenario' needs numeraire = 'usd'"))
         if self.peg is not None:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from exchange.config import Config
 from tests.oracles.account import Account, holding_value
 from tests.oracles.book import BUY, Order
+from tests.oracles.charges import Charges
 from tests.oracles.contract import PPM, Contract, ceil_div
 from tests.oracles.formulas import Formulas, is_formula
 from tests.oracles.grid import Grid, usd_of_coin
@@ -57,6 +58,7 @@ class MarginModel(QuoteCaps):
         self.unit = [1 if c.underlying else 10 ** (c.exponent - 4) for c in config.currencies]
         self.size = len(grids[0].columns)
         self.formulas = Formulas(self)
+        self.beside = Charges(self)
         self.groups: dict[Key, Group] = {}
 
     # ------------------------------------------------------------------ one account, one chain
@@ -234,6 +236,8 @@ class MarginModel(QuoteCaps):
             held, whole = self._factors(underlying, losses[0], losses[-1])
             maintenance += (held + risk.held_lots) * unit
             initial += (whole + risk.held_lots + risk.open_lots) * unit + risk.order_cost
+            added = self.beside.sums(account, orders, underlying, currency)
+            initial, maintenance = initial + added[0] * unit, maintenance + added[1] * unit
         return Margin(self.equity(account, currency), initial, maintenance)
 
     def usd(self, currency: int, minor: int) -> int:
@@ -268,6 +272,8 @@ class MarginModel(QuoteCaps):
             lots = sum(r.held_lots for r in mine.values())
             maintenance += held + lots
             initial += whole + lots + sum(r.open_lots for r in mine.values())
+            added = self.beside.sums(account, orders, u, None)
+            initial, maintenance = initial + added[0], maintenance + added[1]
         return Margin(sum(base), initial, maintenance)
 
     def _cross_loss(self, u: int, equity: list[int], base: list[int], risks: dict[int, Risk], ordered: bool) -> int:

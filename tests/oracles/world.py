@@ -14,6 +14,7 @@ from exchange.config import (
     TickStep,
     Underlying,
 )
+from exchange.parameters import Peg, RateTier
 
 START_NS = 1_767_225_600 * 10**9
 HOUR_NS = 3_600 * 10**9
@@ -29,6 +30,17 @@ BTC_MATRIX = MatrixParameters(
     extended_dampener_usd=2_000, delta_threshold_usd=60_000, delta_move_per_coin_e9=20_000_000
 )
 ETH_MATRIX = MatrixParameters(price_range_ppm=180_000, annualised_move_risk_ppm=50_000, minimum_move_ppm=5_000)
+
+
+# Charges beside the grid, so large that each decides about some orders.
+CHARGES = {
+    "future_initial_ppm": 12_000,
+    "future_maintenance_ppm": 6_000,
+    "short_option_initial_ppm": 30_000,
+    "short_option_maintenance_ppm": 20_000,
+    "settlement_basis_ppm": 15_000,
+    "peg": Peg(tiers=(RateTier(above_usd=0, rate_ppm=2_000), RateTier(above_usd=3_000, rate_ppm=40_000))),
+}
 
 
 def option(name: str, strike: int, expiry_ns: int, option_type: str, linear: bool = False) -> Instrument:
@@ -132,6 +144,15 @@ def tightened(configuration: Config) -> Config:
         for spec in configuration.instruments
     )
     return msgspec.structs.replace(configuration, limits=limits, instruments=listed)
+
+
+def charged(configuration: Config, **charges: object) -> Config:
+    """The same venue with charges beside the grid of every underlying; `charges` replace some."""
+    underlyings = tuple(
+        msgspec.structs.replace(u, matrix=msgspec.structs.replace(u.matrix, **(CHARGES | charges)))
+        for u in configuration.underlyings
+    )
+    return msgspec.structs.replace(configuration, underlyings=underlyings)
 
 
 def accounts() -> list[CreateAccount]:

@@ -120,14 +120,16 @@ def missing(counts: Counter, ample: bool) -> list[str]:
     return [name for name in wanted if not counts[name]]
 
 
-def run(seed: int, length: int, kind: tuple[int, int]) -> tuple[Engine, Counter]:
-    """Both twins over one history; fails at the first command on which they differ."""
+def run(seed: int, length: int, kind: tuple[int, int], charged: bool = False) -> tuple[Engine, Counter]:
+    """Both twins over one history; fails at the first command on which they differ. `charged`: parameter sets with
+    every charge beside the grid."""
     wealth, sample_every = kind
     ample = kind == AMPLE
     expiry_ns = world.START_NS + DAYS * world.DAY_NS + 17 * world.HOUR_NS // 2
     combos = world.combos(expiry_ns) if "combos" in FEATURES else ()
     venue_of = world.configuration(instruments=world.instruments(expiry_ns))
     venue_of = venue_of if ample else world.tightened(venue_of)
+    venue_of = world.charged(venue_of) if charged else venue_of
     history = History(
         seed, configuration=venue_of, leap_every=LEAP_EVERY, wealth=wealth, features=FEATURES, combos=combos
     )
@@ -180,6 +182,14 @@ def test_engine_and_naive_venue_agree(seed: int, history_note: Note) -> None:
     engine, counts = agree(seed, 24_000, TIGHT, history_note)
     assert counts["ORDER_ACCEPTED"] > 5_000
     assert all(engine.ledger(name)["funding"] for name in ("BTC", "USDC", "ETH"))
+
+
+def test_engine_and_naive_venue_agree_on_charges_beside_the_grid(seed: int, history_note: Note) -> None:
+    history_note(f"engine against naive venue with charges: 8,000 commands from seed {seed}, every event compared")
+    _, counts = run(seed, 8_000, TIGHT, charged=True)
+    met = ("ORDER_REJECTED:NOT_ENOUGH_FUNDS", "ORDER_CANCELLED:MAINTENANCE_WOULD_BREACH", "accepted:lane", "level:2")
+    assert [name for name in met if not counts[name]] == []
+    assert counts["TRADE_EXECUTED"] > 200
 
 
 def test_engine_and_naive_venue_agree_where_money_is_no_object(seed: int, history_note: Note) -> None:

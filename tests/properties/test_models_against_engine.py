@@ -24,7 +24,7 @@ COIN_UNIT, USD_UNIT = 1e-10, 1e-4
 
 def library_set(parameters: MatrixParameters, numeraire: str) -> MatrixSet:
     """The engine's parameters by their own names."""
-    values = msgspec.structs.asdict(parameters) | {"numeraire": numeraire}
+    values = msgspec.to_builtins(parameters) | {"numeraire": numeraire}
     return checked(msgspec.convert(values, MatrixSet))
 
 
@@ -46,9 +46,13 @@ def standard_set(config: Config) -> StandardSet:
     )  # fmt: skip
 
 
-def traded(rng: np.random.Generator, model: str) -> Bench:
+def venue(charged: bool) -> Config:
+    return world.charged(world.configuration()) if charged else world.configuration()
+
+
+def traded(rng: np.random.Generator, model: str, charged: bool = False) -> Bench:
     """Account 1 with random positions against account 2, at random marks."""
-    bench = Bench(world.configuration())
+    bench = Bench(venue(charged))
     for name in ("held", "rich"):
         bench.account(name, model, BTC=5_000 * world.COIN, ETH=50_000 * world.COIN, USDC=10**9 * world.DOLLAR)
     forwards = {expiry: PRICES[0] * rng.uniform(0.97, 1.05) for expiry in (world.SHORT_EXPIRY_NS, world.LONG_EXPIRY_NS)}
@@ -97,11 +101,8 @@ def as_portfolio(bench: Bench) -> Portfolio:
     return portfolio(underlyings, currencies, **columns)
 
 
-def sets(numeraire: str) -> dict[str, MatrixSet]:
-    return {
-        "BTC": library_set(world.BTC_MATRIX, numeraire),
-        "ETH": library_set(world.ETH_MATRIX, numeraire),
-    }
+def sets(numeraire: str, charged: bool) -> dict[str, MatrixSet]:
+    return {u.name: library_set(u.matrix, numeraire) for u in venue(charged).underlyings}
 
 
 def most_above(p: Portfolio, unit: float, coin: float) -> float:
@@ -111,12 +112,13 @@ def most_above(p: Portfolio, unit: float, coin: float) -> float:
     return (2.0 * lots + 10) * unit + coins * 1e-9 * coin
 
 
+@pytest.mark.parametrize("charged", [False, True])
 @pytest.mark.parametrize("run", range(12))
-def test_segregated_requirements_agree(run: int, rng: np.random.Generator) -> None:
+def test_segregated_requirements_agree(run: int, charged: bool, rng: np.random.Generator) -> None:
     rng = np.random.default_rng([run, int(rng.integers(1 << 31))])
-    bench = traded(rng, "segregated_pm")
+    bench = traded(rng, "segregated_pm", charged)
     p = as_portfolio(bench)
-    totals = matrix.margin(p, sets("coin")).totals
+    totals = matrix.margin(p, sets("coin", charged)).totals
     scale = {"BTC": 1e10, "USDC": 1e6, "ETH": 1e10}
     for entity, name in enumerate(("BTC", "USDC", "ETH")):
         _, initial, maintenance = bench.margins(1, entity)
@@ -129,13 +131,14 @@ def test_segregated_requirements_agree(run: int, rng: np.random.Generator) -> No
             assert -5 * unit <= engine / scale[name] - ours <= most_above(part, unit, coin)
 
 
+@pytest.mark.parametrize("charged", [False, True])
 @pytest.mark.parametrize("run", range(12))
-def test_cross_requirements_agree(run: int, rng: np.random.Generator) -> None:
+def test_cross_requirements_agree(run: int, charged: bool, rng: np.random.Generator) -> None:
     rng = np.random.default_rng([run, int(rng.integers(1 << 31))])
-    bench = traded(rng, "cross_pm")
+    bench = traded(rng, "cross_pm", charged)
     p = as_portfolio(bench)
     equity, initial, maintenance = bench.margins(1)
-    total = matrix.margin(p, sets("usd")).totals["USD"]
+    total = matrix.margin(p, sets("usd", charged)).totals["USD"]
     above = most_above(p, USD_UNIT, PRICES[0])
     assert equity * USD_UNIT == pytest.approx(matrix.collateral_value(p), abs=above)
     for ours, engine in ((total.initial, initial), (total.maintenance, maintenance)):

@@ -52,7 +52,7 @@ INSTRUMENTS = (
 )
 
 
-def configuration(haircuts: bool) -> Config:
+def configuration(haircuts: bool, charged: bool = False) -> Config:
     """Two coins and a dollar that perpetuals on both settle in; charges so tight that every one binds somewhere."""
     haircut = {"BTC": (20_000, 1_030_000), "ETH": (75_000, 1_025_000), "USDC": (10_000, 1_080_000)}
     currencies = tuple(
@@ -63,7 +63,7 @@ def configuration(haircuts: bool) -> Config:
         for name, exponent in (("BTC", 10), ("USDC", 6), ("ETH", 10))
     )  # fmt: skip
     eth = MatrixParameters(price_range_ppm=180_000, initial_factor_ppm=1_300_000)
-    return Config(
+    plain = Config(
         currencies=currencies,
         underlyings=(
             Underlying(name="BTC", index_name="btc_usd", matrix=world.BTC_MATRIX),
@@ -72,6 +72,7 @@ def configuration(haircuts: bool) -> Config:
         instruments=INSTRUMENTS,
         limits=Limits(max_accounts=8, max_instruments=32, max_open_orders=64, max_open_orders_per_account=16),
     )
+    return world.charged(plain) if charged else plain
 
 
 class Order(NamedTuple):
@@ -88,6 +89,7 @@ class Draw(NamedTuple):
     positions: tuple[tuple[int, int], ...]
     orders: tuple[tuple[int, int, int, int], ...]
     haircuts: bool
+    charged: bool = False
 
 
 SLOTS = st.integers(0, len(INSTRUMENTS) - 1)
@@ -100,12 +102,13 @@ DRAWS = st.builds(
         tuple
     ),
     st.booleans(),
+    st.booleans(),
 )
 
 
 def opened(model: str, draw: Draw) -> Bench:
     """An account with the drawn positions, taken at the mark while it was rich, and its orders resting."""
-    bench = Bench(configuration(draw.haircuts))
+    bench = Bench(configuration(draw.haircuts, draw.charged))
     plenty = {"BTC": 10_000 * world.COIN, "ETH": 10_000 * world.COIN, "USDC": 10**9 * world.DOLLAR}
     btc, usdc = draw.cash
     bench.account("held", model, BTC=btc * world.COIN + 1, USDC=usdc * world.DOLLAR + 1)

@@ -101,7 +101,7 @@ FAULTS = {
     'model = "matrix"\nname = "a"\nextended_moves_ppm = [1]\n[[columns]]\nmove_ppm = 0': "extended_moves_ppm: must be",
     'model = "matrix"\nname = "a"\nmaintenance_factor_ppm = 2_000_000': "maintenance_factor_ppm: must not be above",
     'model = "matrix"\nname = "a"\nfuture_maintenance_ppm = 2': "future_maintenance_ppm: must not be above",
-    'model = "matrix"\nname = "a"\nsettlement_basis_ppm = 2': "settlement_basis_ppm: needs numeraire = 'usd'",
+    'model = "matrix"\nname = "a"\n[peg]\nloss_factor_ppm = 2': "peg.loss_factor_ppm: needs numeraire = 'usd'",
     'model = "matrix"\nname = "a"\naggregation = "scenario"': "aggregation: 'scenario' needs numeraire",
     'model = "matrix"\nname = "a"\nnumeraire = "usd"\n[peg]\ntiers = [{above_usd = 5, rate_ppm = 1}]': (
         "peg.tiers[0]: the first tier must start at 0"

@@ -1,0 +1,261 @@
+"""What a parameter set of the portfolio model asks for beside the grid: contingencies, basis and peg charges.
+
+Each is worked out from the account's positions, and from what its open orders could make of them at worst, whenever a
+requirement is asked for; sets without these parts cost nothing. Figures are integers, each rounded up, and none is
+smaller than after any subset of the orders' fills. Definitions: docs/margin.md, "Charges beside the grid".
+"""
+
+from libc.stdlib cimport calloc, free, qsort, realloc
+from libc.string cimport memset
+
+from exchange.clearing.position cimport Position, PositionList
+from exchange.market.instrument cimport KIND_OPTION
+from exchange.risk.formulas cimport Trial
+from exchange.risk.scenario_books cimport ALL_ORDERS, size_of
+from exchange.risk.scenarios import beside_grid
+from exchange.wide cimport wide_add, wide_mul, wide_mul_div_ceil
+
+cdef int64_t PPM = 1_000_000
+cdef int64_t E10 = 10_000_000_000
+cdef int64_t COIN_E14 = 100_000_000_000_000      # 1e-10 coin x 1e-8 USD in 1e-4 USD
+
+
+cdef int _by_strike(const void* a, const void* b) noexcept nogil:
+    cdef const Short* x = <const Short*>a
+    cdef const Short* y = <const Short*>b
+    if x.expiry_ns != y.expiry_ns:
+        return -1 if x.expiry_ns < y.expiry_ns else 1
+    if x.strike_e8 != y.strike_e8:
+        return -1 if x.strike_e8 < y.strike_e8 else 1
+    return 0
+
+
+cdef class Charges(ScenarioBooks):
+    """Scenario books with the charges that stand beside them."""
+
+    def __cinit__(self, accounts, ledger, instruments, orders, positions, rows, protection, config):
+        cdef int u, i
+        cdef Parts* p
+        self.parts = <Parts*>calloc(len(config.underlyings), sizeof(Parts))
+        if self.parts == NULL:
+            raise MemoryError()
+        for u, underlying in enumerate(config.underlyings):
+            own = underlying.matrix
+            p = &self.parts[u]
+            p.future_ppm[0], p.future_ppm[1] = own.future_initial_ppm, own.future_maintenance_ppm
+            p.short_ppm[0], p.short_ppm[1] = own.short_option_initial_ppm, own.short_option_maintenance_ppm
+            p.basis_ppm = own.settlement_basis_ppm
+            p.tiers = len(own.peg.tiers) if own.peg is not None else 0
+            for i in range(p.tiers):
+                p.tier_from[i] = own.peg.tiers[i].above_usd * 10_000
+                p.tier_ppm[i] = own.peg.tiers[i].rate_ppm
+            p.any = beside_grid(own)
+            self.charged = self.charged or p.any
+
+    def __dealloc__(self):
+        free(self.parts)
+        free(self.examined)
+        free(self.shorts)
+        free(self.lane_lots)
+
+    # ------------------------------------------------------------------ what is examined
+
+    cdef int lane_add(self, Order* order) except -1:
+        """An order of the lane under trial: what it, or the legs of a combo, may trade."""
+        cdef Instrument* row = &self.instruments.at[order.instrument]
+        cdef int64_t lots = self.orders.whole_lots(order)
+        cdef int64_t signed = lots if order.side == 0 else -lots
+        cdef int64_t moved
+        cdef int i
+        cdef Lots* grown
+        for i in range(max(<int>row.leg_count, 1)):
+            if self.lane_count == self.lane_capacity:
+                self.lane_capacity = self.lane_capacity * 2 if self.lane_capacity else 16
+                grown = <Lots*>realloc(self.lane_lots, self.lane_capacity * sizeof(Lots))
+                if grown == NULL:
+                    raise MemoryError()
+                self.lane_lots = grown
+            moved = signed * row.leg_ratio[i] if row.leg_count else signed
+            self.lane_lots[self.lane_count].instrument = row.leg_slot[i] if row.leg_count else order.instrument
+            self.lane_lots[self.lane_count].buys = max(moved, 0)
+            self.lane_lots[self.lane_count].sells = max(-moved, 0)
+            self.lane_count += 1
+        return 0
+
+    cdef Lots* _entry(self, uint32_t* count, uint32_t instrument) except NULL:
+        """The entry of an instrument among the first `count`, made when missing."""
+        cdef uint32_t i
+        for i in range(count[0]):
+            if self.examined[i].instrument == instrument:
+                return &self.examined[i]
+        i = count[0]
+        memset(&self.examined[i], 0, sizeof(Lots))
+        self.examined[i].instrument = instrument
+        count[0] += 1
+        return &self.examined[i]
+
+    cdef int64_t _examine(self, uint32_t account_id, int underlying, int currency, int scope) except -1:
+        """Lots of the account in an underlying (in one settlement currency; -1: in all), supposed ones included, with
+        the open lots of `scope`; returns how many instruments."""
+        cdef PositionList* held = &self.positions.of[account_id]
+        cdef Position* p
+        cdef Instrument* row
+        cdef Lots* entry
+        cdef Trial* trial
+        cdef void* grown
+        cdef uint32_t i, count = 0
+        cdef uint32_t most = held.count + self.formulas.trial_count + self.lane_count
+        if most > self.examined_capacity:
+            grown = realloc(self.examined, 2 * most * sizeof(Lots))
+            if grown == NULL:
+                raise MemoryError()
+            self.examined = <Lots*>grown
+            grown = realloc(self.shorts, 2 * most * sizeof(Short))
+            if grown == NULL:
+                raise MemoryError()
+            self.shorts = <Short*>grown
+            self.examined_capacity = 2 * most
+        for i in range(held.count):
+            p = &held.at[i]
+            row = &self.instruments.at[p.instrument]
+            if row.underlying != underlying or (currency >= 0 and row.currency != currency) or row.leg_count:
+                continue         # what a combo's orders may do stands with its legs
+            entry = &self.examined[count]
+            count += 1
+            entry.instrument = p.instrument
+            entry.lots = p.quantity_lots
+            entry.buys = p.open_buy_lots + p.combo_buy_lots if scope == ALL_ORDERS else 0
+            entry.sells = p.open_sell_lots + p.combo_sell_lots if scope == ALL_ORDERS else 0
+        for i in range(self.formulas.trial_count):
+            trial = &self.formulas.trials[i]
+            row = &self.instruments.at[trial.instrument]
+            if trial.account_id == account_id and row.underlying == underlying and (
+                    currency < 0 or row.currency == currency):
+                self._entry(&count, trial.instrument).lots += trial.lots
+        for i in range(self.lane_count if scope >= 0 else 0):
+            row = &self.instruments.at[self.lane_lots[i].instrument]
+            if row.underlying == underlying and (currency < 0 or row.currency == currency):
+                entry = self._entry(&count, self.lane_lots[i].instrument)
+                entry.buys += self.lane_lots[i].buys
+                entry.sells += self.lane_lots[i].sells
+        return count
+
+    # ------------------------------------------------------------------ sizes, 1e-10 coin
+
+    cdef int64_t _coins_e10(self, Instrument* row) noexcept:
+        """Coins that a lot stands for at its mark, rounded up."""
+        if row.kind == KIND_OPTION or not row.inverse:
+            return row.lot_size_e8 * 100
+        if row.mark_price_e8 <= 0:
+            return 0
+        return wide_mul_div_ceil(row.lot_size_e8, E10, row.mark_price_e8, &self.failed)
+
+    cdef int64_t _futures(self, uint32_t count) noexcept:
+        """Gross size of futures and perpetuals, at the worst that orders can make of each."""
+        cdef Instrument* row
+        cdef Lots* one
+        cdef uint32_t i
+        cdef int64_t lots, total = 0
+        for i in range(count):
+            one = &self.examined[i]
+            row = &self.instruments.at[one.instrument]
+            if row.kind == KIND_OPTION:
+                continue
+            lots = max(size_of(one.lots + one.buys), size_of(one.lots - one.sells))
+            total = wide_add(total, wide_mul(lots, self._coins_e10(row), &self.failed), &self.failed)
+        return total
+
+    cdef int64_t _net_shorts(self, uint32_t count) noexcept:
+        """Options sold beyond those bought per strike and expiry, calls and puts together, with every open sell."""
+        cdef Instrument* row
+        cdef Lots* one
+        cdef uint32_t i, n = 0
+        cdef int64_t net = 0, total = 0
+        for i in range(count):
+            one = &self.examined[i]
+            row = &self.instruments.at[one.instrument]
+            if row.kind != KIND_OPTION:
+                continue
+            self.shorts[n].expiry_ns = row.expiry_ns
+            self.shorts[n].strike_e8 = row.strike_e8
+            self.shorts[n].coins_e10 = wide_mul(one.lots - one.sells, self._coins_e10(row), &self.failed)
+            n += 1
+        qsort(self.shorts, n, sizeof(Short), _by_strike)
+        for i in range(n):
+            net = wide_add(net, self.shorts[i].coins_e10, &self.failed)
+            if i + 1 == n or _by_strike(&self.shorts[i], &self.shorts[i + 1]) != 0:
+                if net < 0:
+                    total = wide_add(total, -net, &self.failed)
+                net = 0
+        return total
+
+    cdef int64_t _hedged(self, uint32_t count) noexcept:
+        """Deltas that offset each other across settlement currencies, at the worst that orders can make of them: over
+        every way to take each currency as one of the long or of the short side."""
+        cdef int64_t above[MAX_CURRENCIES]
+        cdef int64_t below[MAX_CURRENCIES]
+        cdef Instrument* row
+        cdef Lots* one
+        cdef uint32_t i, sides
+        cdef int64_t delta, longs, shorts, most = 0
+        cdef int c
+        memset(above, 0, sizeof(above))
+        memset(below, 0, sizeof(below))
+        for i in range(count):
+            one = &self.examined[i]
+            row = &self.instruments.at[one.instrument]
+            delta = self.rows.delta_e10[one.instrument]
+            above[row.currency] += one.lots * delta + (one.buys * delta if delta > 0 else -one.sells * delta)
+            below[row.currency] += one.lots * delta - (one.sells * delta if delta > 0 else -one.buys * delta)
+        for sides in range(<uint32_t>1 << self.currencies):
+            longs = shorts = 0
+            for c in range(self.currencies):
+                if sides >> c & 1:
+                    longs += max(above[c], 0)
+                else:
+                    shorts += max(-below[c], 0)
+            most = max(most, min(longs, shorts))
+        return most
+
+    cdef int64_t _peg(self, Parts* p, int64_t hedged_usd) noexcept:
+        """Each tier's rate on the part of a size (1e-4 USD) that lies in it, each part rounded up."""
+        cdef int i
+        cdef int64_t top, total = 0
+        for i in range(p.tiers):
+            if hedged_usd <= p.tier_from[i]:
+                break
+            top = hedged_usd if i + 1 == p.tiers else min(hedged_usd, p.tier_from[i + 1])
+            total += wide_mul_div_ceil(top - p.tier_from[i], p.tier_ppm[i], PPM, &self.failed)
+        return total
+
+    # ------------------------------------------------------------------ the charges of a requirement
+
+    cdef int extra(self, uint32_t account_id, int underlying, int currency, int scope, Extra* out) except -1:
+        """What an underlying's set adds to a requirement: of the chain in a currency, or (-1) of a cross account.
+
+        With NO_ORDERS both columns are of the positions alone."""
+        cdef Parts* p = &self.parts[underlying]
+        cdef uint32_t count = <uint32_t>self._examine(account_id, underlying, currency, scope)
+        cdef int64_t index = self.rows.index_e8[underlying]
+        cdef bint coin = currency >= 0 and self.currency_underlying[currency] >= 0
+        cdef int64_t futures = 0, shorts = 0, hedged
+        cdef int i, k
+        memset(out, 0, sizeof(Extra))
+        if p.future_ppm[0]:
+            futures = self._futures(count)
+        if p.short_ppm[0]:
+            shorts = self._net_shorts(count)
+        for k in range(2):
+            out.part[PART_FUTURES][k] = wide_mul_div_ceil(futures, p.future_ppm[k], PPM, &self.failed)
+            out.part[PART_SHORT_OPTIONS][k] = wide_mul_div_ceil(shorts, p.short_ppm[k], PPM, &self.failed)
+            for i in range(PART_BASIS if not coin else 0):
+                out.part[i][k] = wide_mul_div_ceil(out.part[i][k], index, COIN_E14, &self.failed)
+        if currency < 0 and (p.basis_ppm or p.tiers):
+            hedged = wide_mul_div_ceil(self._hedged(count), index, COIN_E14, &self.failed)
+            for k in range(2):
+                out.part[PART_BASIS][k] = wide_mul_div_ceil(hedged, p.basis_ppm, PPM, &self.failed)
+                out.part[PART_PEG][k] = self._peg(p, hedged)
+        for i in range(PART_COUNT):
+            out.initial += out.part[i][0]
+            out.maintenance += out.part[i][1]
+        return 0
