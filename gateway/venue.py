@@ -257,6 +257,7 @@ class Venue:
         for task in self._tasks:
             task.cancel()
         await asyncio.wait(self._tasks, timeout=STOP_SECONDS)
+        self.worker.desk.queue.close()
 
     def _stop_commit(self, commit: CommitLoop) -> None:
         if not isinstance(self.failure, JournalError):

@@ -1,4 +1,4 @@
-"""The embedded Redis-compatible server, a Valkey child process on a unix socket; connections to any server.
+"""The embedded Redis-compatible server, a Valkey child process on a unix socket.
 
 Every write is synced before it is answered (appendfsync always). The child dies with its parent on Linux; a
 server left over from a killed parent (other systems) is shut down at the next start.
@@ -20,9 +20,7 @@ from pathlib import Path
 from typing import Self
 
 import redis
-import redis.asyncio
-from redis.asyncio.retry import Retry
-from redis.backoff import ExponentialBackoff, NoBackoff
+from redis.backoff import NoBackoff
 from redis.retry import Retry as BlockingRetry
 
 from persistence.errors import PersistenceError
@@ -231,24 +229,3 @@ def _tell_to_end(socket_path: str) -> bool:
     finally:
         client.close()
     return True
-
-
-def connect(
-    url: str, *, timeout_seconds: float = 2.0, retries: int = 3, max_connections: int = 8
-) -> redis.asyncio.Redis:
-    """An asyncio client for unix://PATH, redis://HOST:PORT/DB or rediss://..., answers as str.
-
-    At most max_connections are open; calls beyond them wait up to the timeout. A lost connection is made anew
-    and the command sent again, so only commands that may be repeated belong on it: all of the fund's
-    functions may.
-    """
-    pool = redis.asyncio.BlockingConnectionPool.from_url(
-        url,
-        max_connections=max_connections,
-        timeout=timeout_seconds,
-        socket_timeout=timeout_seconds,
-        socket_connect_timeout=timeout_seconds,
-        decode_responses=True,
-        retry=Retry(ExponentialBackoff(cap=0.5, base=0.01), retries),
-    )
-    return redis.asyncio.Redis.from_pool(pool)

@@ -16,8 +16,8 @@ from typing import Self
 import redis
 import redis.asyncio
 
-from persistence.embedded_redis import connect
 from persistence.errors import PersistenceError
+from persistence.redis_access import RedisAccess, RedisAccessError, connect
 
 LIBRARY = "margrave_fund"
 LIBRARY_VERSION = 2
@@ -37,7 +37,8 @@ class FundError(PersistenceError):
     OVERFLOW      a sum would leave 64 bits
     BADCALL       an id, currency or amount is malformed
     UNAVAILABLE   no answer in time: it may have been done, repeat it with its id (raised as FundUnavailable)
-    SERVER        any other error of the server
+    ACCESS        the address, secret or certificate cannot be used
+    SERVER        any other error of the server: no right, out of memory, read-only, loading
     VERSION       the server's function library is newer than this client
     """
 
@@ -141,7 +142,7 @@ class InsuranceFund:
     @classmethod
     async def open(
         cls,
-        url: str,
+        access: RedisAccess | str,
         venue_id: str,
         epoch: int,
         *,
@@ -152,7 +153,11 @@ class InsuranceFund:
 
         Afterwards `durable` says whether the server syncs each write before it answers; None: unknown.
         """
-        fund = cls(connect(url), venue_id, epoch, name=name, call_timeout_seconds=call_timeout_seconds)
+        try:
+            client = connect(access)
+        except RedisAccessError as error:
+            raise FundError("ACCESS", str(error)) from None
+        fund = cls(client, venue_id, epoch, name=name, call_timeout_seconds=call_timeout_seconds)
         try:
             await fund._guarded(fund._load_library())
             fund.durable = await fund._guarded(fund._read_durability())
