@@ -55,6 +55,10 @@ cdef class Administration(Reads):
             return self._set_self_trade(account_id, decode(body, type=vocabulary.SelfTrade))
         if kind == CommandKind.CHANGE_MARGIN_MODEL:
             return self._change_model(account_id, decode(body, type=vocabulary.ChangeMarginModel).margin_model)
+        if kind == CommandKind.SET_MARGIN_MODE:
+            return self.buckets.set_mode(account_id, decode(body, type=vocabulary.SetMarginMode), self._room_for)
+        if kind == CommandKind.MOVE_COLLATERAL:
+            return self.buckets.move(account_id, decode(body, type=vocabulary.MoveCollateral))
         if kind in (CommandKind.DEPOSIT, CommandKind.WITHDRAW, CommandKind.ENDOW_FUND, CommandKind.SWEEP_DUST):
             return self._transfer(kind, account_id, decode(body, type=vocabulary.Transfer))
         if kind in (CommandKind.ENDOW_CAPITAL, CommandKind.RELEASE_CAPITAL):
@@ -104,22 +108,27 @@ cdef class Administration(Reads):
         account_id = self.accounts.create(payload.name, payload.owner_id, payload.margin_model)
         if account_id == 0:
             return Reason.LIMIT_REACHED, 0
-        self.orders_room.grow_accounts(account_id)
-        self.ledger_room.grow(account_id)
-        self.positions_room.grow(account_id)
-        self.exposure.grow(account_id)
-        self.protection.grow(account_id)
+        self._room_for(account_id)
         event = <AccountCreated*>self.events.emit(EV_ACCOUNT_CREATED, 1, account_id)
         self.switches.joined(account_id)
         event.owner_id = self.accounts.at[account_id].owner_id
         event.margin_model = self.accounts.at[account_id].model
         return Reason.NONE, account_id
 
+    def _room_for(self, uint32_t account_id):
+        """Room for a new account wherever accounts have any."""
+        self.orders_room.grow_accounts(account_id)
+        self.ledger_room.grow(account_id)
+        self.positions_room.grow(account_id)
+        self.exposure.grow(account_id)
+        self.protection.grow(account_id)
+
     def _set_self_trade(self, uint32_t account_id, payload):
         if not self.accounts.exists(account_id):
             return Reason.UNKNOWN_ACCOUNT, 0
-        self.accounts.at[account_id].reject_taker = payload.mode == "reject_taker"
-        self.accounts.at[account_id].own_account_only = not payload.extended_to_subaccounts
+        for one in [account_id] + self.accounts.buckets(account_id):
+            self.accounts.at[<uint32_t>one].reject_taker = payload.mode == "reject_taker"
+            self.accounts.at[<uint32_t>one].own_account_only = not payload.extended_to_subaccounts
         return Reason.NONE, 0
 
     def _change_model(self, uint32_t account_id, str model):

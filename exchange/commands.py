@@ -51,6 +51,8 @@ class CommandKind(IntEnum):
     RESET_PROTECTION = 45
     KILL_SWITCH = 46
     BLOCK_TRADE = 47
+    SET_MARGIN_MODE = 48
+    MOVE_COLLATERAL = 49
     ENDOW_CAPITAL = 97
     RELEASE_CAPITAL = 98
 
@@ -190,15 +192,7 @@ ORDER_TERMS = np.dtype(TERMS)
 
 display_lots: an iceberg's shown tranche; 0: all is shown. protection_group: 0 none. linked_order_id is set in events
 only: the primary of a secondary order, or the other order of a one-cancels-other."""
-CANCEL_ORDER = np.dtype(
-    [
-        *HEADER,
-        ("order_id", "<u8"),
-        ("key_id", "<u4"),
-        ("reason", "<u2"),
-        ("reserved", "V26"),
-    ]
-)
+CANCEL_ORDER = np.dtype([*HEADER, ("order_id", "<u8"), ("key_id", "<u4"), ("reason", "<u2"), ("reserved", "V26")])
 CANCEL_ALL = np.dtype(
     [
         *HEADER,

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from exchange.parameters import MatrixParameters, StandardParameters, Struct
+from exchange.parameters import IsolatedParameters, MatrixParameters, StandardParameters, Struct
 
 MarginModel = Literal["segregated_pm", "cross_pm", "segregated_sm", "cross_sm"]
 MARGIN_MODELS: tuple[MarginModel, ...] = ("segregated_pm", "cross_pm", "segregated_sm", "cross_sm")
@@ -39,6 +39,7 @@ class Underlying(Struct):
     index_name: str
     matrix: MatrixParameters = MatrixParameters()
     standard: StandardParameters = StandardParameters()
+    isolated: IsolatedParameters = IsolatedParameters()
     mark_jump_ppm: int = 200_000
     """A single index move beyond this is refused (held) unless the next update confirms it."""
     mark_stale_ns: int = 10_000_000_000
@@ -155,6 +156,8 @@ class Limits(Struct):
     max_protection_groups: int = 64
     """Market-maker protection groups of an account."""
     max_quotes_per_command: int = 100
+    max_isolated_positions: int = 50
+    """Buckets of an account."""
 
 
 class Liquidation(Struct):
@@ -240,6 +243,22 @@ class ChangeMarginModel(Struct):
     """Payload of CHANGE_MARGIN_MODEL (account in the header)."""
 
     margin_model: MarginModel
+
+
+class SetMarginMode(Struct):
+    """Payload of SET_MARGIN_MODE (account in the header): how a future or perpetual is margined, with the account or
+    in a bucket of its own at a leverage (isolated; in 1e-2)."""
+
+    instrument: str
+    mode: Literal["cross", "isolated"]
+    leverage_e2: int = 0
+
+
+class MoveCollateral(Struct):
+    """Payload of MOVE_COLLATERAL (account in the header): into an isolated position's bucket, negative: out of it."""
+
+    instrument: str
+    amount_minor: int
 
 
 def encode(value: Struct) -> bytes:

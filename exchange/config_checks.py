@@ -3,11 +3,13 @@
 from itertools import pairwise
 
 from exchange.config import Config, Limits
+from exchange.parameters import IsolatedParameters
 from exchange.risk import scenarios
 
 MAX_CURRENCIES = 8
 MAX_UNDERLYINGS = 16
 MAX_WARNINGS = 8
+MAX_TIERS = 16
 MAX_LIMIT = 10_000_000_000
 """Largest limit of an order, USD."""
 MAX_ORDERS = (1 << 32) - 1
@@ -58,6 +60,7 @@ def _underlyings(config: Config) -> list[str]:
             and 0 <= p.per_coin_ppm <= 1_000_000
         ):
             found.append(f"underlying {underlying.name}: standard margin rates must be ordered, 0 to 1,000,000 ppm")
+        found += [f"underlying {underlying.name}: {fault}" for fault in _tiers(underlying.isolated)]
         if min(underlying.mark_stale_ns, underlying.perpetual_ema_ns, underlying.funding_period_ns) <= 0:
             found.append(f"underlying {underlying.name}: durations must be positive")
         if not 0 < underlying.perpetual_bound_ppm < 1_000_000 or underlying.mark_jump_ppm <= 0:
@@ -65,6 +68,21 @@ def _underlyings(config: Config) -> list[str]:
     if len(sizes) > 1:
         found.append("all underlyings must have the same number of scenario columns")
     return found
+
+
+def _tiers(p: IsolatedParameters) -> list[str]:
+    """What is wrong with leverage tiers."""
+    bounds = [tier.above_usd for tier in p.tiers]
+    rates = [rate for tier in p.tiers for rate in (tier.initial_ppm, tier.maintenance_ppm)]
+    if not 1 <= len(bounds) <= MAX_TIERS or bounds[0] != 0 or any(a >= b for a, b in pairwise((*bounds, MAX_LIMIT))):
+        return [f"1 to {MAX_TIERS} isolated tiers, the first from 0, ascending, below {MAX_LIMIT:,} USD"]
+    if min(rates) <= 0 or max(rates) > 1_000_000:
+        return ["isolated rates must be 1 to 1,000,000 ppm"]
+    if any(tier.maintenance_ppm >= tier.initial_ppm for tier in p.tiers):
+        return ["isolated maintenance must be below initial margin in every tier"]
+    if any(a.initial_ppm > b.initial_ppm or a.maintenance_ppm > b.maintenance_ppm for a, b in pairwise(p.tiers)):
+        return ["isolated rates must not fall from tier to tier"]
+    return []
 
 
 def _order_limits(limits: Limits) -> list[str]:
@@ -90,6 +108,8 @@ def _limits(config: Config) -> list[str]:
     limits = config.limits
     if not 1 <= limits.max_accounts <= 100_000_000 or not 1 <= limits.max_instruments <= 65_535:
         found.append("limits: max_accounts must be 1 to 100,000,000, max_instruments 1 to 65,535")
+    if not 0 <= limits.max_isolated_positions <= 1_000:
+        found.append("limits: max_isolated_positions must be 0 to 1,000")
     if not 0 < limits.max_balance_minor <= 1 << 60:
         found.append("limits: max_balance_minor must be positive and at most 2**60")
     found += _order_limits(limits)

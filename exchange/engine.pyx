@@ -11,15 +11,16 @@ from libc.string cimport memcmp
 
 from exchange.administration cimport Administration
 from exchange.commands import CommandKind
-from exchange.market.instrument cimport Instrument
+from exchange.market.instrument cimport NO_SLOT, Instrument
+from exchange.payloads import PlaceLinked
 from exchange.reasons import Reason
 from exchange.records cimport (
     CMD_CANCEL_ALL, CMD_CANCEL_ORDER, CMD_CANCEL_QUOTES, CMD_CHECKPOINT, CMD_EDIT_ORDER, CMD_FIRST_COLD,
     CMD_GRANT_FUND_LEASE, CMD_MASS_QUOTE, CMD_PLACE_BID, CMD_PLACE_ORDER, CMD_SETTLE_FUND_LEASE, CMD_TICK,
-    CMD_UPDATE_MARKS, EV_COMMAND_DONE, EV_COMMAND_REJECTED, EV_MARKS_REJECTED, EV_MARKS_UPDATED, R_BAD_PAYLOAD,
-    R_DAY_ENDED, SLOT_BYTES, TIF_GTD, TYPE_STOP_LIMIT, TYPE_TRAILING_STOP, CancelAll, CancelOrder, CancelQuotes,
-    Checkpoint, CommandEvent, EditOrder, GrantFundLease, Header, MarksEvent, MassQuote, Payload, PlaceBid, PlaceOrder,
-    SettleFundLease, OrderTerms, UpdateMarks,
+    CMD_UPDATE_MARKS, EV_COMMAND_DONE, EV_COMMAND_REJECTED, EV_MARKS_REJECTED, EV_MARKS_UPDATED, R_BAD_LINK,
+    R_BAD_PAYLOAD, R_DAY_ENDED, R_UNKNOWN_ACCOUNT, SLOT_BYTES, TIF_GTD, TYPE_STOP_LIMIT, TYPE_TRAILING_STOP, CancelAll,
+    CancelOrder, CancelQuotes, Checkpoint, CommandEvent, EditOrder, GrantFundLease, Header, MarksEvent, MassQuote,
+    Payload, PlaceBid, PlaceOrder, SettleFundLease, OrderTerms, UpdateMarks,
 )
 from exchange.what_if import WhatIf
 
@@ -106,6 +107,8 @@ cdef class Engine(Administration):
             self._dispatch(data)
             if self.trading.noted or self.links.heard or header.kind == CMD_TICK:
                 self._follow_links()
+            if self.config is not None and self.collateral.noted:
+                self.buckets.end_command()
         except (CheckpointMismatch, InvariantBroken):
             raise
         except Exception as error:
@@ -133,6 +136,13 @@ cdef class Engine(Administration):
         cdef const Header* header = <const Header*>data
         cdef int kind = header.kind
         cdef Py_ssize_t tail = (header.slots - 1) * SLOT_BYTES
+        if self.config is not None and self.accounts.bucket_count:
+            if self.accounts.is_bucket(header.account_id):
+                return self._reject(header, R_UNKNOWN_ACCOUNT, 0)
+            routed = self._routed(header, data)
+            if routed is not None:       # the same command, of the bucket's account
+                data = <const char*>(<bytes>routed)
+                header = <const Header*>data
         if kind == CMD_PLACE_ORDER:
             return self._place(<const PlaceOrder*>data, tail)
         if kind == CMD_CANCEL_ORDER:
@@ -180,6 +190,29 @@ cdef class Engine(Administration):
             return 0
         raise self._break(f"unknown command kind {kind}")
 
+    cdef bytes _routed(self, const Header* header, const char* data):
+        """An order's command as the account's bucket gives it; None where no bucket is meant."""
+        cdef uint32_t bucket = 0
+        cdef uint32_t slot
+        if header.account_id >= self.accounts.high or self.accounts.at[header.account_id].first_bucket == 0:
+            return None
+        if header.kind == CMD_PLACE_ORDER:
+            bucket = self.accounts.bucket_of(header.account_id, (<const PlaceOrder*>data).instrument)
+        elif header.kind == CMD_CANCEL_ORDER or header.kind == CMD_EDIT_ORDER:
+            # both begin with the order's id
+            slot = self.orders_room.find((<const CancelOrder*>data).order_id)
+            if slot:
+                bucket = self.orders_room.at[slot].account_id
+            else:
+                bucket = max(0, self.triggers.owner_of((<const CancelOrder*>data).order_id))
+            if self.accounts.at[bucket].holder != header.account_id:
+                return None
+        if bucket == 0:
+            return None
+        whole = bytearray(data[:header.slots * SLOT_BYTES])
+        (<Header*><char*>whole).account_id = bucket
+        return bytes(whole)
+
     cdef int _reject(self, const Header* header, int reason, int64_t detail) except -1:
         cdef CommandEvent* event = <CommandEvent*>self.events.emit(EV_COMMAND_REJECTED, 1, header.account_id)
         event.command_kind = header.kind
@@ -226,11 +259,24 @@ cdef class Engine(Administration):
         return 0
 
     cdef int _cancel_all(self, const CancelAll* command, const char* label) except -1:
-        """Live orders by the filters, then waiting ones, each ascending id; COMMAND_DONE counts both."""
+        """Orders by the filters, of the account's buckets first: waiting ones, then live ones, each ascending id.
+
+        COMMAND_DONE counts all."""
+        cdef uint32_t count = 0
+        cdef uint32_t bucket
+        if self.accounts.exists(command.header.account_id):
+            for bucket in self.accounts.buckets(command.header.account_id):
+                count += self._cancel_waiting(bucket, command, label)
+                count += self.trading.cancel_matching(bucket, command, label)
+        count += self._cancel_waiting(command.header.account_id, command, label)
+        return self.trading.cancel_all(command, label, count)
+
+    cdef uint32_t _cancel_waiting(self, uint32_t account_id, const CancelAll* command, const char* label) except? 0:
+        """Cancel an account's waiting orders that match a command's filters; how many."""
         cdef Instrument* row
         cdef uint32_t count = 0
         wanted = label[:command.label_bytes]
-        for trigger in self.triggers.of_account(command.header.account_id):
+        for trigger in self.triggers.of_account(account_id):
             row = &self.listing.at[<uint32_t>trigger.instrument]
             if ((command.instrument == 0xFFFFFFFF or command.instrument == <uint32_t>trigger.instrument)
                     and (command.currency == 0xFFFF or command.currency == row.currency)
@@ -239,7 +285,7 @@ cdef class Engine(Administration):
                     and (not wanted or wanted == trigger.label)):
                 self.triggers.withdraw(trigger.order_id, command.reason)
                 count += 1
-        return self.trading.cancel_all(command, label, count)
+        return count
 
     cdef int _end_day(self) except -1:
         """Good-til-day orders end at 08:00 UTC."""
@@ -333,10 +379,24 @@ cdef class Engine(Administration):
             self.triggers.on_trades()
         return self._done(&command.header, detail)
 
+    def _linked_account(self, uint32_t account_id, bytes body):
+        """Whose orders PLACE_LINKED places: the bucket's where all are of one isolated position, -1 where some are."""
+        if account_id >= self.accounts.high or self.accounts.at[account_id].first_bucket == 0:
+            return account_id
+        payload = msgspec.msgpack.decode(body, type=PlaceLinked)
+        slots = [order.instrument for order in payload.orders if 0 <= order.instrument < NO_SLOT]
+        buckets = {self.accounts.bucket_of(account_id, <uint32_t>slot) for slot in slots}
+        if len(buckets) > 1:
+            return -1
+        return max(buckets, default=0) or account_id
+
     cdef int _place_linked(self, const Header* header, bytes body) except -1:
         """Linked orders; COMMAND_DONE counts them, and comes after what followed. None where one was refused."""
         cdef CommandEvent* event
-        reason, placed = self.links.place(header.account_id, body, msgspec.msgpack.decode)
+        account_id = self._linked_account(header.account_id, body)
+        if account_id < 0:
+            return self._reject(header, R_BAD_LINK, 0)
+        reason, placed = self.links.place(account_id, body, msgspec.msgpack.decode)
         if reason:
             return self._reject(header, reason, 0)
         if placed == 0:

@@ -10,6 +10,13 @@ from typing import Any
 import numpy as np
 
 from exchange.commands import HEADER, SLOT_BYTES, TERMS
+from exchange.control_events import (
+    AUCTION_UNCROSSED,
+    BLOCK_TRADE_EXECUTED,
+    MARGIN_MODE_CHANGED,
+    PROTECTION,
+    TRADING_STOPPED,
+)
 
 
 class EventKind(IntEnum):
@@ -53,6 +60,8 @@ class EventKind(IntEnum):
     BLOCK_TRADE_EXECUTED = 38
     LEG_TRADE_EXECUTED = 39
     POSITION_DELEVERAGED = 40
+    MARGIN_MODE_CHANGED = 41
+    POSITION_TORN_UP = 42
     CAPITAL_DRAWN = 90
     DEFAULT_COVERED = 91
 
@@ -66,6 +75,7 @@ class BalanceCause(IntEnum):
     AUCTION_PAYMENT = 6
     LIQUIDATION_FEE = 7
     FUND_COVER = 8
+    COLLATERAL = 9
     CONVERSION = 18
     """Debts of an account in liquidation settled with its money in other currencies, at the index."""
     CAPITAL_ENDOWMENT = 58
@@ -212,57 +222,6 @@ ORDERS_LINKED = np.dtype(
     ]
 )
 """one_cancels_other: primary and first; second 0. Otherwise the primary triggers first (and second)."""
-PROTECTION = np.dtype(
-    [
-        *HEADER,
-        ("underlying", "<u2"),
-        ("protection_group", "<u2"),
-        ("cause", "<u2"),
-        ("cancelled", "<u2"),
-        ("frozen_until_ns", "<i8"),
-        ("quantity_e8", "<i8"),
-        ("delta_e8", "<i8"),
-        ("vega_e8", "<i8"),
-    ]
-)
-"""PROTECTION_CHANGED: configured, removed or reset; PROTECTION_TRIGGERED: the sums of the interval that passed a limit,
-quantity and delta in coins, vega in USD per vol point. frozen_until_ns: 0 not frozen, -1 until it is reset."""
-TRADING_STOPPED = np.dtype(
-    [
-        *HEADER,
-        ("scope", "u1"),
-        ("on", "u1"),
-        ("reserved0", "V2"),
-        ("target", "<u4"),
-        ("cancelled", "<u4"),
-        ("reserved", "V28"),
-    ]
-)
-"""The kill switch was thrown (on 1) or released (0). target: underlying, owner or account; 0 for the venue."""
-AUCTION_UNCROSSED = np.dtype(
-    [
-        *HEADER,
-        ("instrument", "<u4"),
-        ("reserved0", "<u4"),
-        ("price_units", "<i8"),
-        ("quantity_lots", "<i8"),
-        ("surplus_lots", "<i8"),
-        ("reserved", "V8"),
-    ]
-)
-"""Before the trades of an uncrossing: its price, the lots that cross there, and buy less sell lots at that price."""
-BLOCK_TRADE_EXECUTED = np.dtype(
-    [
-        *HEADER,
-        ("block_id", "<u8"),
-        ("maker_account_id", "<u4"),
-        ("trade_count", "<u2"),
-        ("reserved0", "<u2"),
-        ("timestamp_ms", "<i8"),
-        ("reserved", "V16"),
-    ]
-)
-"""Before its TRADE_EXECUTED (order ids 0); account_id is the taker's."""
 POSITION_DELEVERAGED = np.dtype(
     [
         *HEADER,
@@ -479,6 +438,8 @@ LAYOUTS: dict[EventKind, np.dtype[Any]] = {
     EventKind.BLOCK_TRADE_EXECUTED: BLOCK_TRADE_EXECUTED,
     EventKind.LEG_TRADE_EXECUTED: TRADE_EXECUTED,
     EventKind.POSITION_DELEVERAGED: POSITION_DELEVERAGED,
+    EventKind.POSITION_TORN_UP: POSITION_DELEVERAGED,
+    EventKind.MARGIN_MODE_CHANGED: MARGIN_MODE_CHANGED,
     EventKind.CAPITAL_DRAWN: FUND,
     EventKind.DEFAULT_COVERED: DEFAULT_COVERED,
 }

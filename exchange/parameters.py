@@ -81,3 +81,25 @@ class StandardParameters(Struct):
     future_maintenance_ppm: int = 10_000
     per_coin_ppm: int = 50
     """Added to both rates for every coin of the position."""
+
+
+class LeverageTier(Struct):
+    """A range of isolated notional, from `above_usd` to the next tier's."""
+
+    above_usd: int
+    initial_ppm: int
+    maintenance_ppm: int
+
+
+class IsolatedParameters(Struct):
+    """Leverage tiers of isolated positions, by notional in USD. Maintenance margin is continuous where tiers meet."""
+
+    name: str = "isolated"
+    version: int = 1
+    tiers: tuple[LeverageTier, ...] = (
+        LeverageTier(0, 10_000, 5_000),
+        LeverageTier(1_000_000, 20_000, 10_000),
+        LeverageTier(5_000_000, 50_000, 25_000),
+        LeverageTier(20_000_000, 100_000, 50_000),
+        LeverageTier(100_000_000, 200_000, 100_000),
+    )

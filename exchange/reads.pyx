@@ -3,11 +3,13 @@
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from exchange import views
+from exchange.bucket_views import BucketView
 from exchange.clearing.account cimport is_cross
 from exchange.clearing.position cimport Position, PositionList
-from exchange.market.instrument cimport KIND_OPTION, KIND_PERPETUAL, STATE_AUCTION, Instrument
+from exchange.market.instrument cimport KIND_OPTION, KIND_PERPETUAL, NO_SLOT, STATE_AUCTION, Instrument
 from exchange.market.instrument import KINDS, STATES
 from exchange.market.order cimport Order, OrderDetail
+from exchange.risk.isolated_prices import bankruptcy_price_e8, liquidation_price_e8
 from exchange.risk.risk_rows cimport MAX_EXPIRIES
 from exchange.state cimport State
 
@@ -249,6 +251,46 @@ cdef class Reads(State):
             liquidation_reason=self.accounts.at[account_id].liquidation_reason,
             open_orders=self.orders_room.account_count[account_id], currencies=currencies, equity_usd_e4=equity,
             margin_balance_usd_e4=balance, initial_margin_usd_e4=initial, maintenance_margin_usd_e4=maintenance,
+        )
+
+    def holder(self, uint32_t account_id):
+        """The account that a bucket belongs to; the account itself where it is none."""
+        return (self.accounts.holder(account_id) or account_id) if self.accounts.exists(account_id) else account_id
+
+    def bucket_of(self, uint32_t account_id, uint32_t slot):
+        """Account of the bucket that an account's instrument is isolated in, 0 where it is not."""
+        return self.accounts.bucket_of(account_id, slot)
+
+    def bucket_accounts(self, uint32_t account_id):
+        """Accounts of an account's buckets, ascending; those that wait to be used again among them."""
+        return self.accounts.buckets(account_id) if self.accounts.exists(account_id) else []
+
+    def buckets(self, uint32_t account_id):
+        """The isolated positions of an account at current marks, ascending bucket."""
+        return [self._bucket_view(bucket) for bucket in self.bucket_accounts(account_id)
+                if self.accounts.at[<uint32_t>bucket].instrument != NO_SLOT]
+
+    def _bucket_view(self, uint32_t bucket):
+        cdef uint32_t slot = self.accounts.at[bucket].instrument
+        cdef Instrument* row = &self.listing.at[slot]
+        cdef Position* p = self.positions_room.find(bucket, slot)
+        tiers = self.config.underlyings[row.underlying].isolated.tiers
+        cash = self.ledger_room.cash_of(bucket, row.currency)
+        lots = 0 if p == NULL else int(p.quantity_lots)
+        cost = 0 if p == NULL else int(p.cost_minor)
+        held = cash + (0 if p == NULL else self.positions_room.accrued(p))
+        usd = int(row.lot_size_e8) if row.inverse else 10 ** self.config.currencies[row.currency].exponent
+        shape = (bool(row.inverse), lots, int(row.lot_scale_minor), cost, held)
+        equity, initial, maintenance = self.exposure.margins(bucket, row.currency)
+        return BucketView(
+            bucket_account_id=bucket, account_id=self.accounts.at[bucket].holder, instrument=slot,
+            leverage_e2=self.accounts.at[bucket].leverage_e2, collateral_minor=cash,
+            drawn_minor=self.accounts.at[bucket].drawn_minor, equity_minor=equity, initial_margin_minor=initial,
+            position_initial_margin_minor=self.exposure.margins(bucket, row.currency, False)[1],
+            maintenance_margin_minor=maintenance, bankruptcy_price_e8=bankruptcy_price_e8(*shape),
+            liquidation_price_e8=liquidation_price_e8(*shape, tiers, usd), level=self.accounts.at[bucket].level,
+            in_liquidation=bool(self.accounts.at[bucket].in_liquidation),
+            liquidation_reason=self.accounts.at[bucket].liquidation_reason,
         )
 
     def ledger(self, str currency):

@@ -123,6 +123,15 @@ class Reason(IntEnum):
     COMBO_LEGS = 165
     COMBO_LIMIT = 166
     BAD_LINK = 167
+    # isolated positions (168..177)
+    ISOLATED_POSITION = 168
+    """The account's instrument, or a leg of it, is isolated: quotes, combos, block trades and bids cannot have it."""
+    NOT_ISOLATED = 169
+    MODE_IN_USE = 170
+    """An open order or a position keeps the margin mode as it is."""
+    LEVERAGE_OUT_OF_RANGE = 171
+    TORN_UP = 172
+    """An isolated position was closed whole against opposite buckets of its owner."""
     # the waterfall of a default (217..226)
     EVENT_CAP_REACHED = 217
     """One default may draw no more of the fund (`fund_event_cap_ppm`)."""

@@ -443,6 +443,14 @@ cdef packed struct PositionDeleveraged:
     int64_t mark_price_e8
     uint8_t reserved[40]
 
+cdef packed struct MarginModeChanged:
+    Header header
+    uint32_t instrument
+    uint32_t bucket_account_id
+    uint32_t leverage_e2
+    uint8_t isolated
+    uint8_t reserved[27]
+
 cdef packed struct FundEvent:
     Header header
     uint64_t lease_id
@@ -496,6 +504,7 @@ cdef enum EventCode:
     EV_AUCTION_UNCROSSED = 37
     EV_BLOCK_TRADE_EXECUTED = 38
     EV_LEG_TRADE_EXECUTED = 39
+    EV_MARGIN_MODE_CHANGED = 41
 
 cdef enum CommandCode:
     CMD_PLACE_ORDER = 1
@@ -627,3 +636,7 @@ cdef enum ReasonCode:
     R_COMBO_LEGS = 165
     R_COMBO_LIMIT = 166
     R_BAD_LINK = 167
+    R_ISOLATED_POSITION = 168
+    R_NOT_ISOLATED = 169
+    R_MODE_IN_USE = 170
+    R_LEVERAGE_OUT_OF_RANGE = 171

@@ -41,11 +41,12 @@ cdef class Settlement:
     cdef Monitor monitor
     cdef Trading trading
     cdef Triggers triggers
+    cdef object buckets
     cdef EventBuffer events
 
     def __init__(self, Accounts accounts, Instruments instruments, Orders orders, Books books, Positions positions,
                  Exposure exposure, Marks marks, Monitor monitor, Trading trading, Triggers triggers,
-                 EventBuffer events):
+                 buckets, EventBuffer events):
         self.accounts = accounts
         self.instruments = instruments
         self.orders = orders
@@ -56,6 +57,7 @@ cdef class Settlement:
         self.monitor = monitor
         self.trading = trading
         self.triggers = triggers
+        self.buckets = buckets
         self.events = events
 
     def due(self, int64_t time_ns):
@@ -150,6 +152,8 @@ cdef class Settlement:
             event.realised_minor = realised
             event.settlement_price_e8 = price
             touched.append(account_id)
+        if self.accounts.bucket_count:
+            self.buckets.settled(slot)
         ended = <InstrumentEvent*>self.events.emit(EV_INSTRUMENT_SETTLED, 1, 0)
         ended.instrument = slot
         ended.previous_state = row.state

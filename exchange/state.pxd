@@ -14,6 +14,7 @@ from exchange.market.instrument cimport Instruments
 from exchange.market.order cimport Orders
 from exchange.trading.quotes cimport Quotes
 from exchange.risk.bands cimport Bands
+from exchange.risk.collateral cimport Collateral
 from exchange.risk.exposure cimport Exposure
 from exchange.risk.marks cimport Marks
 from exchange.risk.pretrade cimport Pretrade
@@ -59,6 +60,8 @@ cdef class State:
     cdef EventBuffer events
     cdef Pretrade pretrade
     cdef readonly Switches switches
+    cdef readonly Collateral collateral
+    cdef readonly object buckets
     cdef list currency_names
     cdef list underlying_names
     cdef int64_t next_day_end(self) noexcept

@@ -8,6 +8,7 @@ from libc.stdint cimport int64_t, uint32_t
 from exchange import config as vocabulary
 from exchange import invariants, views
 from exchange.trading.blocks import Blocks
+from exchange.trading.buckets import Buckets
 from exchange.trading.killswitch import KillSwitch
 from exchange.liquidation.stages import Liquidation
 from exchange.market.order cimport Order, OrderDetail
@@ -47,8 +48,9 @@ cdef class State:
                                  self.positions_room, self.rows, self.protection, config)
         self.marks = Marks(self.listing, self.books, self.positions_room, self.rows, config)
         self.switches = Switches(self.accounts, len(config.underlyings))
+        self.collateral = Collateral(self.accounts, self.ledger_room, self.exposure, self.events, config)
         self.pretrade = Pretrade(self.accounts, self.listing, self.orders_room, self.positions_room, self.exposure,
-                                 self.switches, config)
+                                 self.switches, self.collateral, config)
         bands = Bands(self.accounts, self.ledger_room, self.listing, self.positions_room, self.rows, config,
                       self.band_accounts)
         self.monitor = Monitor(self.accounts, self.exposure, bands, self.events, config)
@@ -62,9 +64,11 @@ cdef class State:
         self.advanced = AdvancedOrders(self.orders_room, self.pretrade, self.trading)
         self.links = Links(self.listing, self.orders_room, self.trading, self.triggers, self.events)
         self.trading.links = self.links
+        self.buckets = Buckets(self.accounts, self.listing, self.orders_room, self.positions_room, self.exposure,
+                               self.collateral, self.monitor, self.triggers, self.switches, self.events, config)
         self.settlement = Settlement(self.accounts, self.listing, self.orders_room, self.books, self.positions_room,
                                      self.exposure, self.marks, self.monitor, self.trading, self.triggers,
-                                     self.events)
+                                     self.buckets, self.events)
         self.uncross = Uncross(self.accounts, self.listing, self.books, self.orders_room, self.switches, self.trading,
                                self.events)
         self.blocks = Blocks(self.listing, self.positions_room, self.exposure, self.pretrade, self.monitor,
@@ -72,7 +76,8 @@ cdef class State:
         self.kill_switch = KillSwitch(self.accounts, self.listing, self.orders_room, self.switches, self.trading,
                                       self.triggers, self.events, self.underlying_names, config)
         self.desk = Desk(self.accounts, self.ledger_room, self.listing, self.positions_room, self.exposure,
-                         self.marks, self.switches, self.monitor, self.events, self.cancel_orders, config)
+                         self.marks, self.switches, self.monitor, self.events, self.collateral, self.cancel_orders,
+                         config)
         self.liquidation = Liquidation(self.desk, config.liquidation)
 
     cdef int rebuild_books(self, uint32_t account_id) except -1:

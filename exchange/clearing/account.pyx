@@ -3,7 +3,9 @@
 from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memset
 
-MODELS = ("segregated_pm", "cross_pm", "segregated_sm", "cross_sm")
+from exchange.market.instrument cimport NO_SLOT
+
+MODELS = ("segregated_pm", "cross_pm", "segregated_sm", "cross_sm", "isolated")
 
 
 cdef class Accounts:
@@ -28,6 +30,48 @@ cdef class Accounts:
 
     def create(self, str name, uint32_t owner_id, str model):
         """The new account's id; 0 when the venue's limit is reached. The name is free (the caller checked)."""
+        cdef uint32_t account_id = self._add(owner_id, MODELS.index(model))
+        if account_id:
+            self.by_name[name] = account_id
+            self.names.append(name)
+        return account_id
+
+    def create_bucket(self, uint32_t holder):
+        """The id of a new bucket of an account, which no name finds; 0 when the venue's limit is reached."""
+        cdef uint32_t account_id = self._add(self.at[holder].owner_id, MODEL_ISOLATED)
+        if account_id:
+            self.at[account_id].holder = holder
+            self.at[account_id].instrument = NO_SLOT
+            self.at[account_id].next_bucket = self.at[holder].first_bucket
+            self.at[holder].first_bucket = account_id
+            self.bucket_count += 1
+            self.names.append(f"{self.names[holder]}#{account_id}")
+        return account_id
+
+    cdef uint32_t bucket_of(self, uint32_t account_id, uint32_t instrument) noexcept:
+        """The bucket that holds an account's isolated position in an instrument; 0 where that is not isolated."""
+        cdef uint32_t bucket
+        if account_id >= self.high or instrument == NO_SLOT:
+            return 0
+        bucket = self.at[account_id].first_bucket
+        while bucket and self.at[bucket].instrument != instrument:
+            bucket = self.at[bucket].next_bucket
+        return bucket
+
+    def buckets(self, uint32_t account_id):
+        """Ids of an account's buckets, used or not, ascending."""
+        cdef uint32_t bucket = self.at[account_id].first_bucket
+        found = []
+        while bucket:
+            found.append(bucket)
+            bucket = self.at[bucket].next_bucket
+        return found[::-1]
+
+    def holder(self, uint32_t account_id):
+        """The account that a bucket belongs to; 0 of an ordinary account."""
+        return self.at[account_id].holder
+
+    cdef uint32_t _add(self, uint32_t owner_id, int model) except? 0:
         cdef uint32_t size = self.capacity
         cdef Account* grown
         cdef uint32_t account_id = self.high
@@ -43,13 +87,11 @@ cdef class Accounts:
         self.high += 1
         self.at[account_id].exists = 1
         self.at[account_id].owner_id = owner_id if owner_id else account_id
-        self.at[account_id].model = MODELS.index(model)
+        self.at[account_id].model = model
         last = self.owner_last.get(self.at[account_id].owner_id, account_id)
         self.at[account_id].owner_next = self.at[<uint32_t>last].owner_next if last != account_id else account_id
         self.at[<uint32_t>last].owner_next = account_id
         self.owner_last[self.at[account_id].owner_id] = account_id
-        self.by_name[name] = account_id
-        self.names.append(name)
         return account_id
 
     def id_of(self, str name):
@@ -62,6 +104,10 @@ cdef class Accounts:
     def owner(self, uint32_t account_id):
         return self.at[account_id].owner_id
 
+    def leverage_e2(self, uint32_t account_id):
+        """Chosen leverage of a bucket, 1e-2."""
+        return self.at[account_id].leverage_e2
+
     def model(self, uint32_t account_id):
         return MODELS[self.at[account_id].model]
 
@@ -72,6 +118,9 @@ cdef class Accounts:
         out = []
         for i in range(1, self.high):
             a = &self.at[i]
-            out.append([i, self.names[i], a.owner_id, a.model, a.level, a.in_liquidation, a.liquidation_reason,
-                        a.reject_taker, a.own_account_only, a.breached_currency, a.queued, a.warnings])
+            found = [i, self.names[i], a.owner_id, a.model, a.level, a.in_liquidation, a.liquidation_reason,
+                     a.reject_taker, a.own_account_only, a.breached_currency, a.queued, a.warnings]
+            if a.holder:
+                found += [a.holder, a.instrument, a.leverage_e2, a.drawn_minor]
+            out.append(found)
         return out

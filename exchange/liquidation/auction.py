@@ -180,6 +180,8 @@ class AuctionHouse:
             return Reason.ACCOUNT_IN_LIQUIDATION, 0, 0
         if self.desk.bidder_stopped(bid.account_id, auction.account_id):
             return Reason.TRADING_STOPPED, 0, 0
+        if self.desk.bidder_isolated(bid.account_id, legs):
+            return Reason.ISOLATED_POSITION, 0, 0
         if draw and draw > self.leases.free(auction.lease_id):
             return self.leases.short(auction.lease_id), 0, 0
         if not self.desk.row_budget(bid.account_id, legs):

@@ -6,6 +6,7 @@ from exchange.clearing.position cimport Positions
 from exchange.event_buffer cimport EventBuffer
 from exchange.liquidation.monitor cimport Monitor
 from exchange.market.instrument cimport Instruments
+from exchange.risk.collateral cimport Collateral
 from exchange.risk.exposure cimport Exposure
 from exchange.risk.marks cimport Marks
 from exchange.risk.switches cimport Switches
@@ -21,6 +22,7 @@ cdef class Desk:
     cdef Switches switches
     cdef readonly Monitor monitor
     cdef EventBuffer events
+    cdef Collateral collateral
     cdef object cancel_orders
     cdef list currency_names
     cdef object stress

@@ -23,7 +23,7 @@ cdef class Desk:
 
     def __init__(self, Accounts accounts, Ledger ledger, Instruments instruments, Positions positions,
                  Exposure exposure, Marks marks, Switches switches, Monitor monitor, EventBuffer events,
-                 cancel_orders, config):
+                 Collateral collateral, cancel_orders, config):
         self.accounts = accounts
         self.ledger = ledger
         self.instruments = instruments
@@ -33,6 +33,7 @@ cdef class Desk:
         self.switches = switches
         self.monitor = monitor
         self.events = events
+        self.collateral = collateral
         self.cancel_orders = cancel_orders
         self.currency_names = [currency.name for currency in config.currencies]
         self.stress = None
@@ -145,6 +146,10 @@ cdef class Desk:
         """Whether a kill switch keeps an account from taking what another's portfolio depends on."""
         return self.switches.account_stopped(account_id) or any(
             [self.switches.underlying[<int>u] for u in self.underlyings(seller_id)])
+
+    def bidder_isolated(self, uint32_t account_id, list legs):
+        """Whether an account holds one of the legs' instruments in a bucket: it could not have them beside that."""
+        return any([self.accounts.bucket_of(account_id, <uint32_t>instrument) for instrument, _ in legs])
 
     def held_back(self, uint32_t account_id, int64_t time_ns):
         """Why the account's auction stands still now, clock included: nobody may bid, or the marks are stale."""
@@ -274,6 +279,8 @@ cdef class Desk:
     def set_liquidation(self, uint32_t account_id, bint on, int reason):
         self.accounts.at[account_id].in_liquidation = on
         self.accounts.at[account_id].liquidation_reason = reason
+        if not on:
+            self.collateral.note(account_id)     # what is left of an empty bucket goes back
 
     def cancel_all(self, uint32_t account_id, int reason):
         """Cancel the account's open orders; returns how many."""
@@ -349,12 +356,32 @@ cdef class Desk:
         event.cost_minor = cost
         event.auction_id = auction_id
 
+    def is_bucket(self, uint32_t account_id):
+        """Whether the account is an isolated position's bucket."""
+        return self.accounts.is_bucket(account_id)
+
+    def lots(self, uint32_t account_id, uint32_t instrument):
+        return self.positions.lots(account_id, instrument)
+
+    def opposite_buckets(self, uint32_t account_id, uint32_t instrument, int64_t lots):
+        """The owner's other buckets with the other side of a position of signed lots: those in liquidation last."""
+        cdef uint32_t a = self.accounts.at[account_id].owner_next
+        cdef int64_t held
+        found = []
+        while a != account_id:
+            held = self.positions.lots(a, instrument) if self.accounts.at[a].holder else 0
+            if held and (held > 0) != (lots > 0):
+                found.append((self.accounts.at[a].in_liquidation, a))
+            a = self.accounts.at[a].owner_next
+        return [a for _, a in sorted(found)]
+
     def close_against(self, uint32_t source, uint32_t target, uint32_t instrument, int64_t lots, int64_t shift):
         """Move signed lots of `source` to `target` at the mark, `target` paying `shift` minor units more; its cost."""
         cdef Instrument* row = &self.instruments.at[instrument]
         cdef int64_t cost = wide_mul(lots, row.mark_minor, &self.exposure.failed) + shift
         self.exposure.trade(source, instrument, -lots, -cost, 0)
         self.exposure.trade(target, instrument, lots, cost, 0)
+        self.collateral.note(target)
         return cost
 
     def pay(self, uint32_t source, uint32_t target, int currency, int64_t amount):
@@ -432,9 +459,9 @@ cdef class Desk:
         event.phase = phase
 
     def emit_deleveraged(self, uint32_t account_id, auction_id, uint32_t source, uint32_t instrument, int64_t lots,
-                         int64_t cost, int64_t loss, rank, leverage_ppm, int64_t added):
-        cdef PositionDeleveraged* event = <PositionDeleveraged*>self.events.emit(
-            EventKind.POSITION_DELEVERAGED, 2, account_id)
+                         int64_t cost, int64_t loss, rank, leverage_ppm, int64_t added,
+                         int kind=EventKind.POSITION_DELEVERAGED):
+        cdef PositionDeleveraged* event = <PositionDeleveraged*>self.events.emit(kind, 2, account_id)
         event.auction_id = auction_id
         event.instrument = instrument
         event.from_account_id = source

@@ -23,6 +23,7 @@ from exchange.events import EventKind, Level
 from exchange.liquidation.auction import INSOLVENT, PPM, SOLVENT, Auction, AuctionHouse, Bid
 from exchange.liquidation.deleveraging import Deleveraging
 from exchange.liquidation.sizing import LeaseSizing
+from exchange.liquidation.tear_up import TearUp
 from exchange.reasons import Reason
 from exchange.views import AuctionView, LeaseView
 
@@ -42,6 +43,7 @@ class Liquidation:
         self.house = AuctionHouse(desk, parameters)
         self.house.stressed = LeaseSizing(desk, parameters.lease_stress_ppm, self.auctions).stressed
         self.deleveraging = Deleveraging(desk, self.house, parameters)
+        self.tear_up = TearUp(desk)
 
     # ------------------------------------------------------------------ ticks
 
@@ -80,7 +82,7 @@ class Liquidation:
         self.auctions[auction.auction_id] = auction
         self.by_account[account_id] = auction.auction_id
         self._emit(EventKind.AUCTION_OPENED, auction)
-        if phase == INSOLVENT:
+        if phase == INSOLVENT and not self._torn_up(auction):
             self._lease(auction, now)
 
     def advance(self, auction: Auction, now: int) -> None:
@@ -97,11 +99,15 @@ class Liquidation:
         value = self.desk.robust_value(auction.account_id, auction.entity)
         if auction.phase == SOLVENT and (value <= 0 or auction.clock_ns >= timeout):
             self._turn(auction, INSOLVENT)
+            if self._torn_up(auction):
+                return
             self._lease(auction, now)
         elif auction.phase == INSOLVENT and value > 0 and auction.other_ns < timeout:
             self._turn(auction, SOLVENT)
         elif auction.phase == INSOLVENT and value > 0 and auction.lease_id == 0:
             self._lease(auction, now)
+        if auction.phase == INSOLVENT and self._torn_up(auction):
+            return
         if auction.phase == INSOLVENT:
             self._say(auction, self.house.watch(auction, now))
         if now - auction.batch_ns >= self.parameters.batch_ns:
@@ -110,6 +116,10 @@ class Liquidation:
         open_still = auction.auction_id in self.auctions
         if open_still and self.deleveraging.due(auction, now) and self.deleveraging.run(auction):
             self._finished(auction, Reason.DELEVERAGED)
+
+    def _torn_up(self, auction: Auction) -> bool:
+        """Tear an isolated position up against the owner's opposite buckets; whether that ended the auction."""
+        return self.tear_up.run(auction) and self._finished(auction, Reason.TORN_UP)
 
     def _turn(self, auction: Auction, phase: int) -> None:
         """Change the phase: bids were for the other one, each phase's clock stands while the other runs."""
@@ -145,14 +155,7 @@ class Liquidation:
 
     def _refuse(self, auction_id: int, bid: Bid, phase: int, reason: Reason) -> None:
         self.desk.emit_bid(
-            EventKind.BID_REJECTED,
-            bid.account_id,
-            auction_id,
-            bid.bid_id,
-            bid.limit,
-            bid.share_ppm,
-            phase,
-            reason,
+            EventKind.BID_REJECTED, bid.account_id, auction_id, bid.bid_id, bid.limit, bid.share_ppm, phase, reason
         )
 
     def _clear(self, auction: Auction) -> None:
@@ -287,4 +290,5 @@ class Liquidation:
             [self.auctions[auction_id].export() for auction_id in sorted(self.auctions)],
             self.house.leases.export(),
             self.deleveraging.export(),
+            self.tear_up.export(),
         ]

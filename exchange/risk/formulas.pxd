@@ -20,6 +20,15 @@ ctypedef struct Standard:    # parameters of one underlying
     int64_t future_maintenance_ppm
     int64_t per_coin_ppm
 
+cdef enum:
+    MAX_TIERS = 16
+
+ctypedef struct Tier:        # of isolated notional
+    int64_t above_usd
+    int64_t initial_ppm
+    int64_t maintenance_ppm
+    int64_t deduction        # USD x ppm: what continuity takes off maintenance
+
 ctypedef struct Rates:       # one option's requirement per short lot, minor units
     uint64_t revision        # of the marks that they belong to
     int64_t initial
@@ -47,6 +56,9 @@ cdef class Formulas:
     cdef Positions positions
     cdef RiskRows rows
     cdef Standard* standard      # [underlying]
+    cdef Tier* tiers             # [underlying][MAX_TIERS]
+    cdef int* tier_count
+    cdef int64_t* minor_per_usd  # [currency] of those worth one USD, 0 of coins
     cdef Rates* rates            # [slot]
     cdef Trial* trials
     cdef uint32_t trial_count
@@ -57,6 +69,7 @@ cdef class Formulas:
     cdef int suppose(self, uint32_t account_id, uint32_t instrument, int64_t lots, int64_t value) except -1
     cdef Rates* _rates(self, uint32_t instrument) noexcept
     cdef int64_t _future(self, Instrument* row, int64_t lots, int64_t rate_ppm) noexcept
+    cdef int64_t _isolated(self, Instrument* row, int64_t lots, int64_t leverage_e2, bint initial) noexcept
     cdef int64_t _most_to_lose(self, Holding* held, uint32_t count) noexcept
     cdef int64_t _options(self, Holding* held, uint32_t count, bint initial) noexcept
     cdef Holding* _holding(self, uint32_t* count, uint32_t instrument) except NULL

@@ -2,7 +2,8 @@
 
 Futures: value at the mark x (rate + per-coin rate x size in coins). Short options: a share of the coin (of the index
 where linear) that falls with the distance out of the money, plus the mark; long options cost their premium and nothing
-else. Linear options of one expiry never cost more than the most their payoffs can lose. Equity is the margin balance:
+else. Linear options of one expiry never cost more than the most their payoffs can lose. Isolated: a rate of the
+notional by leverage tier, see docs/margin.md. Equity is the margin balance:
 cash, unrealised P&L of futures and accrued funding, no option value. Definitions and sources: docs/margin.md.
 Everything is recomputed from the positions when asked for, in integers, each figure rounded up.
 """
@@ -10,6 +11,7 @@ Everything is recomputed from the positions when asked for, in integers, each fi
 from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memset
 
+from exchange.clearing.account cimport MODEL_ISOLATED
 from exchange.market.instrument cimport KIND_OPTION, OPTION_CALL
 from exchange.clearing.position cimport PositionList
 from exchange.wide cimport wide_mul, wide_mul_div_ceil, wide_mul_div_floor
@@ -18,6 +20,7 @@ cdef int64_t E6 = 1_000_000
 cdef int64_t E8 = 100_000_000
 cdef int64_t E9 = 1_000_000_000
 cdef int64_t UNBOUNDED = 1 << 62
+cdef int64_t COIN = 10_000_000_000       # minor units
 
 
 cdef inline int64_t _abs(int64_t x) noexcept:
@@ -37,7 +40,11 @@ cdef class Formulas:
         self.rows = rows
         self.standard = <Standard*>calloc(len(config.underlyings), sizeof(Standard))
         self.rates = <Rates*>calloc(instruments.capacity, sizeof(Rates))
-        if self.standard == NULL or self.rates == NULL:
+        self.tiers = <Tier*>calloc(len(config.underlyings) * MAX_TIERS, sizeof(Tier))
+        self.tier_count = <int*>calloc(len(config.underlyings), sizeof(int))
+        self.minor_per_usd = <int64_t*>calloc(len(config.currencies), sizeof(int64_t))
+        if (self.standard == NULL or self.rates == NULL or self.tiers == NULL or self.tier_count == NULL
+                or self.minor_per_usd == NULL):
             raise MemoryError()
         for u, underlying in enumerate(config.underlyings):
             p = underlying.standard
@@ -48,9 +55,28 @@ cdef class Formulas:
             self.standard[u].future_initial_ppm = p.future_initial_ppm
             self.standard[u].future_maintenance_ppm = p.future_maintenance_ppm
             self.standard[u].per_coin_ppm = p.per_coin_ppm
+            self._take_tiers(u, underlying.isolated.tiers)
+        for u, currency in enumerate(config.currencies):
+            self.minor_per_usd[u] = 0 if currency.underlying else 10 ** currency.exponent
+
+    def _take_tiers(self, int underlying, given):
+        cdef Tier* tier = &self.tiers[underlying * MAX_TIERS]
+        deduction, before = 0, given[0].maintenance_ppm
+        self.tier_count[underlying] = len(given)
+        for one in given:
+            deduction += one.above_usd * (one.maintenance_ppm - before)
+            before = one.maintenance_ppm
+            tier.above_usd = one.above_usd
+            tier.initial_ppm = one.initial_ppm
+            tier.maintenance_ppm = one.maintenance_ppm
+            tier.deduction = deduction
+            tier += 1
 
     def __dealloc__(self):
         free(self.standard)
+        free(self.tiers)
+        free(self.tier_count)
+        free(self.minor_per_usd)
         free(self.rates)
         free(self.trials)
         free(self.held)
@@ -130,6 +156,30 @@ cdef class Formulas:
                                                      &self.failed)
         rate_e12 = min(rate_e12, E6 * E6)
         return wide_mul_div_ceil(value, rate_e12, E6 * E6, &self.failed)
+
+    cdef int64_t _isolated(self, Instrument* row, int64_t lots, int64_t leverage_e2, bint initial) noexcept:
+        """Requirement of an isolated future's lots (sign ignored), minor units.
+
+        Notional N in USD, tier by N: maintenance is rate x N - deduction, initial the larger of rate x N and N over
+        the leverage. Linear: N is the value at the mark. Inverse: N is the size, the requirement N's over the mark."""
+        cdef Tier* tier = &self.tiers[row.underlying * MAX_TIERS]
+        cdef int64_t unit = E8 if row.inverse else self.minor_per_usd[row.currency]
+        cdef int64_t notional, need
+        cdef int i = 0
+        lots = _abs(lots)
+        if lots == 0:
+            return 0
+        notional = wide_mul(lots, row.lot_size_e8 if row.inverse else _abs(row.mark_minor), &self.failed)
+        while i + 1 < self.tier_count[row.underlying] and notional // unit >= tier[1].above_usd:
+            tier += 1
+            i += 1
+        if initial:
+            need = max(wide_mul_div_ceil(notional, tier.initial_ppm, E6, &self.failed),
+                       wide_mul_div_ceil(notional, 100, leverage_e2, &self.failed))
+        else:
+            need = wide_mul_div_ceil(notional, tier.maintenance_ppm, E6, &self.failed)
+            need -= wide_mul_div_floor(tier.deduction, unit, E6, &self.failed)
+        return wide_mul_div_ceil(need, COIN, max(row.mark_price_e8, 1), &self.failed) if row.inverse else need
 
     # ------------------------------------------------------------------ options of one expiry
 
@@ -259,12 +309,19 @@ cdef class Formulas:
         cdef Holding* holding
         cdef Instrument* row
         cdef Standard* s
+        cdef int64_t leverage = self.accounts.at[account_id].leverage_e2
+        cdef bint isolated = self.accounts.at[account_id].model == MODEL_ISOLATED
         out.initial = order_cost_minor if with_orders else 0
         out.maintenance = 0
         for i in range(count):
             holding = &self.held[i]
             row = &self.instruments.at[holding.instrument]
             if row.kind == KIND_OPTION:
+                continue
+            if isolated:
+                out.maintenance += self._isolated(row, holding.lots, leverage, False)
+                out.initial += max(self._isolated(row, holding.lots + holding.buys, leverage, True),
+                                   self._isolated(row, holding.lots - holding.sells, leverage, True))
                 continue
             s = &self.standard[row.underlying]
             out.maintenance += self._future(row, holding.lots, s.future_maintenance_ppm)

@@ -4,6 +4,7 @@ from exchange.clearing.account cimport Accounts
 from exchange.clearing.position cimport Position, Positions
 from exchange.market.instrument cimport Instrument, Instruments
 from exchange.market.order cimport Order, Orders
+from exchange.risk.collateral cimport Collateral
 from exchange.risk.price_bands cimport PriceBands
 from exchange.risk.exposure cimport Exposure
 from exchange.risk.switches cimport Switches
@@ -16,6 +17,7 @@ cdef class Pretrade:
     cdef Positions positions
     cdef Exposure exposure
     cdef Switches switches
+    cdef Collateral collateral
     cdef PriceBands bands
     cdef uint32_t max_open_orders
     cdef uint32_t max_owner_orders
@@ -28,6 +30,7 @@ cdef class Pretrade:
     cdef bint _legs_within(self, uint32_t account_id, Instrument* row, int side, int64_t lots) noexcept
     cdef int static_reason(self, uint32_t account_id, uint32_t instrument, int side, int64_t price_units,
                            int64_t lots, bint market, int64_t time_ns) except -1
+    cdef bint isolated(self, uint32_t account_id, uint32_t instrument) noexcept
     cdef int form_reason(self, uint32_t instrument, int64_t price_units) noexcept
     cdef int limit_reason(self, uint32_t account_id, uint32_t instrument, int side, int64_t lots,
                           bint new) except -1

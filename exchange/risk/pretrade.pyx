@@ -5,7 +5,8 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from exchange.clearing.position cimport Position
 from exchange.market.instrument cimport MAX_LEGS, STATE_AUCTION, STATE_CLOSE_ONLY, STATE_OPEN, Instrument
 from exchange.records cimport (
-    FLAG_RISK_REDUCING, R_ACCOUNT_IN_LIQUIDATION, R_INSTRUMENT_EXPIRED, R_INSTRUMENT_NOT_OPEN, R_NONE, R_NO_MARK,
+    FLAG_RISK_REDUCING, R_ACCOUNT_IN_LIQUIDATION, R_INSTRUMENT_EXPIRED, R_INSTRUMENT_NOT_OPEN,
+    R_ISOLATED_POSITION, R_NONE, R_NO_MARK,
     R_NOT_ENOUGH_FUNDS, R_OPEN_ORDER_LIMIT, R_OWNER_ORDER_LIMIT, R_OWNER_POSITION_LIMIT, R_POSITION_LIMIT,
     R_PRICE_OFF_TICK, R_PRICE_TOO_HIGH, R_PRICE_TOO_LOW, R_QUANTITY_NOT_POSITIVE, R_QUANTITY_TOO_LARGE,
     R_QUANTITY_TOO_SMALL, R_ROW_LIMIT, R_TRADING_STOPPED, R_UNKNOWN_ACCOUNT, R_UNKNOWN_INSTRUMENT,
@@ -26,13 +27,14 @@ cdef class Pretrade:
     """Stateless checks over the core's state."""
 
     def __cinit__(self, Accounts accounts, Instruments instruments, Orders orders, Positions positions,
-                  Exposure exposure, Switches switches, config):
+                  Exposure exposure, Switches switches, Collateral collateral, config):
         self.accounts = accounts
         self.instruments = instruments
         self.orders = orders
         self.positions = positions
         self.exposure = exposure
         self.switches = switches
+        self.collateral = collateral
         self.bands = PriceBands(instruments, exposure.rows, config.limits)
         self.max_open_orders = config.limits.max_open_orders_per_account
         self.max_owner_orders = config.limits.max_open_orders_per_owner
@@ -78,6 +80,8 @@ cdef class Pretrade:
         if not self.instruments.is_live(instrument):
             return R_UNKNOWN_INSTRUMENT
         row = &self.instruments.at[instrument]
+        if self.accounts.at[account_id].first_bucket and self.isolated(account_id, instrument):
+            return R_ISOLATED_POSITION
         if self.switches.count and self.switches.stopped(account_id, row.underlying):
             return R_TRADING_STOPPED
         if row.expiry_ns and time_ns >= row.expiry_ns:
@@ -111,6 +115,15 @@ cdef class Pretrade:
         if bad or not -COST_BUDGET <= cost <= COST_BUDGET:
             return R_QUANTITY_TOO_LARGE
         return R_NONE
+
+    cdef bint isolated(self, uint32_t account_id, uint32_t instrument) noexcept:
+        """Whether the account holds an instrument, or a leg of it, in a bucket."""
+        cdef Instrument* row = &self.instruments.at[instrument]
+        cdef int i
+        for i in range(row.leg_count):
+            if self.accounts.bucket_of(account_id, row.leg_slot[i]):
+                return True
+        return self.accounts.bucket_of(account_id, instrument) != 0
 
     cdef int form_reason(self, uint32_t instrument, int64_t price_units) noexcept:
         """Whether a price exists on the instrument: in range and on tick."""
@@ -239,9 +252,11 @@ cdef class Pretrade:
         return self.instruments.at[instrument].expiry_ns - ADVANCED_END_NS
 
     cdef int fund(self, Order* order) except -1:
-        """Initial margin with the order counted as open (the caller has counted it), else the risk-reducing lane.
+        """Initial margin with the order counted as open (the caller has counted it), else the risk-reducing lane, else
+        of an isolated position what its holder can give.
 
-        R_NONE (the order may be flagged risk-reducing), or R_NOT_ENOUGH_FUNDS: then it is no longer counted.
+        R_NONE (the order may be flagged risk-reducing, or have drawn collateral: the caller tells that), or
+        R_NOT_ENOUGH_FUNDS: then it is no longer counted.
         """
         cdef Margin m
         cdef int currency = self.instruments.at[order.instrument].currency
@@ -252,6 +267,10 @@ cdef class Pretrade:
         self.exposure.order_reduced(order, lots, True)
         if self.exposure.lane_allows(order):
             order.flags |= FLAG_RISK_REDUCING
+            self.exposure.order_added(order)
+            return R_NONE
+        if self.accounts.at[order.account_id].holder and self.collateral.cover(order.account_id, currency,
+                                                                               m.initial - m.equity):
             self.exposure.order_added(order)
             return R_NONE
         return R_NOT_ENOUGH_FUNDS

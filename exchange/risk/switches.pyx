@@ -48,7 +48,8 @@ cdef class Switches:
         elif scope == SCOPE_UNDERLYING:
             self.underlying[target] = on
         elif scope == SCOPE_ACCOUNT:
-            self._mark(target, BY_ACCOUNT, on)
+            for a in [target] + self.accounts.buckets(target):
+                self._mark(a, BY_ACCOUNT, on)
         else:
             if on:
                 self.owners.add(target)
@@ -66,9 +67,11 @@ cdef class Switches:
         return 0
 
     def joined(self, uint32_t account_id):
-        """A new account is stopped with its owner."""
+        """A new account is stopped with its owner, a bucket with its holder."""
         if self.accounts.at[account_id].owner_id in self.owners:
             self._mark(account_id, BY_OWNER, True)
+        if self.accounts.at[self.accounts.at[account_id].holder].stopped & BY_ACCOUNT:
+            self._mark(account_id, BY_ACCOUNT, True)
 
     def holds(self, uint32_t account_id):
         """Whether the account may not trade at all."""
@@ -86,7 +89,7 @@ cdef class Switches:
         found += [(SCOPE_UNDERLYING, u) for u in range(self.underlyings) if self.underlying[u]]
         found += [(SCOPE_OWNER, owner) for owner in sorted(self.owners)]
         found += [(SCOPE_ACCOUNT, a) for a in range(1, self.accounts.high)
-                  if self.accounts.at[a].stopped & BY_ACCOUNT]
+                  if self.accounts.at[a].stopped & BY_ACCOUNT and self.accounts.at[a].holder == 0]
         return found
 
     def check(self):

@@ -103,7 +103,7 @@ cdef class Blocks:
         """(reason, detail): accounts, number of trades, time and nonce."""
         now = int(self.events.time_ns)
         for account_id in (block.maker_account_id, block.taker_account_id):
-            if not 0 < account_id < self.pretrade.accounts.high:
+            if not 0 < account_id < self.pretrade.accounts.high or self.pretrade.accounts.is_bucket(account_id):
                 return Reason.UNKNOWN_ACCOUNT, 0
         if block.maker_account_id == block.taker_account_id:
             return Reason.BLOCK_SAME_ACCOUNT, 0

@@ -54,7 +54,7 @@ cdef class KillSwitch:
             return Reason.NONE, self.underlying_names.index(name)
         if not (name.isascii() and name.isdecimal() and len(name) <= 10 and 0 < int(name) <= LARGEST):
             return Reason.BAD_PAYLOAD, 0
-        if scope == SCOPE_ACCOUNT and not self.accounts.exists(int(name)):
+        if scope == SCOPE_ACCOUNT and (not self.accounts.exists(int(name)) or self.accounts.is_bucket(int(name))):
             return Reason.UNKNOWN_ACCOUNT, 0
         return Reason.NONE, int(name)
 
@@ -91,12 +91,15 @@ cdef class KillSwitch:
 
     def _gather(self, int scope, uint32_t target, uint32_t account_id, int room):
         """([(waits, order id)] of at most `room` orders from an account on, the account to go on with or 0)."""
-        cdef uint32_t last = target + 1 if scope == SCOPE_ACCOUNT else self.accounts.high
+        cdef uint32_t last = self.accounts.high
         cdef uint32_t slot
         cdef int underlying = target if scope == SCOPE_UNDERLYING else -1
         found = []
+        if scope == SCOPE_ACCOUNT:       # its buckets came after it
+            last = max([target] + self.accounts.buckets(target)) + 1
         while account_id < last:
-            if scope == SCOPE_OWNER and self.accounts.at[account_id].owner_id != target:
+            if (scope == SCOPE_OWNER and self.accounts.at[account_id].owner_id != target) or (
+                    scope == SCOPE_ACCOUNT and account_id != target and self.accounts.at[account_id].holder != target):
                 account_id += 1
                 continue
             for waiting in self.triggers.of_account(account_id):

@@ -19,6 +19,8 @@ cdef enum LinkNote:
 
 
 cdef class Trading(DryRun):
+    cdef int _drawn(self, Order* order, uint32_t slot, int reason) except -1
+    cdef int cancel_matching(self, uint32_t account_id, const CancelAll* command, const char* label) except -1
     cdef Monitor monitor
     cdef public uint64_t next_order_id
     cdef public uint64_t next_trade_id

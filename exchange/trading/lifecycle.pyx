@@ -140,16 +140,36 @@ cdef class Trading(DryRun):
         if reason == R_NONE and command.time_in_force == TIF_FOK and not self._fillable(order):
             reason = R_FILL_OR_KILL_UNFILLABLE
             self.exposure.order_reduced(order, order.remaining_lots, True)
+        if self.pretrade.collateral.taken_minor:
+            self._drawn(order, slot, reason)
         if reason:
             self.orders.remove(slot)
             self._reject(command, reason, order_id if special & ANNOUNCED else 0)
             return 0
         return slot
 
+    cdef int _drawn(self, Order* order, uint32_t slot, int reason) except -1:
+        """Tell what an isolated position's order drew from the holder; where it is refused, that goes back unsaid."""
+        cdef int currency = self.instruments.at[order.instrument].currency
+        cdef uint32_t account_id = order.account_id
+        if reason:
+            return self.pretrade.collateral.undo(account_id, currency)
+        self.pretrade.collateral.told(account_id, currency, slot)
+        self.monitor.check(account_id)
+        self.monitor.check(self.accounts.at[account_id].holder)
+        return 0
+
     cdef int unprepare(self, uint32_t slot) except -1:
-        """Take back a prepared order that was not accepted."""
-        self.exposure.order_reduced(&self.orders.at[slot], self.orders.at[slot].remaining_lots, True)
+        """Take back a prepared order that was not accepted, and what it drew with it."""
+        cdef Order* order = &self.orders.at[slot]
+        cdef uint32_t account_id = order.account_id
+        cdef int currency = self.instruments.at[order.instrument].currency
+        self.exposure.order_reduced(order, order.remaining_lots, True)
         self.orders.remove(slot)
+        if self.pretrade.collateral.drawn and (amount := self.pretrade.collateral.returned(slot)):
+            self.pretrade.collateral.give_back(account_id, currency, amount)
+            self.monitor.check(account_id)
+            self.monitor.check(self.accounts.at[account_id].holder)
         return 0
 
     cdef int accept(self, uint32_t slot, const char* label, int label_bytes) except -1:
@@ -388,6 +408,8 @@ cdef class Trading(DryRun):
         self.next_trade_id += 1
         self._conclude(maker_slot, maker_after)
         self._conclude(taker_slot, taker_after)
+        self.pretrade.collateral.note(maker_account)
+        self.pretrade.collateral.note(taker_account)
         self.monitor.check(maker_account)
         self.monitor.check(taker_account)
         if maker_group:
@@ -493,6 +515,7 @@ cdef class Trading(DryRun):
             self._closed(order)
             if order.flags & FLAG_LINKED:
                 self.note(order.order_id, LINK_ENDED, 0)
+        self.pretrade.collateral.note(order.account_id)
         self.orders.remove(slot)
         return 0
 
@@ -529,11 +552,20 @@ cdef class Trading(DryRun):
     cdef int cancel_all(self, const CancelAll* command, const char* label, uint32_t count) except -1:
         """Cancel an account's orders that match every given filter, ascending id; `count` are cancelled already."""
         cdef uint32_t account_id = command.header.account_id
+        cdef CommandEvent* event
+        count += self.cancel_matching(account_id, command, label)
+        event = <CommandEvent*>self.events.emit(EV_COMMAND_DONE, 1, account_id)
+        event.command_kind = command.header.kind
+        event.count = count
+        return 0
+
+    cdef int cancel_matching(self, uint32_t account_id, const CancelAll* command, const char* label) except -1:
+        """Cancel an account's live orders that match a command's filters; how many."""
         cdef uint32_t slot, following
         cdef Order* order
         cdef OrderDetail* detail
         cdef Instrument* row
-        cdef CommandEvent* event
+        cdef int count = 0
         slot = self.orders.account_head[account_id] if self.accounts.exists(account_id) else 0
         while slot:
             order = &self.orders.at[slot]
@@ -549,10 +581,7 @@ cdef class Trading(DryRun):
                 self.withdraw(slot, command.reason, True)
                 count += 1
             slot = following
-        event = <CommandEvent*>self.events.emit(EV_COMMAND_DONE, 1, account_id)
-        event.command_kind = command.header.kind
-        event.count = count
-        return 0
+        return count
 
     cdef int _reject_edit(self, const EditOrder* command, uint32_t slot, int reason) except -1:
         cdef OrderRejected* event = <OrderRejected*>self.events.emit(EV_ORDER_REJECTED, 1, command.header.account_id)
@@ -603,6 +632,8 @@ cdef class Trading(DryRun):
         if reason:
             self.exposure.order_added(order)
             return reason
+        if self.pretrade.collateral.taken_minor:
+            self._drawn(order, 0, R_NONE)
         self.books.unlink(slot)
         order.price_units = price
         order.remaining_lots = remaining
@@ -626,6 +657,7 @@ cdef class Trading(DryRun):
         event.price_units = order.price_units
         event.quantity_lots = detail.quantity_lots
         event.remaining_lots = self.orders.whole_lots(order)
+        self.pretrade.collateral.note(order.account_id)
         if special:
             self._write_terms(slot, <OrderTerms*>(<char*>event + sizeof(OrderEdited)))
         if labelled:

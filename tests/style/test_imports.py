@@ -38,6 +38,7 @@ ROOM_RANK = {
 TRADING_RANK = {
     "links": 5,
     "killswitch": 5,
+    "buckets": 5,
     "advanced": 4,
     "triggers": 4,
     "quotes": 4,

@@ -58,6 +58,7 @@ EVENT_FORMATS = {
     "TRADING_STOPPED": "BB2sII28s",
     "AUCTION_UNCROSSED": "IIqqq8s",
     "BLOCK_TRADE_EXECUTED": "QIHHq16s",
+    "MARGIN_MODE_CHANGED": "IIIB27s",
 }
 PARTS = ("ORDER_TERMS", "QUOTE_ENTRY", "FORWARD_ENTRY", "VOL_ENTRY")
 FORMATS = [(commands, name, body) for name, body in COMMAND_FORMATS.items()] + [

@@ -1,0 +1,72 @@
+"""Layouts of events around orders: protection, kill switches, auctions, blocks, margin modes.
+
+Their kinds stand in `exchange/events.py`.
+"""
+
+import numpy as np
+
+from exchange.commands import HEADER
+
+PROTECTION = np.dtype(
+    [
+        *HEADER,
+        ("underlying", "<u2"),
+        ("protection_group", "<u2"),
+        ("cause", "<u2"),
+        ("cancelled", "<u2"),
+        ("frozen_until_ns", "<i8"),
+        ("quantity_e8", "<i8"),
+        ("delta_e8", "<i8"),
+        ("vega_e8", "<i8"),
+    ]
+)
+"""PROTECTION_CHANGED: configured, removed or reset; PROTECTION_TRIGGERED: the sums of the interval that passed a limit,
+quantity and delta in coins, vega in USD per vol point. frozen_until_ns: 0 not frozen, -1 until it is reset."""
+TRADING_STOPPED = np.dtype(
+    [
+        *HEADER,
+        ("scope", "u1"),
+        ("on", "u1"),
+        ("reserved0", "V2"),
+        ("target", "<u4"),
+        ("cancelled", "<u4"),
+        ("reserved", "V28"),
+    ]
+)
+"""The kill switch was thrown (on 1) or released (0). target: underlying, owner or account; 0 for the venue."""
+AUCTION_UNCROSSED = np.dtype(
+    [
+        *HEADER,
+        ("instrument", "<u4"),
+        ("reserved0", "<u4"),
+        ("price_units", "<i8"),
+        ("quantity_lots", "<i8"),
+        ("surplus_lots", "<i8"),
+        ("reserved", "V8"),
+    ]
+)
+"""Before the trades of an uncrossing: its price, the lots that cross there, and buy less sell lots at that price."""
+BLOCK_TRADE_EXECUTED = np.dtype(
+    [
+        *HEADER,
+        ("block_id", "<u8"),
+        ("maker_account_id", "<u4"),
+        ("trade_count", "<u2"),
+        ("reserved0", "<u2"),
+        ("timestamp_ms", "<i8"),
+        ("reserved", "V16"),
+    ]
+)
+"""Before its TRADE_EXECUTED (order ids 0); account_id is the taker's."""
+MARGIN_MODE_CHANGED = np.dtype(
+    [
+        *HEADER,
+        ("instrument", "<u4"),
+        ("bucket_account_id", "<u4"),
+        ("leverage_e2", "<u4"),
+        ("isolated", "u1"),
+        ("reserved", "V27"),
+    ]
+)
+"""isolated 0: the bucket is free for another instrument. Orders and positions of an isolated instrument belong to the
+bucket's account; `account_id` is the account that the bucket belongs to."""
