@@ -212,12 +212,14 @@ cdef class Population:
         index.grow(self.offset.shape[0])
         # A crash leaves most bands: the first accounts tell, and then everybody is looked at without a search.
         few = self.offset.shape[0] // SAMPLE
-        if MOST * index.scan(few, &self.stale[0], 1, &self.found[0]) > few:
+        count = index.scan(1, few, &self.stale[0], 1, &self.found[0])
+        if MOST * count > few:
             self._look_at_all(&self.level[0])
             found = time.thread_time_ns()
-            count = index.scan(self.offset.shape[0], &self.stale[0], 1, &self.found[0])
+            count += index.scan(few, self.offset.shape[0], &self.stale[0], 1, &self.found[count])
         else:
-            count = looked = index.scan(self.offset.shape[0], &self.stale[0], 1, &self.found[0])
+            count += index.scan(max(1, few), self.offset.shape[0], &self.stale[0], 1, &self.found[count])
+            looked = count
             self._look(count)
             found = time.thread_time_ns()
         if count:

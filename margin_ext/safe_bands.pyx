@@ -411,10 +411,11 @@ cdef class BandIndex:
         self.tried[account] = 0
         return True
 
-    cdef int64_t scan(self, uint32_t count, const uint32_t* stale, uint32_t bit, uint32_t* out_) noexcept:
-        """Accounts 1 .. count - 1 whose band was left or that are stale, ascending; room for `count` in out_."""
-        return bands_scan(1, count, <float>self.index, self.low, self.high, self.reach, self.cell, self.change, stale,
-                          bit, out_)
+    cdef int64_t scan(self, uint32_t first, uint32_t count, const uint32_t* stale, uint32_t bit,
+                      uint32_t* out_) noexcept:
+        """Accounts first .. count - 1 whose band was left or that are stale, ascending; room for them in out_."""
+        return bands_scan(first, count, <float>self.index, self.low, self.high, self.reach, self.cell, self.change,
+                          stale, bit, out_)
 
 
 cdef void* _grown(void* old, size_t size) except NULL:

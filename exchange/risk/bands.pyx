@@ -151,7 +151,7 @@ cdef class Bands:
             if self.found == NULL:
                 self.found_room = 0
                 raise MemoryError()
-        count = index.scan(self.accounts.high, self.ledger.touched, <uint32_t>1 << underlying, self.found)
+        count = index.scan(1, self.accounts.high, self.ledger.touched, <uint32_t>1 << underlying, self.found)
         self.visited += count
         return count
 
