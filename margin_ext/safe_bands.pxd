@@ -99,5 +99,6 @@ cdef class BandIndex:
     cdef void set_idle(self, uint32_t account) noexcept
     cdef bint set_band(self, uint32_t account, int level, int group, double low, double high, double shrink) noexcept
     cdef void _move(self, uint32_t account, uint16_t cell) noexcept
-    cdef int64_t scan(self, uint32_t first, uint32_t count, const uint32_t* stale, uint32_t bit, uint32_t* out_) noexcept
+    cdef int64_t scan(self, uint32_t first, uint32_t count, const uint32_t* stale, uint32_t bit,
+                      uint32_t* out_) noexcept
     cdef double price_range(self, int level) noexcept
