@@ -1,7 +1,8 @@
 """The auction house: asking prices, shares, and the sale of a share to a bidder.
 
-A bidder takes a share f of everything the account has, debts included: positions move at the mark, f x equity follows
-in each currency, and the bidder pays f x price. What a negative price costs is paid by the fund, out of a lease.
+A bidder takes a slice of the account (`slices`): its positions move at the mark, with its share f of the account's
+equity in each currency, debts included, and the bidder pays f x price. What a negative price costs is paid by the fund,
+out of a lease.
 """
 
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from typing import Any
 
 from exchange.config import Liquidation as Parameters
 from exchange.liquidation.insurance import Leases
+from exchange.liquidation.slices import Path, Seller, terms_of
 from exchange.reasons import Reason
 from exchange.views import AuctionView
 
@@ -84,6 +86,8 @@ class AuctionHouse:
         self.leases = Leases(desk, parameters)
         self.stressed: Callable[[Auction], int] = lambda auction: 0
         """What an auction's entity lacks under joint stress, minor units."""
+        self.unwind: dict[int, int] = {}
+        """By account: what its owner would rather have sold; `SMALLEST` where it is not there."""
 
     def price(self, auction: Auction) -> int:
         """What a bidder would pay for 100 % of what remains; cross accounts reckon in 1e-4 USD."""
@@ -102,14 +106,17 @@ class AuctionHouse:
         left = max(0, p.slow_ns - (clock_ns - p.fast_ns))
         return p.discount_cutoff_ppm * left // p.slow_ns
 
-    def needed_ppm(self, auction: Auction, price: int) -> int:
-        """Share that restores the buffer at a price, rounded up; everything where no share does."""
-        equity, _, maintenance = self.desk.margins(auction.account_id, auction.entity)
-        missing: int = maintenance * (PPM + self.parameters.buffer_ppm) // PPM - equity
+    def seller(self, auction: Auction, price: int) -> Seller:
+        """The account as slices of it are sought at a price for all that remains."""
+        terms = terms_of(self.parameters, price)
+        return Seller(self.desk, auction.account_id, auction.entity, auction.currency, terms)
+
+    def path(self, auction: Auction) -> Path | None:
+        """What is sold first at the current price: the path of the smallest slice; None for a share of everything."""
+        price = self.price(auction)
         if auction.phase != SOLVENT or price <= 0:
-            return PPM
-        proceeds = price - price * self.parameters.fee_ppm // PPM
-        return max(1, min(PPM, -(-missing * PPM // (missing + proceeds))))
+            return None
+        return self.seller(auction, price).choose(self.unwind.get(auction.account_id, 0))
 
     def minor(self, auction: Auction, amount: int) -> int:
         """An amount in the auction's unit as minor units of its currency (cross accounts reckon in 1e-4 USD)."""
@@ -146,35 +153,15 @@ class AuctionHouse:
         worst = min(auction.bids, key=lambda bid: (bid.limit, -bid.bid_id))
         return worst if worst.limit < limit else None
 
-    def legs(self, auction: Auction, share_ppm: int) -> list[tuple[int, int]]:
-        """Signed lots per instrument of a share, to the nearest lot; upwards where that would leave nothing."""
-        held = self.desk.held(auction.account_id, auction.entity)
-        for bias in (PPM // 2, PPM - 1):
-            legs = []
-            for instrument, lots in held:
-                part = (abs(lots) * share_ppm + bias) // PPM
-                if part:
-                    legs.append((instrument, part if lots > 0 else -part))
-            if legs:
-                return legs
-        return []
-
-    def _payments(self, auction: Auction, share: int, price: int) -> dict[int, int]:
-        """What the account pays the bidder per currency: the share of its equity less the price."""
-        parts = {
-            currency: equity * share // PPM
-            for currency, equity in self.desk.equities(auction.account_id, auction.entity)
-        }
-        paid = self.minor(auction, price * share // PPM)
-        parts[auction.currency] = parts.get(auction.currency, 0) - paid
-        return parts
-
-    def sell(self, auction: Auction, bid: Bid) -> tuple[Reason, int, int]:
-        """Move a share to a bidder in one piece, or change nothing and say why: (reason, share in ppm, proceeds)."""
+    def sell(self, auction: Auction, bid: Bid, path: Path | None) -> tuple[Reason, int, int]:
+        """Move a slice to a bidder in one piece, or change nothing and say why: (reason, share in ppm, proceeds)."""
         price = self.price(auction)
-        share = min(bid.share_ppm, self.needed_ppm(auction, price))
-        legs = self.legs(auction, share)
-        payments = self._payments(auction, share, price)
+        seller = self.seller(auction, price)
+        part = seller.cut(path or seller.everything(), bid.share_ppm, auction.phase == SOLVENT and price > 0)
+        if part is None:
+            return Reason.SHARE_OUT_OF_RANGE, 0, 0
+        legs, share = part
+        payments = seller.payments(share)
         draw = -self.minor(auction, min(price, 0) * share // PPM)
         if self.desk.in_liquidation(bid.account_id):
             return Reason.ACCOUNT_IN_LIQUIDATION, 0, 0
@@ -194,7 +181,7 @@ class AuctionHouse:
             self.leases.draw(auction.lease_id, auction.account_id, draw)
         for currency, amount in sorted(payments.items()):
             self.desk.pay(auction.account_id, bid.account_id, currency, amount)
-        fee = self.minor(auction, max(price, 0) * share // PPM * self.parameters.fee_ppm // PPM)
+        fee = seller.fee(share)
         if fee:
             self.desk.pay_fund(auction.account_id, auction.currency, fee)
             self.desk.emit_fund_credit(auction.currency, fee, bid.bid_id)

@@ -27,3 +27,4 @@ cdef class Desk:
     cdef list currency_names
     cdef object stress
     cdef int _shift_all(self, uint32_t account_id, list legs, int sign) except -1
+    cdef int _suppose(self, uint32_t account_id, list legs, dict payments, int sign) except -1

@@ -7,7 +7,7 @@ from exchange.clearing.account cimport MODEL_CROSS, is_cross
 from exchange.clearing.ledger cimport SYS_CAPITAL, SYS_FUND, SYS_OUTSIDE
 from exchange.clearing.position cimport Position, PositionList
 from exchange.events import BalanceCause, EventKind
-from exchange.market.instrument cimport KIND_PERPETUAL, Instrument
+from exchange.market.instrument cimport KIND_OPTION, KIND_PERPETUAL, Instrument
 from exchange.reasons import Reason
 from exchange.records cimport (
     AuctionEvent, AuctionLotSold, BalanceChanged, BidEvent, DefaultCovered, FundEvent, PositionDeleveraged,
@@ -207,6 +207,18 @@ cdef class Desk:
     def currency_of(self, uint32_t instrument):
         return self.instruments.at[instrument].currency
 
+    def underlying_of(self, uint32_t instrument):
+        return self.instruments.at[instrument].underlying
+
+    def is_option(self, uint32_t instrument):
+        return self.instruments.at[instrument].kind == KIND_OPTION
+
+    def notional_e16(self, uint32_t instrument, int64_t lots):
+        """Size at the index in 1e-16 USD, sign ignored: an inverse future's own dollars, of all else coins x index."""
+        cdef Instrument* row = &self.instruments.at[instrument]
+        price = 10**8 if row.inverse and row.kind != KIND_OPTION else int(self.exposure.rows.index_e8[row.underlying])
+        return abs(lots) * int(row.lot_size_e8) * price
+
     def value_in(self, uint32_t instrument, int64_t lots, int currency):
         """What lots are worth at the mark (sign ignored), in minor units of a currency at the index, rounded down."""
         cdef Instrument* row = &self.instruments.at[instrument]
@@ -300,24 +312,34 @@ cdef class Desk:
                 self.exposure.shift(account_id, instrument, held + lots, -lots, 0)
         return 0
 
+    cdef int _suppose(self, uint32_t account_id, list legs, dict payments, int sign) except -1:
+        """Suppose that an account took the legs at the mark and were paid `payments` (undone with the other sign)."""
+        cdef int currency
+        cdef int64_t amount
+        self._shift_all(account_id, legs, sign)
+        for currency, amount in payments.items():
+            self.ledger.post(account_id, currency, sign * amount)
+        return 0
+
+    def margins_with(self, uint32_t account_id, int entity, list legs, dict payments):
+        """`margins`, supposing that the account took the legs at the mark and were paid {currency: minor units}."""
+        self._suppose(account_id, legs, payments, 1)
+        found = self.margins(account_id, entity)
+        self._suppose(account_id, legs, payments, -1)
+        return found
+
     def bidder_stands(self, uint32_t account_id, list legs, dict payments):
         """Whether the account, taking the legs at the mark and being paid `payments` {currency: minor units}, meets
         its initial margin everywhere, or has a requirement no larger than before and no less equity."""
         cdef Margin before, after
         cdef bint cross = is_cross(self.accounts.at[account_id].model)
-        cdef int currency
-        cdef int64_t amount
         entities = {0} if cross else {self.instruments.at[<uint32_t>i].currency for i, _ in legs} | set(payments)
         stands = True
         for entity in sorted(entities):
             self.exposure.margin(account_id, entity, ALL_ORDERS, &before)
-            self._shift_all(account_id, legs, 1)
-            for currency, amount in payments.items():
-                self.ledger.post(account_id, currency, amount)
+            self._suppose(account_id, legs, payments, 1)
             self.exposure.margin(account_id, entity, ALL_ORDERS, &after)
-            for currency, amount in payments.items():
-                self.ledger.post(account_id, currency, -amount)
-            self._shift_all(account_id, legs, -1)
+            self._suppose(account_id, legs, payments, -1)
             if after.equity < after.initial and (after.initial > before.initial or after.equity < before.equity):
                 stands = False
         return stands

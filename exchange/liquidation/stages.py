@@ -1,12 +1,11 @@
-"""Liquidation, minimal but real: breach -> orders cancelled -> auction of the whole portfolio -> insolvent phase.
+"""Liquidation: breach -> orders cancelled -> auction of the smallest slice that restores -> insolvent phase.
 
 Stages of one account (all in venue time, driven by Ticks; the clock stands still on stale marks or stopped trading):
 
 1. A breach on fresh marks starts the liquidation; open orders are cancelled; the account is looked at again.
 2. SOLVENT auction. The asking price for the whole remaining portfolio is d(t) x its robust value; d falls from
-   `discount_start` to `discount_cutoff` (fast), then to zero (slow). A bidder takes a share f of everything, debts
-   included: positions move at the mark, f x equity follows in each currency, and the bidder pays f x price P. Just as
-   much is sold as restores the buffer: f = (T - E) / (T - E + P - fee), E equity, T = maintenance x (1 + buffer).
+   `discount_start` to `discount_cutoff` (fast), then to zero (slow). A bidder takes a slice, at most the smallest that
+   restores the buffer: its positions at the mark, its share f of the equity in each currency, for f x price: `slices`.
 3. INSOLVENT phase, at once where the robust value is not positive: the price falls from min(V, 0) to
    -compensation cap; what lies below zero is paid by the fund, from a lease taken by the worker. A book that gains a
    positive value again before its solvent time is used up goes back to the solvent phase; either clock goes on.
@@ -168,13 +167,14 @@ class Liquidation:
             (bid for bid in auction.bids if bid.limit >= self.house.minor(auction, price)),
             key=lambda bid: (-bid.limit, bid.bid_id),
         )
+        path = self.house.path(auction) if ready else None
         for bid in ready:
             if auction.auction_id not in self.auctions:
                 return
             if bid.limit < self.house.minor(auction, self.house.price(auction)):
                 continue
             auction.bids.remove(bid)
-            reason, share, proceeds = self.house.sell(auction, bid)
+            reason, share, proceeds = self.house.sell(auction, bid, path)
             if reason:
                 self._refuse(auction.auction_id, bid, auction.phase, reason)
                 continue
