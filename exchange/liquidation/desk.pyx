@@ -207,7 +207,7 @@ cdef class Desk:
     def currency_of(self, uint32_t instrument):
         return self.instruments.at[instrument].currency
 
-    def underlying_of(self, uint32_t instrument):
+    def instrument_underlying(self, uint32_t instrument):
         return self.instruments.at[instrument].underlying
 
     def is_option(self, uint32_t instrument):

@@ -40,7 +40,7 @@ class Path(NamedTuple):
 
 
 class Terms(NamedTuple):
-    """What a sale is reckoned with: the price and the fee for all that remains, in the entity's unit, and the buffer."""
+    """What a sale is reckoned with: the price for all that remains in the entity's unit, the fee and the buffer."""
 
     price: int
     fee_ppm: int
@@ -114,8 +114,8 @@ class Seller:
         return self.minor(max(self.terms.price, 0) * share_ppm // PPM * self.terms.fee_ppm // PPM)
 
     def restores(self, part: Slice) -> bool:
-        """Whether what is left stands above its buffer, margined exactly; a unit to spare for each leg, whose funding is
-        rounded when it is paid."""
+        """Whether what is left stands above its buffer, margined exactly; a unit to spare for each leg, whose funding
+        is rounded when it is paid."""
         if part.share_ppm == 0:
             return False
         away = {currency: -amount for currency, amount in self.payments(part.share_ppm).items()}
@@ -172,7 +172,7 @@ class Seller:
         found = [everything]
         groups: dict[int, list[int]] = {}
         for instrument in everything.instruments:
-            groups.setdefault(self.desk.underlying_of(instrument), []).append(instrument)
+            groups.setdefault(self.desk.instrument_underlying(instrument), []).append(instrument)
         if len(groups) > 1:
             found += [Path(tuple(group), False) for _, group in sorted(groups.items()) if len(group) > 1]
         largest = sorted(everything.instruments, key=lambda i: (-self._notional([(i, self.held[i])]), i))

@@ -1,8 +1,8 @@
 """The naive slice: every count of lots of every path tried, what is left margined by the naive model.
 
-Rules: docs/liquidation.md. A path is (legs, everything or not); its slice of n lots takes n / largest of each leg to the
-nearest lot, half up, and a share of the equity: of everything the share of the lots, else that of the requirement that
-they release. Shares are in parts per million, rounded up.
+Rules: docs/liquidation.md. A path is (legs, everything or not); its slice of n lots takes n / largest of each leg to
+the nearest lot, half up, and a share of the equity: of everything the share of the lots, else that of the
+requirement that they release. Shares are in parts per million, rounded up.
 """
 
 from collections.abc import Iterator

@@ -18,8 +18,8 @@ CALL = f"BTC-{EXPIRY // DAY}-110000-C"
 MODELS = ("segregated_pm", "cross_pm", "segregated_sm", "cross_sm")
 UNIT = 10**8
 
-# Figures of Derive's v2-core (commit 7736900): value, requirement, buffer 20 %, price at 98 % of value; the fee of 2 % is
-# taken once, when the auction starts
+# Figures of Derive's v2-core (commit 7736900): value, requirement, buffer 20 %, price at 98 % of value; the fee of 2 %
+# is taken once, when the auction starts
 VALUE, FEE, AFTER_FEE = 12_062_841_000, 132_208_463, 11_930_633_018
 REQUIREMENT = 11_930_633_018 + 10_309_061_949
 SHARE, PAID, LEFT = 0.557941285, 65.23460868, 117.97501164
@@ -261,5 +261,3 @@ def compare(found, expected) -> int:
         assert all(match[0].size <= max(edge.size for edge in path) for path in paths), (match[0], paths)
         compared += 1
     return compared
-
-
