@@ -11,7 +11,7 @@ from libc.string cimport memcmp
 
 from exchange.administration cimport Administration
 from exchange.commands import CommandKind
-from exchange.market.instrument cimport NO_SLOT, Instrument
+from exchange.market.instrument cimport Instrument
 from exchange.payloads import PlaceLinked
 from exchange.reasons import Reason
 from exchange.records cimport (
@@ -384,7 +384,7 @@ cdef class Engine(Administration):
         if account_id >= self.accounts.high or self.accounts.at[account_id].first_bucket == 0:
             return account_id
         payload = msgspec.msgpack.decode(body, type=PlaceLinked)
-        slots = [order.instrument for order in payload.orders if 0 <= order.instrument < NO_SLOT]
+        slots = [order.instrument for order in payload.orders if 0 <= order.instrument < 0xFFFFFFFF]
         buckets = {self.accounts.bucket_of(account_id, <uint32_t>slot) for slot in slots}
         if len(buckets) > 1:
             return -1

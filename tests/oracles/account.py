@@ -29,6 +29,12 @@ class Account:
     """Thresholds that its equity is below: warnings, then maintenance."""
     reject_taker: bool = False
     own_account_only: bool = False
+    holder: int = 0
+    """A bucket: the account that it belongs to; `slot` is what it is for, None while it is free."""
+    slot: int | None = None
+    leverage_e2: int = 0
+    drawn: int = 0
+    """What its open orders drew from the holder."""
 
 
 def accrued(contract: Contract, holding: Holding) -> int:

@@ -62,7 +62,7 @@ class Blocks:
         s = self.state
         both = (payload.maker_account_id, payload.taker_account_id)
         for number in both:
-            require(number in s.accounts, Reason.UNKNOWN_ACCOUNT)
+            require(number in s.accounts and not s.accounts[number].holder, Reason.UNKNOWN_ACCOUNT)
         require(both[0] != both[1], Reason.BLOCK_SAME_ACCOUNT)
         slots = [leg.instrument for leg in payload.trades]
         require(0 < len(slots) <= MOST_LEGS and len(set(slots)) == len(slots), Reason.BLOCK_LEGS)

@@ -95,6 +95,11 @@ def account_faults(engine: Engine, state: State, account: Account) -> Iterator[s
     setting = (account.reject_taker, not account.own_account_only)
     if (engine.self_trade(number)[0] == "reject_taker", engine.self_trade(number)[1]) != setting:
         yield f"account {number}: self-trade setting {engine.self_trade(number)}, naive {setting}"
+    if account.holder:
+        drawn = {b.bucket_account_id: b.drawn_minor for b in engine.buckets(account.holder)}.get(number, 0)
+        got = (engine.holder(number), engine.accounts.leverage_e2(number), drawn)
+        if got != (account.holder, account.leverage_e2, account.drawn):
+            yield f"bucket {number}: {got}, naive {account.holder, account.leverage_e2, account.drawn}"
     if engine.account(number).level != account.level:
         yield f"account {number}: level {engine.account(number).level}, naive {account.level}"
 

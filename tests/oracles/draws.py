@@ -32,6 +32,7 @@ class OrderDraws:
     waiting: dict[int, Placed]
     gone: list[int]
     breached: set[int]
+    holders: dict[int, int]
     premium: float
     account_count: int
     time_ns: int
@@ -39,7 +40,8 @@ class OrderDraws:
 
     def _account(self) -> int:
         if self.breached and self.random.random() < 0.25:
-            return self.random.choice(sorted(self.breached))
+            breached = self.random.choice(sorted(self.breached))
+            return self.holders.get(breached, breached)
         return self.random.randint(1, self.account_count)
 
     def _mark_units(self, slot: int) -> float:

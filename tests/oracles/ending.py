@@ -7,6 +7,7 @@ from exchange.commands import ANY_CURRENCY, ANY_KIND, NO_INSTRUMENT, TimeInForce
 from exchange.config import INSTRUMENT_KINDS
 from exchange.events import EventKind
 from exchange.reasons import Reason
+from tests.oracles.account import Account
 from tests.oracles.book import Order
 from tests.oracles.pretrade import Checks
 from tests.oracles.state import WaitingOrder
@@ -30,6 +31,7 @@ class Ending(Checks):
             reason=reason, side=order.side, flags=order.flags & 0xFF, price_units=order.price_units,
             remaining_lots=order.remaining_lots, quantity_lots=order.quantity_lots,
         )  # fmt: skip
+        self.state.touched.add(order.account_id)
         self.state.note(order, "ended")
 
     def cancel(self, command: Mapping[str, Any], account_id: int) -> None:
@@ -57,12 +59,15 @@ class Ending(Checks):
     def cancel_all(self, command: Mapping[str, Any], account_id: int, label: bytes, count: int) -> None:
         """Every live order of the account that is named, ascending id; `count` waiting ones are cancelled already."""
         account = self.state.accounts.get(account_id)
-        for order_id in sorted(account.orders) if account else ():
-            order = account.orders[order_id]
-            if self.named(command, order, label):
-                self.withdraw(order, command["reason"])
-                count += 1
+        count += self.cancel_named(command, account, label) if account else 0
         self.state.emit(EventKind.COMMAND_DONE, account_id, command_kind=command["kind"], count=count)
+
+    def cancel_named(self, command: Mapping[str, Any], account: Account, label: bytes) -> int:
+        """The account's live orders that are named; how many."""
+        named = [o for _, o in sorted(account.orders.items()) if self.named(command, o, label)]
+        for order in named:
+            self.withdraw(order, command["reason"])
+        return len(named)
 
     def end_of_day(self) -> None:
         """Good-til-day orders, ascending account, then id."""

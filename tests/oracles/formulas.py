@@ -1,6 +1,8 @@
 """Naive formula margin (the `_sm` models) in Python integers: every figure from positions and orders, nothing kept."""
 
 from collections.abc import Iterable
+from fractions import Fraction
+from math import ceil
 from typing import TYPE_CHECKING
 
 from tests.oracles.account import Account, Holding, accrued
@@ -12,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def is_formula(model: str) -> bool:
-    return model.endswith("_sm")
+    return model.endswith("_sm") or model == "isolated"
 
 
 class Formulas:
@@ -37,6 +39,26 @@ class Formulas:
             size_e8 = ceil_div(size_e8 * E8, self.index_e8(c))
         rate_e12 = rate_ppm * PPM + ceil_div(size_e8 * self.parameters(c).per_coin_ppm, 100)
         return ceil_div(lots * abs(c.mark_minor) * min(rate_e12, 10**12), 10**12)
+
+    def isolated(self, c: Contract, lots: int, leverage_e2: int | None) -> int:
+        """Initial margin at a leverage; maintenance (None): each part of the notional at the rate of its own tier."""
+        tiers = self.model.config.underlyings[c.underlying].isolated.tiers
+        exponent = self.model.config.currencies[c.currency].exponent
+        usd = Fraction(abs(lots) * c.spec.lot_size_e8, E8)
+        if not c.spec.inverse:
+            usd = Fraction(abs(lots) * abs(c.mark_minor), 10**exponent)
+        step = E8 if c.spec.inverse else 10**exponent
+        if leverage_e2 is None:
+            ends = [tier.above_usd for tier in tiers[1:]] + [usd]
+            parts = [
+                max(0, min(usd, end) - tier.above_usd) * Fraction(tier.maintenance_ppm, PPM)
+                for tier, end in zip(tiers, ends, strict=True)
+            ]
+            need = ceil(sum(parts) * step)
+        else:
+            rate = [tier.initial_ppm for tier in tiers if tier.above_usd <= usd][-1]
+            need = max(ceil(usd * rate / PPM * step), ceil(usd * 100 / leverage_e2 * step))
+        return ceil_div(need * 10**exponent, c.mark_price_e8) if c.spec.inverse else need
 
     def short_option(self, c: Contract) -> tuple[int, int]:
         """(initial, maintenance) of one short lot."""
@@ -125,8 +147,12 @@ class Formulas:
                 continue
             balance += holding.lots * c.mark_minor - holding.cost + accrued(c, holding)
             p = self.parameters(c)
-            maintenance += self.future(c, holding.lots, p.future_maintenance_ppm)
             ends = (holding.lots + buys, holding.lots - sells)
+            if account.holder:
+                maintenance += self.isolated(c, holding.lots, None)
+                initial += max(self.isolated(c, lots, account.leverage_e2) for lots in ends)
+                continue
+            maintenance += self.future(c, holding.lots, p.future_maintenance_ppm)
             initial += max(self.future(c, lots, p.future_initial_ppm) for lots in ends)
         return balance, initial + self.options(worst, 0), maintenance + self.options(alone, 1), cost
 

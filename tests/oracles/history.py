@@ -15,8 +15,8 @@ from exchange.commands import CommandKind, OrderFlag, TriggerSource
 from exchange.events import EventKind
 from tests.oracles import world
 from tests.oracles.calendar import next_day_end
-from tests.oracles.desk_draws import DeskDraws
 from tests.oracles.draws import Placed
+from tests.oracles.isolated_draws import IsolatedDraws
 from tests.oracles.waiting_draws import CROWD_EVERY, CROWD_OVER
 
 ORDER_EVENTS = (
@@ -32,7 +32,7 @@ def stamped(record: bytearray, seq: int, time_ns: int) -> bytes:
     return bytes(record)
 
 
-class History(DeskDraws):
+class History(IsolatedDraws):
     """An endless iterator of stamped records; tell it each command's events through `saw`.
 
     Without `ticks`, Ticks come only where they neither settle nor liquidate anything. Every `leap_every` commands the
@@ -74,6 +74,10 @@ class History(DeskDraws):
         self.auctions: dict[int, tuple[int, int]] = {}
         self.leases: dict[int, tuple[int, int]] = {}
         self.settling: list[tuple[int, int, int]] = []
+        self.holders: dict[int, int] = {}
+        """Of every bucket."""
+        self.isolated: dict[int, int] = {}
+        """Slot that each bucket is for."""
 
     def _opening(self, combos: tuple[config.Instrument, ...]) -> list[bytearray]:
         self.pending = list(combos)
@@ -92,7 +96,7 @@ class History(DeskDraws):
         out += [self._order(1, 9) for _ in range(3)]
         if combos:
             out.append(commands.cold(CommandKind.LIST_INSTRUMENTS, config.ListInstruments(instruments=combos)))
-        return out + [self.marks(1)]
+        return out + [self.marks(1)] + (self._first_modes() if "isolated" in self.features else [])
 
     def next(self) -> bytes:
         """The next record."""
@@ -124,6 +128,8 @@ class History(DeskDraws):
                 self.auctions[int(event["auction_id"])] = (int(event["phase"]), int(event["price_minor"]))
             elif kind == EventKind.AUCTION_CLOSED:
                 self.auctions.pop(int(event["auction_id"]), None)
+            elif kind == EventKind.MARGIN_MODE_CHANGED:
+                self._follow_mode(event)
             elif kind == EventKind.BLOCK_TRADE_EXECUTED:
                 self.blocked.append(self.tried)
             elif kind == EventKind.INSTRUMENT_SETTLED:
@@ -166,9 +172,17 @@ class History(DeskDraws):
             self.leases.pop(lease_id, None)
             self.settling.append((lease_id, amount, currency))
 
-    @staticmethod
-    def _placed(event: Any) -> Placed:
-        return tuple(int(event[name]) for name in ("account_id", "instrument", "side", "price_units", "quantity_lots"))
+    def _follow_mode(self, event: Any) -> None:
+        bucket = int(event["bucket_account_id"])
+        self.holders[bucket] = int(event["account_id"])
+        self.isolated.pop(bucket, None)
+        if event["isolated"]:
+            self.isolated[bucket] = int(event["instrument"])
+
+    def _placed(self, event: Any) -> Placed:
+        names = ("instrument", "side", "price_units", "quantity_lots")
+        account_id = int(event["account_id"])
+        return (self.holders.get(account_id, account_id), *(int(event[name]) for name in names))
 
     def _keep(self, event: Any, remaining: int) -> None:
         order_id = int(event["order_id"])
@@ -240,6 +254,7 @@ class History(DeskDraws):
             "auctions": [(self._auction, 10)],
             "combos": [],
             "blocks": [(self._block, 14)],
+            "isolated": [(self._mode, 14), (self._collateral, 14), *[(self._oppose, 40)] * self.ticks],
         }[feature]  # fmt: skip
 
     # ------------------------------------------------------------------ marks

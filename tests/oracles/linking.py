@@ -114,6 +114,7 @@ class Linking:
     def take_back(self, want: Want) -> None:
         if want.order:
             self.trading.forget(want.order)
+            self.trading.isolating.give_back(want.account_id, want.order.instrument, want.order.order_id)
 
     def accept(self, want: Want, order_id: int, condition: int) -> None:
         """Say that what was prepared is accepted; it does not trade yet."""

@@ -25,7 +25,10 @@ class Links(Excluding):
         """PLACE_LINKED; COMMAND_DONE comes after what followed."""
         emit, kind = self.state.emit, CommandKind.PLACE_LINKED
         try:
-            count = self.place(account_id, msgspec.msgpack.decode(body, type=PlaceLinked))
+            payload = msgspec.msgpack.decode(body, type=PlaceLinked)
+            owner = self.trading.isolating.linked_account(account_id, payload)
+            require(owner is not None, Reason.BAD_LINK)
+            count = self.place(owner, payload)
         except Refused as refused:
             emit(EventKind.COMMAND_REJECTED, account_id, command_kind=kind, reason=refused.reason)
             return

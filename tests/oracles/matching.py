@@ -100,7 +100,7 @@ class Matching(Ending):
 
     def stands(self, account: Account, maker: Order, lots: int, price: int | None = None) -> bool:
         """Whether the maker keeps its maintenance margin after the fill, or the fill lowers it."""
-        if self.state.ample:
+        if self.state.ample and not account.holder:
             return True
         currency = self.state.contracts[maker.instrument].currency
         tried = copy_of(account)
@@ -174,6 +174,7 @@ class Matching(Ending):
         for order in (maker, taker):
             order.remaining_lots -= lots
             s.note(order, "filled", lots)
+            s.touched.add(order.account_id)
         if isinstance(c, Combo):
             self.trade_combo(c, taker, maker, lots)
         else:

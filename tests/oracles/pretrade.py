@@ -1,5 +1,7 @@
 """What an order must pass in the naive venue; each check raises Refused with its reason."""
 
+from typing import Any
+
 from exchange.commands import OrderFlag
 from exchange.reasons import Reason
 from tests.oracles.account import Account
@@ -35,6 +37,9 @@ def require(condition: bool, reason: Reason) -> None:
 class Checks:
     """Checks over a State."""
 
+    isolating: Any = None
+    """What isolated positions draw (tests.oracles.isolating)."""
+
     def __init__(self, state: State) -> None:
         self.state = state
 
@@ -43,6 +48,8 @@ class Checks:
         require(account_id in s.accounts, Reason.UNKNOWN_ACCOUNT)
         require(slot in s.contracts, Reason.UNKNOWN_INSTRUMENT)
         c = s.contracts[slot]
+        isolated = [part for part in (slot, *(leg.slot for leg, _ in c.legs)) if s.bucket_of(account_id, part)]
+        require(not isolated, Reason.ISOLATED_POSITION)
         require(not s.stopped(account_id, c.underlying), Reason.TRADING_STOPPED)
         require(not c.spec.expiry_ns or s.time_ns < c.spec.expiry_ns, Reason.INSTRUMENT_EXPIRED)
         require(c.state in ("open", "close_only", "auction"), Reason.INSTRUMENT_NOT_OPEN)
@@ -179,15 +186,18 @@ class Checks:
 
     def fund(self, account: Account, order: Order) -> None:
         """Initial margin with the order (already among the account's), else the risk-reducing lane."""
-        if self.state.ample and order.remaining_lots <= MOST_LOTS:
+        if self.state.ample and order.remaining_lots <= MOST_LOTS and not account.holder:
             return
         currency = self.state.contracts[order.instrument].currency
         m = self.state.model.margin(account, currency, True)
         if m.equity >= m.initial:
             return
         others = [o for o in account.orders.values() if o.flags & OrderFlag.RISK_REDUCING and o is not order]
-        require(self.state.model.lane_allows(account, order, others), Reason.NOT_ENOUGH_FUNDS)
-        order.flags |= OrderFlag.RISK_REDUCING
+        if self.state.model.lane_allows(account, order, others):
+            order.flags |= OrderFlag.RISK_REDUCING
+            return
+        missing = m.initial - m.equity
+        require(account.holder > 0 and self.isolating.cover(account, currency, missing), Reason.NOT_ENOUGH_FUNDS)
 
     def reduce_only(self, account: Account, slot: int, side: int, lots: int, flags: int) -> tuple[int, int]:
         """(lots, flags): at most the position, where the order or the instrument asks for it."""

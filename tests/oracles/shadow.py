@@ -77,6 +77,9 @@ class Shadow:
         view = engine.account(account_id)
         cash = [engine.ledger_room.cash_of(account_id, c) for c in range(len(engine.config.currencies))]
         account = Account(account_id, view.owner_id, view.name, view.margin_model, cash)
+        holder = engine.holder(account_id)
+        if holder != account_id:
+            account.holder, account.leverage_e2 = holder, engine.accounts.leverage_e2(account_id)
         for p in engine.positions(account_id):
             if p.quantity_lots:
                 # accrued funding is read, so the entry is the index less what it stands for

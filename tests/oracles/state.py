@@ -88,6 +88,12 @@ class State:
         self.ledger: dict[tuple[str, int], int] = {}
         self.events: list[Predicted] = []
         self.time_ns = 0
+        self.pending = 0
+        """Collateral that an order has drawn and that is not told yet."""
+        self.drew: dict[int, int] = {}
+        """By order id: collateral drawn in this command."""
+        self.touched: set[int] = set()
+        """Accounts in which an order ended, traded or was edited in this command."""
         self.next_order_id = self.next_trade_id = self.next_instrument_id = 1
 
     def emit(self, kind: EventKind, account_id: int, label: bytes = b"", **fields: int) -> None:
@@ -112,8 +118,12 @@ class State:
     def stopped(self, account_id: int, underlying: int) -> bool:
         """Whether a kill switch keeps an account from trading what is on an underlying."""
         account = self.accounts[account_id]
-        on = {("venue", 0), ("underlying", underlying), ("owner", account.owner_id), ("account", account_id)}
-        return bool(self.switches & on)
+        on = {("venue", 0), ("underlying", underlying), ("owner", account.owner_id)}
+        return bool(self.switches & (on | {("account", account.holder or account_id)}))
+
+    def bucket_of(self, account_id: int, slot: int) -> Account | None:
+        """The bucket that an account's position in an instrument is isolated in."""
+        return next((a for a in self.accounts.values() if a.holder == account_id and a.slot == slot), None)
 
     # ------------------------------------------------------------------ listing
 
@@ -167,7 +177,7 @@ class State:
 
     def check_level(self, account: Account) -> None:
         """Predict LEVEL_CHANGED when the account's worst entity has another level than before."""
-        if self.ample:
+        if self.ample and not account.holder:
             return
         worst, shown, currency = -1, Margin(0, 0, 0), 0
         ratios = self.config.liquidation.warning_ppm

@@ -32,7 +32,8 @@ class KillSwitch:
             require(name in names, Reason.UNKNOWN_UNDERLYING)
             return names.index(name)
         require(name.isascii() and name.isdecimal() and 0 < int(name) < 2**32, Reason.BAD_PAYLOAD)
-        require(payload.scope == "owner" or int(name) in s.accounts, Reason.UNKNOWN_ACCOUNT)
+        known = int(name) in s.accounts and not s.accounts[int(name)].holder
+        require(payload.scope == "owner" or known, Reason.UNKNOWN_ACCOUNT)
         return int(name)
 
     def throw(self, payload: payloads.KillSwitch) -> int:
@@ -59,7 +60,9 @@ class KillSwitch:
         """What is open in a scope, account by account: waiting orders, then live ones, ascending id."""
         s = self.state
         for number, account in sorted(s.accounts.items()):
-            if scope in ("owner", "account") and target != (account.owner_id if scope == "owner" else number):
+            if scope in ("owner", "account") and target != (
+                account.owner_id if scope == "owner" else account.holder or number
+            ):
                 continue
             mine: list[Order | WaitingOrder] = [w for _, w in sorted(s.waiting.items()) if w.account_id == number]
             mine += [order for _, order in sorted(account.orders.items())]

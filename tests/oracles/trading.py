@@ -116,7 +116,9 @@ class Trading(Uncrossing):
             require(not killed, Reason.FILL_OR_KILL_UNFILLABLE)
         except Refused:
             self.forget(order)
+            self.isolating.drawn(account_id, slot, order.order_id, False)
             raise
+        self.isolating.drawn(account_id, slot, order.order_id, True)
         return order
 
     def check_group(self, command: Mapping[str, Any], terms: Mapping[str, Any], account_id: int) -> None:
@@ -197,6 +199,7 @@ class Trading(Uncrossing):
             self.settle(order)
 
     def say_edited(self, order: Order, kept: bool) -> None:
+        self.state.touched.add(order.account_id)
         special = terms_of(order) if order.flags & SPECIAL else {}
         self.state.emit(
             EventKind.ORDER_EDITED, order.account_id, order_id=order.order_id, instrument=order.instrument,
@@ -266,6 +269,7 @@ class Trading(Uncrossing):
                 self.fund(account, trial)
             finally:
                 account.orders[order.order_id] = order
+            self.isolating.drawn(order.account_id, order.instrument, 0, True)
             book.remove(order)
             flags = trial.flags
         order.price_units, order.remaining_lots, order.flags = price, remaining, flags

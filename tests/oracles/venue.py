@@ -18,6 +18,7 @@ from tests.oracles.account import Account
 from tests.oracles.advancing import Advancing
 from tests.oracles.blocks import Blocks
 from tests.oracles.calendar import next_day_end
+from tests.oracles.isolating import Isolating
 from tests.oracles.linking import AT_ONCE
 from tests.oracles.links import Links
 from tests.oracles.marking import Marking
@@ -46,7 +47,9 @@ class Venue:
             return self.take()
         self.state.time_ns = header["time_ns"]
         self.links.left, self.links.heard = AT_ONCE, False
-        if kind == CommandKind.PLACE_LINKED:
+        if self.isolating.is_bucket(account_id):
+            self.state.emit(EventKind.COMMAND_REJECTED, account_id, command_kind=kind, reason=Reason.UNKNOWN_ACCOUNT)
+        elif kind == CommandKind.PLACE_LINKED:
             self.links.command(account_id, commands.payload(record))
         elif kind >= commands.FIRST_COLD:
             self.cold(kind, account_id, commands.payload(record))
@@ -55,11 +58,13 @@ class Venue:
             self.hot(kind, account_id, record)
         if self.state.notes or self.links.heard or kind == CommandKind.TICK:
             self.links.follow()
+        self.isolating.end_command()
         return self.take()
 
     def hot(self, kind: CommandKind, account_id: int, record: bytes) -> None:
         layout = commands.LAYOUTS[kind]
         command = fields_of(record, layout)
+        account_id = self.isolating.route(kind, command, account_id)
         at, size, slots = layout.itemsize, command.get("label_bytes", 0), 0
         waits = kind == CommandKind.PLACE_ORDER and command["order_type"] in TYPES
         if kind in (CommandKind.PLACE_ORDER, CommandKind.EDIT_ORDER):
@@ -78,7 +83,12 @@ class Venue:
         elif kind in (CommandKind.EDIT_ORDER, CommandKind.CANCEL_ORDER):
             self.change(kind, command, terms, account_id)
         elif kind == CommandKind.CANCEL_ALL:
-            count = self.waiting.cancel_all(command, account_id, label)
+            count = sum(
+                self.waiting.cancel_all(command, bucket.account_id, label)
+                + self.trading.cancel_named(command, bucket, label)
+                for bucket in self.isolating.buckets(account_id)
+            )
+            count += self.waiting.cancel_all(command, account_id, label)
             self.trading.cancel_all(command, account_id, label, count)
         elif kind == CommandKind.UPDATE_MARKS:
             if self.marking.update(command, record):
@@ -128,6 +138,7 @@ class Venue:
         self.state.time_ns = time_ns
         self.day_end_ns = next_day_end(time_ns)
         self.trading = Trading(self.state)
+        self.isolating = self.trading.isolating = Isolating(self.state)
         self.waiting = Waiting(self.trading)
         self.links = Links(self.waiting)
         self.advancing = Advancing(self.trading)
@@ -162,6 +173,8 @@ class Venue:
             CommandKind.SET_PROTECTION: (self.protect, payloads.Protection),
             CommandKind.RESET_PROTECTION: (self.quoting.reset, payloads.ResetProtection),
             CommandKind.KILL_SWITCH: (self.kill, payloads.KillSwitch),
+            CommandKind.SET_MARGIN_MODE: (self.isolate, config.SetMarginMode),
+            CommandKind.MOVE_COLLATERAL: (self.collateral, config.MoveCollateral),
         }
         handler, layout = handlers[kind]
         self.detail, trades = 0, self.state.next_trade_id
@@ -170,7 +183,7 @@ class Venue:
         except Refused as refused:
             self.state.emit(
                 EventKind.COMMAND_REJECTED, account_id, command_kind=kind, reason=refused.reason,
-                detail=self.detail,
+                detail=getattr(refused, "detail", self.detail),
             )  # fmt: skip
         else:
             if self.state.next_trade_id != trades:
@@ -279,11 +292,17 @@ class Venue:
     def kill(self, _: int, payload: payloads.KillSwitch) -> None:
         self.detail = self.switches.throw(payload)
 
+    def isolate(self, account_id: int, payload: config.SetMarginMode) -> None:
+        self.detail = self.isolating.set_mode(account_id, payload)
+
+    def collateral(self, account_id: int, payload: config.MoveCollateral) -> None:
+        self.detail = self.isolating.move(account_id, payload)
+
     def set_self_trade(self, account_id: int, payload: config.SelfTrade) -> None:
         require(account_id in self.state.accounts, Reason.UNKNOWN_ACCOUNT)
-        account = self.state.accounts[account_id]
-        account.reject_taker = payload.mode == "reject_taker"
-        account.own_account_only = not payload.extended_to_subaccounts
+        for account in (self.state.accounts[account_id], *self.isolating.buckets(account_id)):
+            account.reject_taker = payload.mode == "reject_taker"
+            account.own_account_only = not payload.extended_to_subaccounts
 
     def change_model(self, account_id: int, payload: config.ChangeMarginModel) -> None:
         """Only where the account meets its initial margin under the new model."""

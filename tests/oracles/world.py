@@ -14,7 +14,7 @@ from exchange.config import (
     TickStep,
     Underlying,
 )
-from exchange.parameters import Peg, RateTier
+from exchange.parameters import IsolatedParameters, LeverageTier, Peg, RateTier
 
 START_NS = 1_767_225_600 * 10**9
 HOUR_NS = 3_600 * 10**9
@@ -153,6 +153,24 @@ def charged(configuration: Config, **charges: object) -> Config:
         for u in configuration.underlyings
     )
     return msgspec.structs.replace(configuration, underlyings=underlyings)
+
+
+ACCOUNTS = 12
+
+
+def with_buckets(configuration: Config) -> Config:
+    """The same venue with room for isolated positions, on tiers that bind."""
+    limits = msgspec.structs.replace(configuration.limits, max_accounts=34, max_isolated_positions=2)
+    tiers = (
+        LeverageTier(0, 20_000, 10_000),
+        LeverageTier(9_000, 50_000, 30_000),
+        LeverageTier(30_000, 200_000, 90_000),
+    )
+    underlyings = tuple(
+        msgspec.structs.replace(u, isolated=IsolatedParameters(tiers=tiers)) if u.name == "BTC" else u
+        for u in configuration.underlyings
+    )
+    return msgspec.structs.replace(configuration, limits=limits, underlyings=underlyings)
 
 
 def accounts() -> list[CreateAccount]:

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from exchange import commands, config
+from exchange import commands, config, payloads
 from exchange.commands import CommandKind
 from exchange.events import BalanceCause, EventKind, Level
 from exchange.parameters import IsolatedParameters, LeverageTier
@@ -376,3 +376,102 @@ def test_replay_reproduces_the_digest(venue) -> None:
         again.apply(record)
     assert again.state_digest() == venue.engine.state_digest()
     assert again.audit() == []
+
+
+def linked(venue, account, *names):
+    orders = tuple(
+        payloads.LinkedOrder(instrument=venue.slot(name), side=0, quantity_lots=100, price_units=190_000 - i)
+        for i, name in enumerate(names)
+    )
+    return venue.cold(CommandKind.PLACE_LINKED, payloads.PlaceLinked(1, 0, 7, orders), account)
+
+
+def test_linked_orders_are_of_one_position(venue) -> None:
+    set_mode(venue, venue.alice)
+    own = bucket(venue, venue.alice).bucket_account_id
+    found = linked(venue, venue.alice, BTC, BTC)
+    assert [e.account_id for e in found if e.kind == EventKind.ORDER_ACCEPTED] == [own, own]
+    assert only(found, EventKind.COMMAND_DONE).account_id == venue.alice
+    assert refused(linked(venue, venue.alice, BTC, f"BTC-{EXPIRY // DAY}")) == Reason.BAD_LINK
+    assert venue.engine.open_orders(venue.alice) == []
+    # one that cannot be had takes what the other drew with it
+    cash = venue.cash(venue.alice)
+    orders = (
+        payloads.LinkedOrder(instrument=venue.slot(BTC), side=0, quantity_lots=1_000, price_units=190_000),
+        payloads.LinkedOrder(instrument=venue.slot(BTC), side=0, quantity_lots=0, price_units=190_000),
+    )
+    found = venue.cold(CommandKind.PLACE_LINKED, payloads.PlaceLinked(1, 0, 7, orders), venue.alice)
+    assert kinds(found)[-3:] == [EventKind.ORDER_REJECTED, EventKind.BALANCE_CHANGED, EventKind.BALANCE_CHANGED]
+    assert venue.cash(venue.alice) == cash
+    venue.sound()
+
+
+def test_what_cannot_be_in_a_bucket_is_refused(venue) -> None:
+    name = f"BTC-{EXPIRY // DAY}"
+    legs = (config.Leg(name, 1), config.Leg(BTC, -1))
+    spread = perpetual(
+        "BTC-FS", kind="future_combo", legs=legs, zero_units=4_000_000, max_price_units=8_000_000, expiry_ns=EXPIRY
+    )
+    venue.cold(CommandKind.LIST_INSTRUMENTS, config.ListInstruments((spread,)))
+    venue.marks(100_000)
+    set_mode(venue, venue.alice)
+    found = venue.place(venue.alice, "BTC-FS", "buy", 4_000_000, 10)
+    assert only(found, EventKind.ORDER_REJECTED).reason == Reason.ISOLATED_POSITION
+    venue.cold(
+        CommandKind.SET_PROTECTION, payloads.Protection(underlying="BTC", group=1, interval_ns=SECOND), venue.alice
+    )
+    entry = commands.quote_entry(instrument=venue.slot(BTC), sides=1, bid_price_units=190_000, bid_lots=10)
+    quoted = venue.submit(
+        commands.record(CommandKind.MASS_QUOTE, venue.alice, entry, protection_group=1, quote_count=1, key_id=1)
+    )
+    assert only(quoted, EventKind.ORDER_REJECTED).reason == Reason.ISOLATED_POSITION
+    leg = payloads.BlockLeg(venue.slot(BTC), 0, 200_000, 1_000)
+    block = payloads.BlockTrade(venue.maker, venue.alice, venue.now // 10**6, "n", (leg,))
+    assert refused(venue.cold(CommandKind.BLOCK_TRADE, block)) == Reason.ISOLATED_POSITION
+    own = bucket(venue, venue.alice).bucket_account_id
+    block = payloads.BlockTrade(venue.maker, own, venue.now // 10**6, "n", (leg,))
+    assert refused(venue.cold(CommandKind.BLOCK_TRADE, block)) == Reason.UNKNOWN_ACCOUNT
+
+
+def test_a_kill_switch_holds_an_account_with_its_buckets(venue) -> None:
+    set_mode(venue, venue.alice)
+    order = only(venue.place(venue.alice, BTC, "buy", 190_000, 10), EventKind.ORDER_ACCEPTED)
+    own = bucket(venue, venue.alice).bucket_account_id
+    throw = payloads.KillSwitch(scope="account", target=str(venue.alice))
+    found = venue.cold(CommandKind.KILL_SWITCH, throw)
+    assert only(found, EventKind.ORDER_CANCELLED).order_id == order.order_id
+    assert venue.cash(venue.alice) == 10 * COIN
+    again = venue.place(venue.alice, BTC, "buy", 190_000, 10)
+    assert only(again, EventKind.ORDER_REJECTED).reason == Reason.TRADING_STOPPED
+    # a new bucket is held as well
+    set_mode(venue, venue.alice, LINEAR)
+    again = venue.place(venue.alice, LINEAR, "buy", 900_000, 10)
+    assert only(again, EventKind.ORDER_REJECTED).reason == Reason.TRADING_STOPPED
+    assert refused(venue.cold(CommandKind.KILL_SWITCH, payloads.KillSwitch(scope="account", target=str(own)))) == (
+        Reason.UNKNOWN_ACCOUNT
+    )
+    venue.cold(CommandKind.KILL_SWITCH, payloads.KillSwitch(scope="account", target=str(venue.alice), on=False))
+    assert only(venue.place(venue.alice, BTC, "buy", 190_000, 10), EventKind.ORDER_ACCEPTED)
+    venue.sound()
+
+
+def test_self_trade_settings_reach_the_buckets(venue) -> None:
+    set_mode(venue, venue.alice)
+    venue.cold(CommandKind.SET_SELF_TRADE, config.SelfTrade("reject_taker", False), venue.alice)
+    own = bucket(venue, venue.alice).bucket_account_id
+    assert venue.engine.self_trade(own) == ("reject_taker", False)
+    set_mode(venue, venue.alice, LINEAR)
+    assert venue.engine.self_trade(bucket(venue, venue.alice, LINEAR).bucket_account_id) == ("reject_taker", False)
+
+
+def test_an_accounts_buckets_are_limited() -> None:
+    made = Driver(
+        [perpetual(), linear_perpetual()], make_config(limits=config.Limits(max_isolated_positions=1, max_accounts=3))
+    )
+    made.marks(100_000)
+    alice, bob = made.account("alice", btc=1), made.account("bob", btc=1)
+    set_mode(made, alice)
+    assert refused(set_mode(made, alice, LINEAR)) == Reason.LIMIT_REACHED
+    assert refused(set_mode(made, bob)) == Reason.LIMIT_REACHED
+    set_mode(made, alice, mode="cross")
+    assert only(set_mode(made, alice, LINEAR), EventKind.MARGIN_MODE_CHANGED)
