@@ -1,4 +1,4 @@
-"""The `margrave` command: serve, verify, journal, account, margin, bench, scenario.
+"""The `margrave` command: serve, liquidator, verify, journal, account, margin, bench, scenario.
 
 Each takes `--json` (one object on standard output, nothing else there). Exit status 0 on success, 1 on a
 failed check, 2 on bad usage.
@@ -11,6 +11,7 @@ import typer
 
 from gateway import cli_account, cli_margin
 from gateway.cli_bench import bench
+from gateway.cli_liquidator import liquidator
 from gateway.cli_scenario import scenario
 from gateway.cli_serve import serve
 from gateway.cli_verify import journal, verify
@@ -42,6 +43,7 @@ def margrave(
 app.command()(serve)
 app.command()(verify)
 app.command()(journal)
+app.command()(liquidator)
 app.command()(bench)
 app.command()(scenario)
 app.add_typer(cli_account.app, name="account")

@@ -8,12 +8,13 @@ import shutil
 import signal
 import ssl
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 import uvloop
 from rich.markup import escape
 
+from gateway import cli_redis
 from gateway.cli_output import FAILED, MISUSED, err, fail, out, print_json
 from gateway.credentials import CredentialError
 from gateway.defaults import ConfigurationError
@@ -31,6 +32,7 @@ KEYS_HELP = (
 
 
 def serve(
+    context: typer.Context,
     config: Annotated[Path | None, typer.Option(help="TOML: engine parameters, population, fund, sim.")] = None,
     data_dir: Annotated[
         Path | None,
@@ -50,7 +52,15 @@ def serve(
     speed: Annotated[float | None, typer.Option(min=0.01, max=10_000, help="Venue seconds per second.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Of the simulation and the population.")] = None,
     bots: Annotated[bool, typer.Option(help="Run market maker, taker and liquidator beside the venue.")] = False,
-    redis: Annotated[str | None, typer.Option(help="URL of the insurance fund's server instead of an own one.")] = None,
+    redis: cli_redis.OwnUrl = None,
+    redis_user: cli_redis.User = None,
+    redis_password_file: cli_redis.PasswordFile = None,
+    redis_ca: cli_redis.Ca = None,
+    redis_certificate: cli_redis.Certificate = None,
+    redis_key: cli_redis.Key = None,
+    liquidator: Annotated[
+        Literal["task", "process"], typer.Option(help="process: `margrave liquidator` works with the fund instead.")
+    ] = "task",
     durability: Annotated[
         Literal["fsync", "os"], typer.Option(help="os: survive a crash of the venue, not of the machine.")
     ] = "fsync",
@@ -61,35 +71,27 @@ def serve(
 ) -> None:
     """Run a venue until interrupted. On a data directory with a journal it goes on where that ends."""
     logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
-    tls = _tls(tls_certificate, tls_key)
+    options = _options(context.params)
+    raise SystemExit(uvloop.run(_serve(options, json)))
+
+
+def _options(given: dict[str, Any]) -> Options:
+    """What was given, or the end of the command where it makes no sense."""
+    host, feed = given["host"], given["feed"]
+    tls = _tls(given["tls_certificate"], given["tls_key"])
     if not is_loopback(host) and tls is None:
         fail(
             f"listening on {host} needs --tls-certificate and --tls-key: only loopback may go without; and no "
             f"demo key may exist there: {KEYS_HELP}",
             MISUSED,
         )
-    if feed == "sim" and (chain or snapshot or index):
+    if feed == "sim" and (given["chain"] or given["snapshot"] or given["index"]):
         fail("--chain, --snapshot and --index are of --feed replay", MISUSED)
-    if redis is not None and not redis.startswith(("redis://", "rediss://", "unix://")):
-        fail(f"--redis {redis}: expected redis://, rediss:// or unix:// and where the server is", MISUSED)
-    options = Options(
-        config=config,
-        data_dir=data_dir,
-        host=host,
-        port=port,
-        feed=feed,
-        chain=chain,
-        snapshot=snapshot,
-        index=tuple(index or ()),
-        speed=speed,
-        seed=seed,
-        bots=bots,
-        redis=redis,
-        durability=durability,
-        rate_limits=rate_limits,
-        tls=tls,
-    )
-    raise SystemExit(uvloop.run(_serve(options, json)))
+    redis = cli_redis.access(given)
+    if redis is not None and given["liquidator"] == "process":
+        fail("with --liquidator process the fund's server is named to `margrave liquidator`, not here", MISUSED)
+    plain = {name: given[name] for name in Options.__struct_fields__ if name not in ("redis", "tls", "index")}
+    return Options(**plain, redis=redis, tls=tls, index=tuple(given["index"] or ()))
 
 
 def _tls(certificate: Path | None, key: Path | None) -> ssl.SSLContext | None:

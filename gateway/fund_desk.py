@@ -145,6 +145,10 @@ class LocalDesk:
 
     async def claims(self) -> list[int]:
         """The ledger's claim on the fund by currency, minor units."""
+        return self.claims_now()
+
+    def claims_now(self) -> list[int]:
+        """The same at once."""
         return [int(self._engine.ledger(name)["fund"]) for name in self.currencies]
 
     async def grant(self, lease_id: int, currency: int, amount_minor: int, exhausted: bool) -> None:

@@ -88,6 +88,8 @@ class Gateway(Reads):
         self._unsent_cancels: list[bytearray] = []
         self._timers: list[asyncio.TimerHandle] = []
         self.failure: BaseException | None = None
+        self.fund_desk: Any = None
+        """The LocalDesk of a fund worker in another process; None where the venue works with the fund itself."""
         sequencer.subscribe(self.projection.apply)
 
     async def start(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> int:

@@ -34,7 +34,8 @@ def fund_name(lease_id: int) -> str:
 class Worker:
     """Works one desk's operations off, one after the other."""
 
-    def __init__(self, access: RedisAccess | str, desk: Desk):
+    def __init__(self, access: RedisAccess | str | None, desk: Desk):
+        """`access` None: the desk is worked by another process."""
         self.desk = desk
         self._access = RedisAccess(access) if isinstance(access, str) else access
         self.fund: InsuranceFund | None = None
@@ -82,6 +83,8 @@ class Worker:
 
     async def open(self) -> InsuranceFund:
         """The connection, made where there is none."""
+        if self._access is None:
+            raise RuntimeError("the fund worker runs in another process")
         if self.fund is None:
             fund = await InsuranceFund.open(self._access, self.desk.venue_id, self.desk.epoch)
             try:
@@ -167,7 +170,7 @@ class FundWorker(Worker):
 
     def __init__(
         self,
-        access: RedisAccess | str,
+        access: RedisAccess | str | None,
         epoch: int,
         cursor_file: Path,
         submit: Callable[[bytearray], bytes | None],

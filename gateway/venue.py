@@ -48,6 +48,7 @@ from persistence.data_dir import DataDirectory
 from persistence.embedded_redis import EmbeddedRedis
 from persistence.errors import JournalError
 from persistence.history import History
+from persistence.redis_access import RedisAccess
 
 log = logging.getLogger("gateway.venue")
 STOP_SECONDS = 10.0
@@ -87,9 +88,9 @@ class Venue:
             speed = record.feed.speed if options.speed is None else options.speed
             feed = open_feed(record.feed, speed)
             wall_clock = record.feed.kind == "sim" and speed == 1.0
-            url = await self._fund_server(directory)
+            access = self._fund_server(directory)
             self.worker = FundWorker(
-                url, directory.epoch, directory.path / CURSOR_FILE, self.submit, on_fenced=self.fail
+                access, directory.epoch, directory.path / CURSOR_FILE, self.submit, on_fenced=self.fail
             )
             history = History.open(directory.history, directory.journal)
             self._closing.callback(history.close)
@@ -138,12 +139,13 @@ class Venue:
             await self._closing.aclose()
             raise
 
-    async def _fund_server(self, directory: DataDirectory) -> str:
-        if self.options.redis is not None:
+    def _fund_server(self, directory: DataDirectory) -> RedisAccess | None:
+        """How the venue's own worker reaches the fund; None where another process does."""
+        if self.options.redis is not None or self.options.liquidator == "process":
             return self.options.redis
         server = EmbeddedRedis.start(directory.redis)
         self._closing.callback(server.stop)
-        return server.url
+        return RedisAccess(server.url)
 
     async def _open_doors(self, record: VenueRecord, admin_socket: Path) -> None:
         """Serve clients and administrators, then let time run."""
@@ -175,7 +177,10 @@ class Venue:
         self.ws = f"ws{secure}://{host}:{port}/ws/api/v2"
         self.http = f"http{secure}://{host}:{port}"
         self.keys = [_key(one) for one in self.credentials.all() if one.name in population.KEYED]
-        self._spawn(self.worker.run())
+        if options.liquidator == "process":
+            self.gateway.fund_desk = self.worker.desk
+        else:
+            self._spawn(self.worker.run())
         self._spawn(self.pump.run())
         self._closing.push_async_callback(self._end_tasks)
         if options.bots:

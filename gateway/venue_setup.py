@@ -23,6 +23,7 @@ from gateway.venue_core import (
 )
 from gateway.venue_feed import Pump, sim_record
 from persistence.data_dir import DataDirectory
+from persistence.redis_access import RedisAccess
 
 MARKS_APART_NS = 500_000_000
 """Real time between marks, at most; twice what feeds take."""
@@ -42,7 +43,9 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     speed: float | None = None
     seed: int | None = None
     bots: bool = False
-    redis: str | None = None
+    redis: RedisAccess | None = None
+    liquidator: str = "task"
+    """Where the fund worker runs: a task here, or a process that attaches (`margrave liquidator`)."""
     durability: str = "fsync"
     rate_limits: str = "off"
     tls: ssl.SSLContext | None = None

@@ -25,7 +25,7 @@ from tests.serving import margrave
 def test_help_names_every_command() -> None:
     done = margrave("--help")
     assert done.returncode == 0
-    for name in ("serve", "verify", "journal", "account", "margin", "bench", "scenario"):
+    for name in ("serve", "liquidator", "verify", "journal", "account", "margin", "bench", "scenario"):
         assert f" {name} " in done.stdout
 
 
@@ -37,6 +37,12 @@ def test_help_names_every_command() -> None:
         ("serve", "--feed", "live"),
         ("serve", "--feed", "sim", "--chain", "chain.csv.gz"),
         ("serve", "--tls-key", "x.pem"),
+        ("serve", "--redis", "http://x"),
+        ("serve", "--redis-user", "u"),
+        ("serve", "--redis", "redis://x", "--liquidator", "process"),
+        ("serve", "--redis", "redis://x", "--redis-ca", "x.pem"),
+        ("liquidator", "--admin", "x.sock"),
+        ("liquidator", "--redis", "redis://x"),
         ("bench", "everything"),
         ("scenario", "everything"),
         ("account", "create"),
