@@ -21,6 +21,7 @@ from gateway import methods, records
 from gateway.auth import Authenticator, Principal
 from gateway.channels import Channels
 from gateway.credentials import CredentialStore
+from gateway.distance import Outlook
 from gateway.errors import ApiError
 from gateway.news import News
 from gateway.output import CommitQueue
@@ -81,6 +82,7 @@ class Gateway(Reads):
         self.throttle = Throttle(limits)
         self.channels = Channels(self)
         self.stress = StressWatch(self)
+        self.outlook = Outlook(self)
         self.projection.listeners.append(self._on_news)
         self.server = Server(self)
         self.queue: CommitQueue | None = None

@@ -205,4 +205,7 @@ class RiskTopic(Topic):
     def on_fact(self, kind: int, fields: Any) -> None:
         """An engine event of this account."""
         if kind in RISK_EVENTS:
-            self.emit(event_object(kind, fields, self.account_id))
+            found = event_object(kind, fields, self.account_id)
+            if kind == EventKind.LEVEL_CHANGED:
+                found["outlook"] = self.gateway.outlook.figures(self.account_id)
+            self.emit(found)

@@ -3,7 +3,7 @@
 The stages above it are plain Python; every state change they make goes through here.
 """
 
-from exchange.clearing.account cimport MODEL_CROSS, is_cross
+from exchange.clearing.account cimport MODEL_CROSS, by_formula, is_cross
 from exchange.clearing.ledger cimport SYS_CAPITAL, SYS_FUND, SYS_OUTSIDE
 from exchange.clearing.position cimport Position, PositionList
 from exchange.events import BalanceCause, EventKind
@@ -88,6 +88,12 @@ cdef class Desk:
             for c in range(self.exposure.currencies)
             if (cross or c == entity) and self.exposure.equity(account_id, c)
         ]
+
+    def balances(self, uint32_t account_id, int entity):
+        """`equities` as the account's model counts them: by formula without the value of options."""
+        cdef bint formula = by_formula(self.accounts.at[account_id].model)
+        return [(c, equity - int(self.exposure.options_value(account_id, c)) if formula else equity)
+                for c, equity in self.equities(account_id, entity)]
 
     def remainder(self, uint32_t account_id, int entity, int currency):
         """All that the entity has, debts included, as minor units of one currency at the marks; each other currency's
