@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from exchange.parameters import IsolatedParameters, MatrixParameters, StandardParameters, Struct
+from exchange.parameters_span import SpanCredits, SpanParameters
 
 MarginModel = Literal["segregated_pm", "cross_pm", "segregated_sm", "cross_sm"]
 MARGIN_MODELS: tuple[MarginModel, ...] = ("segregated_pm", "cross_pm", "segregated_sm", "cross_sm")
@@ -49,6 +50,8 @@ class Underlying(Struct):
     funding_clamp_ppm: int = 5_000
     funding_deadband_ppm: int = 250
     funding_period_ns: int = 28_800_000_000_000
+    span: SpanParameters | msgspec.UnsetType = msgspec.UNSET
+    """Portfolio accounts are margined by `span16` here instead of `matrix`."""
 
 
 class TickStep(Struct):
@@ -198,6 +201,8 @@ class Config(Struct, kw_only=True):
     liquidation: Liquidation = Liquidation()
     checkpoint_every: int = 65_536
     """Commands between two checkpoints."""
+    span_credits: SpanCredits | msgspec.UnsetType = msgspec.UNSET
+    """Between underlyings that are margined by `span16`."""
 
 
 class CreateAccount(Struct):

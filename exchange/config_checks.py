@@ -2,6 +2,9 @@
 
 from itertools import pairwise
 
+import msgspec
+
+from exchange import parameters_span
 from exchange.config import Config, Limits
 from exchange.parameters import IsolatedParameters
 from exchange.risk import scenarios
@@ -44,13 +47,13 @@ def _underlyings(config: Config) -> list[str]:
     underlyings = [underlying.name for underlying in config.underlyings]
     if not 1 <= len(underlyings) <= MAX_UNDERLYINGS or len(set(underlyings)) != len(underlyings):
         found.append(f"between 1 and {MAX_UNDERLYINGS} underlyings with different names are needed")
-    sizes = set()
     for underlying in config.underlyings:
         fault = scenarios.check(underlying.matrix)
         if fault:
             found.append(f"underlying {underlying.name}: {fault}")
-        else:
-            sizes.add(len(scenarios.columns(underlying.matrix)))
+        if underlying.span is not msgspec.UNSET:
+            wrong = parameters_span.faults(underlying.span)
+            found += [f"underlying {underlying.name}: span.{fault}" for fault in wrong]
         p = underlying.standard
         if not (
             0 <= p.short_floor_ppm <= p.short_initial_ppm <= 1_000_000
@@ -65,8 +68,9 @@ def _underlyings(config: Config) -> list[str]:
             found.append(f"underlying {underlying.name}: durations must be positive")
         if not 0 < underlying.perpetual_bound_ppm < 1_000_000 or underlying.mark_jump_ppm <= 0:
             found.append(f"underlying {underlying.name}: mark bounds must be positive")
-    if len(sizes) > 1:
-        found.append("all underlyings must have the same number of scenario columns")
+    if config.span_credits is not msgspec.UNSET:
+        spans = {one.name for one in config.underlyings if one.span is not msgspec.UNSET}
+        found += [f"span_{fault}" for fault in parameters_span.credit_faults(config.span_credits, spans)]
     return found
 
 

@@ -6,6 +6,7 @@ from exchange.commands import OrderFlag
 
 BOOK_FIGURES = (
     "position P&L", "order P&L", "delta", "value", "order cost", "held lots", "open lots", "gross row", "quotes",
+    "options",
 )  # fmt: skip
 
 

@@ -20,7 +20,7 @@ from exchange.market.instrument cimport KIND_OPTION, MAX_LEGS, Instrument
 from exchange.market.order cimport Order
 from exchange.risk.exposure cimport ALL_ORDERS, Margin, ScenarioBook
 from exchange.risk.risk_rows cimport MAX_EXPIRIES
-from exchange.risk.scenarios import columns
+from exchange.risk.scenarios import grid_of
 from exchange.reads cimport Reads
 
 GREEKS = ("delta", "gamma", "vega", "theta", "rho", "net_delta")
@@ -333,6 +333,7 @@ cdef class WhatIf:
         taken = self.state.exposure._orders_pnl(book)
         orders = [int(taken[b]) for b in range(len(pnl))]
         underlying = self.state.config.underlyings[u]
+        own = underlying.matrix if underlying.span is msgspec.UNSET else underlying.span
         coin = not is_cross(self.state.accounts.at[account_id].model) and (
             self.state.exposure.currency_underlying[currency] >= 0)
         grid = self.state.rows.grid[u]
@@ -341,7 +342,7 @@ cdef class WhatIf:
             {"move_ppm": column.move_ppm, "vol": VOL_NAMES[column.vol], "extended": column.extended,
              "weight": column.weight[0] / column.weight[1], "dampener": dampener[j], "positions": pnl[j],
              "orders": orders[j]}
-            for j, column in enumerate(columns(underlying.matrix)) if column.weight[0]
+            for j, column in enumerate(grid_of(underlying)) if column.weight[0]
         ]
         roll = [
             {"expiry_ns": self.state.rows.bucket_expiry_ns[u * MAX_EXPIRIES + b], "delta_e10": deltas[b],
@@ -350,7 +351,8 @@ cdef class WhatIf:
         ]
         return {
             "underlying": underlying.name, "currency": self.state.currency_names[currency],
-            "unit": "1e-10 coin" if coin else "1e-4 USD", "parameters": self._set(underlying, underlying.matrix),
+            "unit": "1e-10 coin" if coin else "1e-4 USD",
+            "parameters": self._set(underlying, own),
             "index_price_e8": self.state.rows.index_e8[u], "scenarios": table, "roll": roll,
             "value_minor": value, "order_cost_minor": cost, "held_lots": held_lots, "open_lots": open_lots,
             "worst": max([0] + [-row["positions"] - min(max(-row["positions"], 0), row["dampener"]) for row in table]),

@@ -16,7 +16,7 @@ from libc.stdlib cimport calloc, free, realloc
 from exchange.clearing.account cimport LEVEL_HEALTHY, LEVEL_WARNING, MODEL_CROSS, MODEL_SEGREGATED
 from exchange.clearing.position cimport Position, PositionList
 from exchange.market.instrument cimport KIND_OPTION, KIND_PERPETUAL, STATE_FREE, Instrument
-from exchange.risk.risk_rows cimport MAX_EXPIRIES, Grid
+from exchange.risk.risk_rows cimport GRID_MATRIX, MAX_EXPIRIES, Grid
 from exchange.risk.scenarios import beside_grid
 from margin_ext.kernels cimport ChainInput
 from margin_ext.safe_bands cimport (
@@ -78,8 +78,9 @@ cdef class Bands:
         free(self.found)
 
     cdef bint active(self, int underlying) except -1:
-        """Whether the population is large enough."""
-        return (self.accounts.high > self.least_accounts and self.rows.underlying_count <= MAX_BAND_UNDERLYINGS
+        """Whether the population is large enough, and the underlying margined by `matrix`."""
+        return (self.rows.grid[underlying].kind == GRID_MATRIX
+                and self.accounts.high > self.least_accounts and self.rows.underlying_count <= MAX_BAND_UNDERLYINGS
                 and self.currencies <= MAX_BAND_CURRENCIES)
 
     # ------------------------------------------------------------------ the market

@@ -5,6 +5,7 @@ requirement is asked for; sets without these parts cost nothing. Figures are int
 smaller than after any subset of the orders' fills. Definitions: docs/margin.md, "Charges beside the grid".
 """
 
+import msgspec
 from libc.stdlib cimport calloc, free, qsort, realloc
 from libc.string cimport memset
 
@@ -42,6 +43,8 @@ cdef class Charges(ScenarioBooks):
         for u, underlying in enumerate(config.underlyings):
             own = underlying.matrix
             p = &self.parts[u]
+            if underlying.span is not msgspec.UNSET:
+                continue
             p.future_ppm[0], p.future_ppm[1] = own.future_initial_ppm, own.future_maintenance_ppm
             p.short_ppm[0], p.short_ppm[1] = own.short_option_initial_ppm, own.short_option_maintenance_ppm
             p.basis_ppm = own.settlement_basis_ppm

@@ -14,6 +14,7 @@ cdef class Exposure(Requirements):
     cdef double lane_pnl[MAX_UNDERLYING_CHAINS * 64]
     cdef int _lane_terms(self, ScenarioBook* book, Order* order, double* pnl) except -1
     cdef int _lane_book(self, Order* order, int chain, double* pnl) except -1
+    cdef int _lane_shorts(self, Order* order, int chain, ScenarioBook* book) except -1
     cdef bint lane_allows(self, Order* order) except -1
     cdef bint _formula_lane(self, Order* order) except -1
     cdef bint _falls(self, Order* order, int64_t lots, int64_t cost, int64_t before) except -1

@@ -3,10 +3,10 @@
 from libc.string cimport memset
 
 from exchange.clearing.account cimport by_formula, is_cross
-from exchange.market.instrument cimport Instrument, share_cap
+from exchange.market.instrument cimport KIND_OPTION, OPTION_CALL, Instrument, share_cap
 from exchange.records cimport FLAG_RISK_REDUCING
-from exchange.risk.risk_rows cimport Grid
-from exchange.wide cimport wide_mul_shift
+from exchange.risk.risk_rows cimport GRID_SPAN, Grid
+from exchange.wide cimport wide_mul, wide_mul_shift
 
 
 cdef class Exposure(Requirements):
@@ -37,6 +37,8 @@ cdef class Exposure(Requirements):
         self._order_deltas(book.delta_up, book.delta_down, order, lots, 1)
         if self.charged:
             self.lane_add(order)
+        if self._by_span(row):
+            book.option_up_minor += max(0, self._option_minor(row, signed))
 
     cdef int _lane_book(self, Order* order, int chain, double* pnl) except -1:
         """Let a book's order figures be those of risk-reducing orders alone, `order` among them; whether it has any.
@@ -48,6 +50,7 @@ cdef class Exposure(Requirements):
         book.order_pnl = pnl
         book.quotes = NULL
         book.order_cost_minor = 0
+        book.option_up_minor = 0
         book.open_lots = 0
         memset(pnl, 0, 64 * sizeof(double))
         memset(book.delta_up, 0, sizeof(book.delta_up))
@@ -62,7 +65,42 @@ cdef class Exposure(Requirements):
                 self._lane_terms(book, other, pnl)
                 book.open_lots = 1
             slot = other.account_next
+        if self.rows.grid[self.rows.chain[chain].underlying].kind == GRID_SPAN:
+            self._lane_shorts(order, chain, book)
         return book.open_lots
+
+    cdef int _lane_shorts(self, Order* order, int chain, ScenarioBook* book) except -1:
+        """Short options with the sells of risk-reducing orders filled, under `span16`."""
+        cdef uint32_t slot = self.orders.account_head[order.account_id], at
+        cdef Order* one = order
+        cdef Order* other
+        cdef Instrument* row
+        cdef Position* position
+        cdef int64_t held, lots
+        cdef int i
+        sells = {}
+        while one != NULL:
+            row = &self.instruments.at[one.instrument]
+            if row.chain == chain:
+                lots = self.orders.whole_lots(one) if one.side else -self.orders.whole_lots(one)
+                for i in range(max(row.leg_count, 1)):
+                    at = row.leg_slot[i] if row.leg_count else one.instrument
+                    sells[at] = sells.get(at, 0) + max(0, lots * row.leg_ratio[i] if row.leg_count else lots)
+            one = NULL
+            while slot and one == NULL:
+                other = &self.orders.at[slot]
+                if other.flags & FLAG_RISK_REDUCING and other.order_id != order.order_id and other.remaining_lots:
+                    one = other
+                slot = other.account_next
+        book.short_open_e10[0], book.short_open_e10[1] = book.short_e10[0], book.short_e10[1]
+        for at, lots in sells.items():
+            position = self.positions.find(order.account_id, at)
+            held = 0 if position == NULL else position.quantity_lots
+            row = &self.instruments.at[at]
+            if row.kind == KIND_OPTION:
+                book.short_open_e10[0 if row.option_type == OPTION_CALL else 1] += wide_mul(
+                    max(0, lots - held) - max(0, -held), row.lot_size_e8 * 100, &self.failed)
+        return 0
 
     cdef bint lane_allows(self, Order* order) except -1:
         """Whether the order, with the account's other risk-reducing orders filled in any combination, leaves the

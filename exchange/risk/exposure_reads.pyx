@@ -59,6 +59,8 @@ cdef class ExposureReads(Exposure):
             book.open_lots,
             book.gross_row,
             self.quote_totals(account_id, chain) if with_orders else [],
+            [book.option_minor, book.short_e10[0], book.short_e10[1], book.short_open_e10[0], book.short_open_e10[1],
+             book.option_up_minor if with_orders else 0],
         )
 
     def remake(self, uint32_t account_id, int chain):

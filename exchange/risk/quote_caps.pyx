@@ -97,7 +97,7 @@ cdef class QuoteCaps:
                 option = row
             else:
                 self._flush(row, largest, worst)
-            delta = self.rows.delta_e10[slot]
+            delta = self.rows.charged_e10[slot]
             delta = self._per_coin(row, -delta if delta < 0 else delta)
             if delta > self.delta_per_coin_e10[at]:
                 self.delta_per_coin_e10[at] = delta

@@ -3,6 +3,7 @@ from libc.stdint cimport int64_t, uint32_t
 from exchange.risk.charges cimport Charges
 from exchange.risk.formulas cimport Margin
 from exchange.risk.scenario_books cimport ALL_ORDERS, NO_ORDERS, ScenarioBook, size_of
+from exchange.risk.span cimport SpanPart, Spans
 from exchange.wide cimport wide_mul_div_ceil
 
 
@@ -11,11 +12,20 @@ cdef inline int64_t ceil_ppm(int64_t amount, int64_t ppm, int* bad) noexcept:
 
 
 cdef class Requirements(Charges):
+    cdef Spans spans
     cdef int margin(self, uint32_t account_id, int currency, int scope, Margin* out) except -1
     cdef int64_t equity(self, uint32_t account_id, int currency) noexcept
     cdef int64_t usd_units(self, int currency, int64_t minor) noexcept
     cdef int64_t _haircut(self, int currency, int64_t usd) noexcept
     cdef int64_t _roll(self, int underlying, ScenarioBook** books, int count, int ordered) noexcept
+    cdef int64_t _usd_of_coin(self, int underlying, int64_t coin_e10) noexcept
+    cdef int64_t _charges(self, int underlying, ScenarioBook** books, int count, int ordered, bint coin) noexcept
+    cdef void _span_book(self, SpanPart* part, ScenarioBook* book, bint coin, int64_t unit, bint ordered) noexcept
+    cdef void _span_cross(self, SpanPart* part, ScenarioBook** books, const int* currency, int count, int which,
+                          int ordered, const int64_t* losses) noexcept
+    cdef int _span_sum(self, SpanPart* parts, int count, int64_t unit, Margin* out) noexcept
+    cdef bint _cross_losses(self, uint32_t account_id, int underlying, int64_t* base, int64_t* costs, int scope,
+                            int64_t* losses) noexcept
     cdef int64_t _order_costs(self, uint32_t account_id, int currency, int scope) except? -1
     cdef int _formula(self, uint32_t account_id, int currency, int scope, Margin* out) except -1
     cdef int _segregated(self, uint32_t account_id, int currency, int scope, Margin* out) except -1

@@ -9,13 +9,20 @@ from libc.string cimport memset
 from exchange.clearing.account cimport by_formula, is_cross
 from exchange.risk.charges cimport Extra
 from exchange.risk.quote_caps cimport QuoteSum
-from exchange.risk.risk_rows cimport MAX_SCENARIOS, Grid
+from exchange.risk.risk_rows cimport GRID_SPAN, MAX_SCENARIOS, Grid
+from exchange.risk.span cimport MAX_PARTS, SpanPart, Spans, span_requirement, span_without_orders
 from exchange.wide cimport wide_mul_div_ceil, wide_mul_shift
 from margin_ext.kernels cimport worst_loss
+
+cdef enum:
+    SPAN_SCENARIOS = 16
 
 
 cdef class Requirements(Charges):
     """Equity and requirements of margin entities."""
+
+    def __cinit__(self, accounts, ledger, instruments, orders, positions, rows, protection, config):
+        self.spans = Spans(rows, config)
 
     cdef int64_t equity(self, uint32_t account_id, int currency) noexcept:
         """Cash plus the value of everything settled in the currency, at the marks."""
@@ -86,6 +93,17 @@ cdef class Requirements(Charges):
             charge += wide_mul_div_ceil(worst, min(move, g.delta_move_max_e9), 1_000_000_000, &self.failed)
         return charge
 
+    cdef int64_t _charges(self, int underlying, ScenarioBook** books, int count, int ordered, bint coin) noexcept:
+        """Charges on deltas over some books of one underlying, in the row unit, rounded up; see `_roll`."""
+        cdef int64_t charge = self._roll(underlying, books, count, ordered)
+        if self.rows.grid[underlying].kind == GRID_SPAN:
+            charge += self.spans.calendar(underlying, books, count, ordered, &self.failed)
+        return charge if coin else self._usd_of_coin(underlying, charge)
+
+    cdef int64_t _usd_of_coin(self, int underlying, int64_t coin_e10) noexcept:
+        """1e-10 coin at the index in 1e-4 USD, rounded up."""
+        return wide_mul_div_ceil(coin_e10, self.rows.index_e8[underlying], 100_000_000_000_000, &self.failed)
+
     cdef int margin(self, uint32_t account_id, int currency, int scope, Margin* out) except -1:
         """Equity and requirements of one margin entity: a currency of a segregated account, or a cross account.
 
@@ -136,11 +154,13 @@ cdef class Requirements(Charges):
         cdef bint coin = self.currency_underlying[currency] >= 0
         cdef bint with_orders
         cdef int64_t unit = self.minor_per_unit[currency]
-        cdef int64_t alone, whole, roll
+        cdef int64_t alone, whole, charge
         cdef double* dampener
         cdef ScenarioBook* book
         cdef Grid* g
         cdef Extra extra
+        cdef SpanPart parts[MAX_PARTS]
+        cdef int spans = 0
         out.equity = self.equity(account_id, currency)
         out.initial = 0
         out.maintenance = 0
@@ -153,11 +173,16 @@ cdef class Requirements(Charges):
             g = &self.rows.grid[self.rows.chain[k].underlying]
             dampener = &g.dampener_coin[0] if coin else &g.dampener_usd[0]
             with_orders = (scope == ALL_ORDERS or scope == k) and book.open_lots
-            roll = self._roll(self.rows.chain[k].underlying, &book, 1, 0)
-            if not coin:
-                roll = wide_mul_div_ceil(roll, self.rows.index_e8[self.rows.chain[k].underlying],
-                                         100_000_000_000_000, &self.failed)
-            alone = <int64_t>worst_loss(book.position_pnl, NULL, dampener, S) + roll
+            if with_orders:
+                self._bring_up(account_id, k, book, scope)
+                out.initial += book.order_cost_minor
+            if g.kind == GRID_SPAN:
+                parts[spans].underlying = self.rows.chain[k].underlying
+                self._span_book(&parts[spans], book, coin, unit, with_orders)
+                spans += 1
+                continue
+            charge = self._charges(self.rows.chain[k].underlying, &book, 1, 0, coin)
+            alone = <int64_t>worst_loss(book.position_pnl, NULL, dampener, S) + charge
             out.maintenance += (ceil_ppm(alone, g.maintenance_factor_ppm, &self.failed) + book.held_lots) * unit
             whole = alone
             if self.parts[self.rows.chain[k].underlying].any:
@@ -167,14 +192,54 @@ cdef class Requirements(Charges):
                     self.extra(account_id, self.rows.chain[k].underlying, currency, scope, &extra)
                 out.initial += extra.initial * unit
             if with_orders:
-                self._bring_up(account_id, k, book, scope)
-                roll = self._roll(self.rows.chain[k].underlying, &book, 1, 1)
-                if not coin:
-                    roll = wide_mul_div_ceil(roll, self.rows.index_e8[self.rows.chain[k].underlying],
-                                             100_000_000_000_000, &self.failed)
-                whole = <int64_t>worst_loss(book.position_pnl, self._orders_pnl(book), dampener, S) + roll
-                out.initial += book.order_cost_minor + book.open_lots * unit
+                charge = self._charges(self.rows.chain[k].underlying, &book, 1, 1, coin)
+                whole = <int64_t>worst_loss(book.position_pnl, self._orders_pnl(book), dampener, S) + charge
+                out.initial += book.open_lots * unit
             out.initial += (ceil_ppm(whole, g.initial_factor_ppm, &self.failed) + book.held_lots) * unit
+        return self._span_sum(parts, spans, unit, out)
+
+    cdef void _span_book(self, SpanPart* part, ScenarioBook* book, bint coin, int64_t unit, bint ordered) noexcept:
+        """The figures of one book under `span16`, in its row unit."""
+        cdef int64_t losses[MAX_SCENARIOS]
+        cdef double* orders_pnl
+        cdef int j, which, u = part.underlying
+        part.ordered = ordered
+        part.delta_e10 = 0
+        for j in range(self.rows.bucket_high[u]):
+            part.delta_e10 += book.delta[j]
+        part.held_lots = book.held_lots
+        part.open_lots = book.open_lots if ordered else 0
+        for which in range(2 if ordered else 1):
+            for j in range(SPAN_SCENARIOS):
+                losses[j] = -<int64_t>book.position_pnl[j]
+            if which:
+                orders_pnl = self._orders_pnl(book)
+                for j in range(SPAN_SCENARIOS):
+                    losses[j] -= <int64_t>orders_pnl[j]
+            self.spans.scan(part, which, losses)
+            part.charge[which] = self._charges(u, &book, 1, which, coin)
+            part.short_minimum[which] = self.spans.short_minimum(u, &book, 1, which, &self.failed)
+            if not coin:
+                part.short_minimum[which] = self._usd_of_coin(u, part.short_minimum[which])
+            part.option_value[which] = book.option_minor + (book.option_up_minor if which else 0)
+            part.option_value[which] = wide_mul_div_ceil(part.option_value[which], 1, unit, &self.failed)
+        if not ordered:
+            span_without_orders(part)
+
+    cdef int _span_sum(self, SpanPart* parts, int count, int64_t unit, Margin* out) noexcept:
+        """Add the requirements of an entity's underlyings under `span16`, credits between them taken off."""
+        cdef Grid* g
+        cdef int p
+        if count == 0:
+            return 0
+        self.spans.credits(parts, count, 0, &self.failed)
+        self.spans.credits(parts, count, 1, &self.failed)
+        for p in range(count):
+            g = &self.rows.grid[parts[p].underlying]
+            out.maintenance += unit * span_requirement(&parts[p], 0, g.maintenance_factor_ppm, parts[p].held_lots,
+                                                       &self.failed)
+            out.initial += unit * span_requirement(&parts[p], 1, g.initial_factor_ppm,
+                                                   parts[p].held_lots + parts[p].open_lots, &self.failed)
         return 0
 
     cdef bint _counts(self, int scope, int chain) noexcept:
@@ -188,8 +253,23 @@ cdef class Requirements(Charges):
         """Worst fall of haircut value in 1e-4 USD over an underlying's scenarios; `base` by currency: after `costs`."""
         cdef Grid* g = &self.rows.grid[underlying]
         cdef int64_t losses[MAX_SCENARIOS]
+        cdef int64_t worst = 0, cut
+        cdef int j
+        if not self._cross_losses(account_id, underlying, base, costs, scope, losses):
+            return 0
+        for j in range(self.rows.scenario_count):
+            if losses[j] > worst:
+                cut = losses[j] - min(losses[j], <int64_t>g.dampener_usd[j])
+                if cut > worst:
+                    worst = cut
+        return worst
+
+    cdef bint _cross_losses(self, uint32_t account_id, int underlying, int64_t* base, int64_t* costs, int scope,
+                            int64_t* losses) noexcept:
+        """The fall of haircut value in every scenario; False where nothing in the account depends on it."""
+        cdef Grid* g = &self.rows.grid[underlying]
         cdef int64_t nets[MAX_SCENARIOS]
-        cdef int64_t worst = 0, equity, cut
+        cdef int64_t equity, cut
         cdef int j, c, k, S = self.rows.scenario_count
         cdef ScenarioBook* book
         cdef double* orders_pnl
@@ -230,22 +310,18 @@ cdef class Requirements(Charges):
             else:
                 for j in range(S):
                     losses[j] += base[c] - self._haircut(c, nets[j])
-        if not involved:
-            return 0
-        for j in range(S):
-            if losses[j] > worst:
-                cut = losses[j] - min(losses[j], <int64_t>g.dampener_usd[j])
-                if cut > worst:
-                    worst = cut
-        return worst
+        return involved
 
     cdef int _cross(self, uint32_t account_id, int scope, Margin* out) except -1:
         """What orders may cost is taken from the balances, before haircuts; scenarios start from what is then left."""
-        cdef int64_t base[16], left[16], costs[16], none[16]
+        cdef int64_t base[16], left[16], costs[16], none[16], losses[MAX_SCENARIOS]
+        cdef SpanPart parts[MAX_PARTS]
+        cdef int currency[8]
+        cdef int spans = 0
         cdef ScenarioBook* held[8]
         cdef ScenarioBook* book
         cdef int c, k, u, n, ordered, costly = False
-        cdef int64_t alone, whole, roll, lots, open_lots, equity
+        cdef int64_t alone, whole, lots, open_lots, equity
         cdef Grid* g
         cdef Extra extra
         out.equity = 0
@@ -271,19 +347,30 @@ cdef class Requirements(Charges):
                 if book == NULL:
                     continue
                 held[n] = book
+                currency[n] = self.rows.chain[k].currency
                 lots += book.held_lots
                 if self._counts(scope, k) and book.open_lots:
                     ordered |= 1 << n
                     open_lots += book.open_lots
                 n += 1
+            if g.kind == GRID_SPAN:
+                parts[spans].underlying = u
+                parts[spans].held_lots, parts[spans].open_lots = lots, open_lots
+                self._cross_losses(account_id, u, base, none, NO_ORDERS, losses)
+                self._span_cross(&parts[spans], held, currency, n, 0, 0, losses)
+                if ordered or costly:
+                    self._cross_losses(account_id, u, left, costs, scope, losses)
+                    self._span_cross(&parts[spans], held, currency, n, 1, ordered, losses)
+                else:
+                    span_without_orders(&parts[spans])
+                spans += 1
+                continue
             alone = self._cross_loss(account_id, u, base, none, NO_ORDERS)
-            roll = self._roll(u, held, n, 0)
-            alone += wide_mul_div_ceil(roll, self.rows.index_e8[u], 100_000_000_000_000, &self.failed)
+            alone += self._charges(u, held, n, 0, False)
             whole = alone
             if ordered or costly:
-                roll = self._roll(u, held, n, ordered) if ordered else roll
                 whole = self._cross_loss(account_id, u, left, costs, scope)
-                whole += wide_mul_div_ceil(roll, self.rows.index_e8[u], 100_000_000_000_000, &self.failed)
+                whole += self._charges(u, held, n, ordered, False)
             out.maintenance += ceil_ppm(alone, g.maintenance_factor_ppm, &self.failed) + lots
             out.initial += ceil_ppm(whole, g.initial_factor_ppm, &self.failed) + lots + open_lots
             if self.parts[u].any and n:
@@ -292,4 +379,24 @@ cdef class Requirements(Charges):
                 if ordered:
                     self.extra(account_id, u, -1, scope, &extra)
                 out.initial += extra.initial
-        return 0
+        return self._span_sum(parts, spans, 1, out)
+
+    cdef void _span_cross(self, SpanPart* part, ScenarioBook** books, const int* currency, int count, int which,
+                          int ordered, const int64_t* losses) noexcept:
+        """The figures of one underlying of a cross account under `span16`, 1e-4 USD; an option value counts as
+        collateral of its currency does, each currency's rounded up."""
+        cdef int u = part.underlying
+        cdef int b, k
+        cdef int64_t value
+        part.ordered = ordered != 0
+        part.delta_e10 = part.option_value[which] = 0
+        for k in range(count):
+            for b in range(self.rows.bucket_high[u]):
+                part.delta_e10 += books[k].delta[b]
+            value = books[k].option_minor + (books[k].option_up_minor if ordered >> k & 1 else 0)
+            if value:
+                part.option_value[which] += self._haircut(currency[k], -self.usd_units(currency[k], -value)) + 1
+        self.spans.scan(part, which, losses)
+        part.charge[which] = self._charges(u, books, count, ordered, False)
+        part.short_minimum[which] = self._usd_of_coin(
+            u, self.spans.short_minimum(u, books, count, ordered, &self.failed))

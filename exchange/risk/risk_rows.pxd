@@ -7,6 +7,10 @@ cdef enum:
     MAX_SCENARIOS = 64
     MAX_EXPIRIES = 32        # per underlying; bucket 0 is the perpetual
 
+cdef enum GridKind:
+    GRID_MATRIX = 0
+    GRID_SPAN = 1
+
 ctypedef struct Grid:        # one underlying's scenario columns
     double spot_multiplier[MAX_SCENARIOS]
     double weight[MAX_SCENARIOS]
@@ -35,6 +39,10 @@ ctypedef struct Grid:        # one underlying's scenario columns
     double annual_risk
     double minimum_move
     int64_t delta_threshold_usd
+    int kind                 # GridKind; of `span16` alone:
+    int64_t look_ahead_ns
+    double delta_weight[7]
+    double delta_multiplier[7]   # of the forward
 
 ctypedef struct Chain:
     uint16_t underlying
@@ -61,6 +69,7 @@ cdef class RiskRows:
     cdef double* delta               # [slot]
     cdef double* row_max
     cdef int64_t* delta_e10          # [slot] 1e-10 coin per lot
+    cdef int64_t* charged_e10        # [slot] the delta that charges are on: of span16's options the composite delta
     cdef int64_t* row_cap            # [slot]
     cdef uint32_t* vol_e6            # [slot], 0 = none yet
     cdef int64_t* forward_e8         # [underlying][bucket], 0 = none yet
@@ -79,6 +88,7 @@ cdef class RiskRows:
     cdef int reprice(self, int underlying, int64_t time_ns) except -1
     cdef void _vol_shocks(self, Grid* g, int64_t left_ns, double* multiplier) noexcept
     cdef void _mark_option(self, uint32_t slot, double notional) noexcept
+    cdef int _composite_deltas(self, int chain, ChainInput* source) except -1
     cdef int _gather_pairs(self, int chain, int64_t time_ns, ChainInput* source) except -1
     cdef int chain_input(self, int chain, int64_t time_ns, ChainInput* source) except -1
     cdef int _reprice_options(self, int chain, int64_t time_ns) except -1

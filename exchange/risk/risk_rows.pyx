@@ -4,14 +4,16 @@ With `risk/exposure` the only caller of `margin_ext`. Floats live here, inside p
 mark prices (1e-8), mark values per lot (minor units), rows (1e-10 coin and 1e-4 USD per lot), deltas (1e-10 coin).
 """
 
+import msgspec
+from libc.math cimport ceil, sqrt
 from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memset
 
 from exchange.market.instrument cimport KIND_OPTION, NO_SLOT, STATE_FREE, OPTION_CALL
-from exchange.risk.scenarios import columns
+from exchange.risk.scenarios import THIRDS, grids as columns_of
 from margin_ext.kernels cimport (
-    KERNEL_OK, ChainInput, ChainOutput, FutureInput, FutureOutput, Greeks, black76, chain_marks, future_row, k_exp,
-    k_pow, reprice_chain,
+    KERNEL_OK, ChainInput, ChainOutput, FutureInput, FutureOutput, Greeks, black76, black76_arrays, chain_marks,
+    future_row, k_exp, k_pow, reprice_chain,
 )
 
 cdef extern from *:
@@ -41,11 +43,8 @@ cdef class RiskRows:
         cdef int i
         self.instruments = instruments
         self.underlying_count = len(config.underlyings)
-        grids = [columns(u.matrix) for u in config.underlyings]
-        counts = {len(grid) for grid in grids}
-        if len(counts) != 1:
-            raise ValueError("all underlyings must have the same number of scenario columns")
-        self.scenario_count = counts.pop()
+        grids = columns_of(config.underlyings)
+        self.scenario_count = len(grids[0])
         cdef size_t rows = <size_t>instruments.capacity * self.scenario_count * sizeof(double)
         cdef size_t slots = instruments.capacity
         cdef size_t buckets = self.underlying_count * MAX_EXPIRIES
@@ -56,6 +55,7 @@ cdef class RiskRows:
         self.delta = <double*>calloc(slots, sizeof(double))
         self.row_max = <double*>calloc(slots, sizeof(double))
         self.delta_e10 = <int64_t*>calloc(slots, sizeof(int64_t))
+        self.charged_e10 = <int64_t*>calloc(slots, sizeof(int64_t))
         self.row_cap = <int64_t*>calloc(slots, sizeof(int64_t))
         self.vol_e6 = <uint32_t*>calloc(slots, sizeof(uint32_t))
         self.forward_e8 = <int64_t*>calloc(buckets, sizeof(int64_t))
@@ -73,7 +73,7 @@ cdef class RiskRows:
                 or self.delta == NULL or self.row_max == NULL or self.delta_e10 == NULL or self.row_cap == NULL
                 or self.vol_e6 == NULL or self.forward_e8 == NULL or self.bucket_expiry_ns == NULL
                 or self.bucket_use == NULL or self.bucket_high == NULL or self.index_e8 == NULL
-                or self.coin_scale == NULL
+                or self.coin_scale == NULL or self.charged_e10 == NULL
                 or self.revision == NULL or self.shape == NULL or self.priced_ns == NULL or self.scratch_int == NULL
                 or self.scratch == NULL):
             raise MemoryError()
@@ -81,7 +81,10 @@ cdef class RiskRows:
         memset(self.rows_usd, 0, rows)
         memset(self.grid, 0, self.underlying_count * sizeof(Grid))
         for i in range(self.underlying_count):
-            self._fill_grid(i, config.underlyings[i].matrix, grids[i])
+            if config.underlyings[i].span is msgspec.UNSET:
+                self._fill_grid(i, config.underlyings[i].matrix, grids[i])
+            else:
+                self._fill_span(i, config.underlyings[i].span, grids[i])
         for currency in config.currencies:
             if currency.underlying is not None:
                 for i in range(self.underlying_count):
@@ -101,6 +104,7 @@ cdef class RiskRows:
         free(self.delta)
         free(self.row_max)
         free(self.delta_e10)
+        free(self.charged_e10)
         free(self.row_cap)
         free(self.vol_e6)
         free(self.forward_e8)
@@ -119,7 +123,7 @@ cdef class RiskRows:
         cdef Grid* g = &self.grid[underlying]
         cdef int j
         for j, column in enumerate(grid):
-            g.spot_multiplier[j] = (1_000_000 + column.move_ppm) / 1_000_000
+            g.spot_multiplier[j] = column.spot_multiplier
             g.weight[j] = column.weight[0] / column.weight[1]
             g.coin_factor[j] = column.coin_factor[0] / column.coin_factor[1]
             g.vol_kind[j] = column.vol
@@ -141,6 +145,26 @@ cdef class RiskRows:
         g.delta_threshold_usd = parameters.delta_threshold_usd
         g.delta_move_per_coin_e9 = parameters.delta_move_per_coin_e9
         g.delta_move_max_e9 = parameters.delta_move_max_ppm * 1000
+
+    def _fill_span(self, int underlying, parameters, grid):
+        """`span16`: no dampener, no clamp and no shock of large deltas; the charge of the roll is that on delivery."""
+        cdef Grid* g = &self.grid[underlying]
+        cdef int j
+        for j, column in enumerate(grid):
+            g.spot_multiplier[j] = column.spot_multiplier
+            g.weight[j] = column.weight[0] / column.weight[1]
+            g.coin_factor[j] = 1.0
+            g.vol_kind[j] = column.vol
+        g.kind = GRID_SPAN
+        g.look_ahead_ns = parameters.look_ahead_days * <int64_t>DAY_NS
+        g.initial_factor_ppm = parameters.initial_factor_ppm
+        g.maintenance_factor_ppm = parameters.maintenance_factor_ppm
+        g.vol_up = g.vol_down = parameters.vol_scan_range_ppm / 1_000_000
+        g.minimum_move = parameters.delivery_ppm / 1_000_000
+        g.boundary_days = parameters.delivery_days
+        for j in range(7):
+            g.delta_weight[j] = parameters.delta_weights_ppm[j] / sum(parameters.delta_weights_ppm)
+            g.delta_multiplier[j] = (3_000_000 + parameters.price_scan_range_ppm * THIRDS[j]) / 3_000_000
 
     # ------------------------------------------------------------------ listing
 
@@ -213,6 +237,7 @@ cdef class RiskRows:
         self.vol_e6[slot] = 0
         self.row_cap[slot] = 0
         self.delta_e10[slot] = 0
+        self.charged_e10[slot] = 0
         memset(&self.rows_coin[<size_t>slot * self.scenario_count], 0, self.scenario_count * sizeof(double))
         memset(&self.rows_usd[<size_t>slot * self.scenario_count], 0, self.scenario_count * sizeof(double))
         if row.kind == KIND_OPTION:
@@ -277,6 +302,7 @@ cdef class RiskRows:
         cdef double unit
         cdef double years, move
         cdef int j, b
+        cdef bint near
         cdef int64_t expiry
         if self.coin_scale[underlying]:
             unit = index * 1e4 / self.coin_scale[underlying] * 1099511627776.0
@@ -287,6 +313,10 @@ cdef class RiskRows:
             g.dampener_coin[j] = nearest(g.dampener_ratio[j] * (g.dampener_usd_amount / index) * 1e6)
         for b in range(MAX_EXPIRIES):
             expiry = self.bucket_expiry_ns[underlying * MAX_EXPIRIES + b]
+            if g.kind == GRID_SPAN:
+                near = expiry > 0 and expiry - time_ns <= g.boundary_days * DAY_NS
+                g.move_q32[b] = <int64_t>ceil(g.minimum_move * 4294967296.0) if near else 0
+                continue
             years = (expiry - time_ns) / YEAR_NS if expiry > time_ns else 0.0
             move = k_exp(g.annual_risk * years) - 1.0
             g.move_q32[b] = <int64_t>nearest((move if move > g.minimum_move else g.minimum_move) * 4294967296.0)
@@ -310,6 +340,16 @@ cdef class RiskRows:
         cdef double days = left_ns / DAY_NS
         cdef double base
         cdef int j
+        if g.kind == GRID_SPAN:
+            # time passes: the width of what is left after the look-ahead
+            base = sqrt(max(left_ns - g.look_ahead_ns, 0) / <double>left_ns) if left_ns > 0 else 0.0
+            for j in range(self.scenario_count):
+                multiplier[j] = base
+                if g.vol_kind[j] == 1:
+                    multiplier[j] = (1.0 + g.vol_up) * base
+                elif g.vol_kind[j] == 2:
+                    multiplier[j] = (1.0 - g.vol_down) * base
+            return
         if days < 1.0:
             days = 1.0
         base = k_pow(30.0 / days, g.vega_power_short if days < g.boundary_days else g.vega_power_long)
@@ -328,6 +368,7 @@ cdef class RiskRows:
         row.mark_price_e8 = <int64_t>nearest(self.mark[slot] * 1e8)
         row.marked = 1
         self.delta_e10[slot] = <int64_t>nearest(self.delta[slot] * row.lot_size * 1e10)
+        self.charged_e10[slot] = self.delta_e10[slot]
         self._guard(slot, notional)
 
     cdef int _gather_pairs(self, int chain, int64_t time_ns, ChainInput* source) except -1:
@@ -423,7 +464,43 @@ cdef class RiskRows:
             if source.put_row[i] >= 0:
                 self._mark_option(source.put_row[i], notional)
                 priced += 1
+        if self.grid[c.underlying].kind == GRID_SPAN:
+            self._composite_deltas(chain, &source)
         return priced
+
+    cdef int _composite_deltas(self, int chain, ChainInput* source) except -1:
+        """What `span16` charges on: deltas of the dollar price at its seven prices after the look-ahead, weighted."""
+        cdef Chain* c = &self.chain[chain]
+        cdef Grid* g = &self.grid[c.underlying]
+        cdef double forward[7]
+        cdef double strike[7]
+        cdef double vol[7]
+        cdef double years[7]
+        cdef double call[7]
+        cdef double out[6][7]
+        cdef double* target[6]
+        cdef double later, sum_
+        cdef int32_t i
+        cdef int j
+        for j in range(6):
+            target[j] = out[j]
+        for i in range(source.pair_count):
+            later = max(source.years[source.expiry_of_pair[i]] - g.look_ahead_ns / YEAR_NS, 0.0)
+            for j in range(7):
+                forward[j] = source.forward[source.expiry_of_pair[i]] * g.delta_multiplier[j]
+                strike[j] = source.strike[i]
+                vol[j] = source.vol[i]
+                years[j] = later
+                call[j] = 1.0
+            black76_arrays(7, forward, strike, vol, years, call, target, 6)
+            sum_ = 0.0
+            for j in range(7):
+                sum_ += g.delta_weight[j] * out[1][j]
+            if source.call_row[i] >= 0:
+                self.charged_e10[source.call_row[i]] = <int64_t>nearest(sum_ * c.option_lot * 1e10)
+            if source.put_row[i] >= 0:
+                self.charged_e10[source.put_row[i]] = <int64_t>nearest((sum_ - 1.0) * c.option_lot * 1e10)
+        return 0
 
     cdef int _reprice_future(self, uint32_t slot) except -1:
         """Rows of a future or perpetual at its mark (set by the caller)."""
@@ -453,6 +530,7 @@ cdef class RiskRows:
         self.delta[slot] = 1.0
         self.row_max[slot] = target.row_max
         self.delta_e10[slot] = <int64_t>nearest(target.delta_coin * 1e10)
+        self.charged_e10[slot] = self.delta_e10[slot]
         if row.inverse:
             row.mark_minor = -<int64_t>nearest(row.lot_scale_minor / mark)
         else:
@@ -475,6 +553,7 @@ cdef class RiskRows:
         row.mark_price_e8 = 0
         row.mark_minor = 0
         self.delta_e10[slot] = 0
+        self.charged_e10[slot] = 0
         self.row_cap[slot] = 0
         memset(coin, 0, self.scenario_count * sizeof(double))
         memset(usd, 0, self.scenario_count * sizeof(double))
@@ -484,6 +563,7 @@ cdef class RiskRows:
             row.mark_price_e8 += ratio * self.instruments.at[leg].mark_price_e8
             row.mark_minor += ratio * self.instruments.at[leg].mark_minor
             self.delta_e10[slot] += ratio * self.delta_e10[leg]
+            self.charged_e10[slot] += ratio * self.charged_e10[leg]
             self.row_cap[slot] += (ratio if ratio > 0 else -ratio) * self.row_cap[leg]
             for j in range(self.scenario_count):
                 coin[j] += ratio * self.rows_coin[<size_t>leg * self.scenario_count + j]

@@ -27,6 +27,10 @@ ctypedef struct ScenarioBook:        # one account's risk in one (underlying, se
     uint64_t marks_revision  # marks revision that the position figures belong to
     uint64_t orders_revision  # the same of the order figures
     uint32_t open_orders
+    int64_t option_minor     # of `span16` alone: option value at the marks
+    int64_t option_up_minor  # what filled orders could add to it
+    int64_t short_e10[2]     # size of short calls and puts, 1e-10 coin
+    int64_t short_open_e10[2]  # the same with every open sell filled
     QuoteBook* quotes        # quotes of groups that bound them, apart from the order figures; NULL: none
 
 
@@ -66,6 +70,10 @@ cdef class ScenarioBooks:
     cdef int64_t fill_loss(self, Order* order, int64_t lots) noexcept
     cdef int64_t order_cost(self, Order* order, int64_t lots) noexcept
     cdef void _order_deltas(self, int64_t* up, int64_t* down, Order* order, int64_t lots, int sign) noexcept
+    cdef bint _by_span(self, Instrument* row) noexcept
+    cdef int64_t _option_minor(self, Instrument* row, int64_t lots) noexcept
+    cdef void _shorts(self, ScenarioBook* book, uint32_t instrument, int64_t held, int64_t sells, int sign) noexcept
+    cdef void _order_shorts(self, ScenarioBook* book, Order* order, int sign) noexcept
     cdef bint holds(self, uint32_t account_id, int chain) noexcept
     cdef bint _gather(self, uint32_t count) noexcept
     cdef void rebuild(self, uint32_t account_id, int chain) noexcept

@@ -13,11 +13,11 @@ from exchange.clearing.account cimport by_formula, is_cross
 from exchange.clearing.fees cimport combo_fees, trade_fee
 from exchange.clearing.ledger cimport SYS_FEES
 from exchange.clearing.position cimport PositionList
-from exchange.market.instrument cimport KIND_OPTION, KIND_OPTION_COMBO, MAX_LEGS
+from exchange.market.instrument cimport KIND_OPTION, KIND_OPTION_COMBO, MAX_LEGS, OPTION_CALL
 from exchange.records cimport FLAG_LINKED, FLAG_QUOTE
 from exchange.risk.protection cimport Protection
 from exchange.risk.quote_caps cimport QuoteSum
-from exchange.risk.risk_rows cimport MAX_SCENARIOS
+from exchange.risk.risk_rows cimport GRID_SPAN, MAX_SCENARIOS
 from exchange.wide cimport wide_mul
 from margin_ext.kernels cimport open_axpy, row_axpy, rows_sum
 
@@ -178,10 +178,16 @@ cdef class ScenarioBooks:
         book.held_lots = 0
         book.open_lots = 0
         book.gross_row = 0
+        book.option_minor = 0
+        memset(book.short_e10, 0, sizeof(book.short_e10))
+        memset(book.short_open_e10, 0, sizeof(book.short_open_e10))
         for i in range(held.count):
             p = &held.at[i]
             if p.chain != chain:
                 continue
+            if self._by_span(&self.instruments.at[p.instrument]):
+                book.option_minor += self._option_minor(&self.instruments.at[p.instrument], p.quantity_lots)
+                self._shorts(book, p.instrument, p.quantity_lots, p.open_sell_lots + p.combo_sell_lots, 1)
             gross = size_of(p.quantity_lots) + p.open_buy_lots + p.open_sell_lots
             book.gross_row += wide_mul(gross, self.rows.row_cap[p.instrument], &self.failed)
             if p.open_buy_lots or p.open_sell_lots:
@@ -189,7 +195,7 @@ cdef class ScenarioBooks:
             if p.quantity_lots:
                 book.value_minor += self.positions.value_minor(p)
                 book.held_lots += size_of(p.quantity_lots)
-                book.delta[p.expiry_bucket] += p.quantity_lots * self.rows.delta_e10[p.instrument]
+                book.delta[p.expiry_bucket] += p.quantity_lots * self.rows.charged_e10[p.instrument]
                 self.gather_row[n] = <int32_t>p.instrument
                 self.gather_lots[n] = <double>p.quantity_lots
                 n += 1
@@ -197,6 +203,48 @@ cdef class ScenarioBooks:
             self.failed = 1
         rows_sum(book.position_pnl, self.rows_for(account_id, self.rows.chain[chain].currency), self.gather_row,
                  self.gather_lots, n, self.rows.scenario_count)
+
+    # ------------------------------------------------------------------ options under `span16`
+
+    cdef bint _by_span(self, Instrument* row) noexcept:
+        return self.rows.grid[row.underlying].kind == GRID_SPAN
+
+    cdef int64_t _option_minor(self, Instrument* row, int64_t lots) noexcept:
+        """What `lots` of an instrument hold in options at the marks: a combo's options; futures nothing."""
+        cdef int64_t total = 0
+        cdef int i
+        if row.kind == KIND_OPTION:
+            return wide_mul(lots, row.mark_minor, &self.failed)
+        for i in range(row.leg_count):
+            total += self._option_minor(&self.instruments.at[row.leg_slot[i]], lots * row.leg_ratio[i])
+        return total
+
+    cdef void _shorts(self, ScenarioBook* book, uint32_t instrument, int64_t held, int64_t sells, int sign) noexcept:
+        """Add or take away the short options of one instrument, as held and with all sells filled."""
+        cdef Instrument* row = &self.instruments.at[instrument]
+        cdef int side = 0 if row.option_type == OPTION_CALL else 1
+        cdef int64_t size = row.lot_size_e8 * 100 * sign
+        if row.kind != KIND_OPTION:
+            return
+        if held < 0:
+            book.short_e10[side] -= wide_mul(held, size, &self.failed)
+        if sells > held:
+            book.short_open_e10[side] += wide_mul(sells - held, size, &self.failed)
+
+    cdef void _order_shorts(self, ScenarioBook* book, Order* order, int sign) noexcept:
+        """_shorts() of an order's instrument, or a combo's legs, as they now stand in the positions."""
+        cdef Instrument* row = &self.instruments.at[order.instrument]
+        cdef Position* position
+        cdef uint32_t slot
+        cdef int i
+        if not self._by_span(row):
+            return
+        for i in range(max(row.leg_count, 1)):
+            slot = row.leg_slot[i] if row.leg_count else order.instrument
+            position = self.positions.find(order.account_id, slot)
+            if position != NULL:
+                self._shorts(book, slot, position.quantity_lots,
+                             position.open_sell_lots + position.combo_sell_lots, sign)
 
     # ------------------------------------------------------------------ open orders
 
@@ -233,12 +281,12 @@ cdef class ScenarioBooks:
         cdef uint32_t leg
         cdef int i
         if row.leg_count == 0:
-            _open_delta(up, down, row.expiry_bucket, signed * self.rows.delta_e10[order.instrument], sign)
+            _open_delta(up, down, row.expiry_bucket, signed * self.rows.charged_e10[order.instrument], sign)
             return
         for i in range(row.leg_count):
             leg = row.leg_slot[i]
             _open_delta(up, down, self.instruments.at[leg].expiry_bucket,
-                        signed * row.leg_ratio[i] * self.rows.delta_e10[leg], sign)
+                        signed * row.leg_ratio[i] * self.rows.charged_e10[leg], sign)
 
     cdef void _order_terms(self, ScenarioBook* book, Order* order, int64_t lots, int sign) noexcept:
         """Add (sign 1) or take away (sign -1) an order's share of the mark-dependent order figures."""
@@ -259,6 +307,8 @@ cdef class ScenarioBooks:
             open_axpy(pnl, risk, 0.0, amount, self.rows.scenario_count)
         self._order_deltas(up, down, order, lots, sign)
         book.order_cost_minor += sign * self.order_cost(order, lots)
+        if self._by_span(row):
+            book.option_up_minor += sign * max(0, self._option_minor(row, lots if order.side == 0 else -lots))
 
     cdef int refresh_orders(self, uint32_t account_id, int chain) except -1:
         """Order figures at the current marks; lazily, when they are next needed."""
@@ -274,6 +324,7 @@ cdef class ScenarioBooks:
         memset(book.delta_up, 0, sizeof(book.delta_up))
         memset(book.delta_down, 0, sizeof(book.delta_down))
         book.order_cost_minor = 0
+        book.option_up_minor = 0
         if book.quotes != NULL:
             book.quotes.count = 0
         if book.open_lots == 0:
@@ -316,6 +367,7 @@ cdef class ScenarioBooks:
             book.delta_up[j] += max(alone[0].delta_up[j], alone[1].delta_up[j])
             book.delta_down[j] += max(alone[0].delta_down[j], alone[1].delta_down[j])
         book.order_cost_minor += max(alone[0].order_cost_minor, alone[1].order_cost_minor)
+        book.option_up_minor += max(alone[0].option_up_minor, alone[1].option_up_minor)
 
     cdef int _bring_up(self, uint32_t account_id, int chain, ScenarioBook* book, int scope) except -1:
         """Before order figures are read: the figures themselves (where all orders count), and what bounds quotes."""
@@ -356,6 +408,7 @@ cdef class ScenarioBooks:
         cdef Position* position = self.positions.ensure(order.account_id, order.instrument)
         cdef int64_t lots = self.orders.whole_lots(order)
         cdef uint64_t revision = self.rows.revision[self.rows.chain[chain].underlying]
+        self._order_shorts(book, order, -1)
         if order.side == 0:
             position.open_buy_lots += lots
         else:
@@ -372,6 +425,7 @@ cdef class ScenarioBooks:
         book.open_orders += 1
         if row.leg_count:
             self.positions.legs_ordered(order.account_id, row, lots if order.side == 0 else -lots)
+        self._order_shorts(book, order, 1)
         return 0
 
     cdef void order_reduced(self, Order* order, int64_t lots, bint ends) noexcept:
@@ -381,6 +435,7 @@ cdef class ScenarioBooks:
         cdef ScenarioBook* book = self.book(order.account_id, chain)
         cdef Position* position = self.positions.find(order.account_id, order.instrument)
         cdef int64_t whole = self.orders.whole_lots(order)
+        self._order_shorts(book, order, -1)
         if order.side == 0:
             position.open_buy_lots -= lots
         else:
@@ -401,6 +456,7 @@ cdef class ScenarioBooks:
             book.open_orders -= 1
             if position.open_orders == 0 and position.quantity_lots == 0:
                 self.positions.drop_if_empty(order.account_id, order.instrument)
+        self._order_shorts(book, order, 1)
 
     # ------------------------------------------------------------------ fills
 
@@ -415,9 +471,16 @@ cdef class ScenarioBooks:
                      int64_t value) noexcept:
         cdef Instrument* row = &self.instruments.at[instrument]
         cdef ScenarioBook* book = self.book(account_id, row.chain)
-        cdef int64_t grown = size_of(held + lots) - size_of(held)
+        cdef int64_t grown = size_of(held + lots) - size_of(held), sells
+        cdef Position* position
         row_axpy(book.position_pnl, self.row_of(account_id, instrument), <double>lots, self.rows.scenario_count)
-        book.delta[row.expiry_bucket] += lots * self.rows.delta_e10[instrument]
+        book.delta[row.expiry_bucket] += lots * self.rows.charged_e10[instrument]
+        if self._by_span(row):
+            position = self.positions.find(account_id, instrument)
+            sells = position.open_sell_lots + position.combo_sell_lots if position != NULL else 0
+            self._shorts(book, instrument, held, sells, -1)
+            self._shorts(book, instrument, held + lots, sells, 1)
+            book.option_minor += self._option_minor(row, lots)
         book.held_lots += grown
         book.gross_row += wide_mul(grown, self.rows.row_cap[instrument], &self.failed)
         book.value_minor += value

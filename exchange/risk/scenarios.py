@@ -1,17 +1,23 @@
-"""The `matrix` scenario grid of the portfolio model as columns, from its integer parameters.
+"""The scenario grids of the portfolio model as columns, from their integer parameters.
 
-Price buckets (steps each side of zero) x vol {up, same, down}, then the extended moves (vol up only), each with the
-weight `factor x range / |move|`. In the coin numeraire an extended column is also scaled by
+`matrix`: price buckets (steps each side of zero) x vol {up, same, down}, then the extended moves (vol up only), each
+with the weight `factor x range / |move|`. In the coin numeraire an extended column is also scaled by
 `(1 + move) / (1 + sign(move) x range)`; its futures move no further than the price range. A loss in an extended column
 is reduced by at most `(|move| / range - 1) x dampener`. Source of the form: published portfolio-margin documentation.
+
+`span16`: price moves of 0, +1/3, -1/3, +2/3, -2/3, +1 and -1 scan range, each with vol up and then down; then the two
+extremes, vol unchanged, of which a share counts. Source of the form: descriptions of SPAN.
 """
 
 from fractions import Fraction
 from itertools import pairwise
 
 import msgspec
+from msgspec import UNSET
 
+from exchange.config import Underlying
 from exchange.parameters import MatrixParameters, Peg
+from exchange.parameters_span import SpanParameters
 
 PPM = 1_000_000
 LANES = 8
@@ -20,6 +26,8 @@ MAX_USD = 10**12
 CHARGES = ("futures", "short_options", "settlement_basis", "peg")
 """What a set may add to the factored sum, by name; see exchange/risk/charges.pyx."""
 VOL_SAME, VOL_UP, VOL_DOWN = 0, 1, 2
+THIRDS = (0, 1, -1, 2, -2, 3, -3)
+"""Of the scan range: the price moves of `span16` in order."""
 
 
 class Column(msgspec.Struct, frozen=True):
@@ -32,6 +40,14 @@ class Column(msgspec.Struct, frozen=True):
     coin_factor: tuple[int, int]
     dampener: tuple[int, int]
     """Multiple of the dampener amount that a loss here is reduced by."""
+    exact_move: tuple[int, int] | None = None
+    """The move where it is no whole number of ppm."""
+
+    @property
+    def spot_multiplier(self) -> float:
+        """1 + move."""
+        top, bottom = self.exact_move or (self.move_ppm, PPM)
+        return (bottom + top) / bottom
 
 
 def _pair(value: Fraction) -> tuple[int, int]:
@@ -58,6 +74,33 @@ def columns(parameters: MatrixParameters) -> list[Column]:
     while len(grid) % LANES:
         grid.append(Column(0, VOL_SAME, False, zero, one, zero))
     return grid
+
+
+def span_columns(parameters: SpanParameters) -> list[Column]:
+    """The sixteen columns of `span16`, in SPAN order."""
+    one, zero = (1, 1), (0, 1)
+    reach, grid = parameters.price_scan_range_ppm, []
+    for thirds in THIRDS:
+        move = (reach * thirds, 3 * PPM)
+        grid += [Column(reach * thirds // 3, vol, False, one, one, zero, move) for vol in (VOL_UP, VOL_DOWN)]
+    for sign in (1, -1):
+        move = (sign * reach * parameters.extreme_multiple_ppm, PPM * PPM)
+        cover = (parameters.extreme_cover_ppm, PPM)
+        grid.append(Column(move[0] // PPM, VOL_SAME, False, cover, one, zero, move))
+    return grid
+
+
+def grid_of(underlying: Underlying) -> list[Column]:
+    """The columns of an underlying's own parameter set."""
+    return columns(underlying.matrix) if underlying.span is UNSET else span_columns(underlying.span)
+
+
+def grids(underlyings: tuple[Underlying, ...]) -> list[list[Column]]:
+    """The columns of every underlying, all as many: shorter grids end in weightless columns."""
+    found = [grid_of(underlying) for underlying in underlyings]
+    size = max(len(grid) for grid in found)
+    padding = Column(0, VOL_SAME, False, (0, 1), (1, 1), (0, 1))
+    return [grid + [padding] * (size - len(grid)) for grid in found]
 
 
 def check(parameters: MatrixParameters) -> str:

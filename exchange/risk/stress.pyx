@@ -14,7 +14,7 @@ from exchange.clearing.account cimport Accounts, by_formula, is_cross
 from exchange.clearing.position cimport PositionList, Positions
 from exchange.market.instrument cimport KIND_OPTION, OPTION_CALL, Instrument, Instruments
 from exchange.risk.exposure cimport NO_ORDERS, Exposure, Margin
-from exchange.risk.risk_rows cimport MAX_EXPIRIES, MAX_SCENARIOS, RiskRows
+from exchange.risk.risk_rows cimport GRID_SPAN, MAX_EXPIRIES, MAX_SCENARIOS, RiskRows
 from margin_ext.kernels cimport black76_arrays
 
 MOVES_PPM = (
@@ -148,6 +148,9 @@ cdef class Stress:
         self.rows._vol_shocks(&self.rows.grid[u], left_ns, multiplier)
         raised = vol
         for i in range(self.rows.scenario_count):
+            if self.rows.grid[u].kind == GRID_SPAN:      # whose shocked widths let time pass
+                raised = vol * (1.0 + self.rows.grid[u].vol_up)
+                break
             if self.rows.grid[u].vol_kind[i] == 1:
                 raised = max(vol * multiplier[i], self.rows.grid[u].vol_floor[i])
                 break

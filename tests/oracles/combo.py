@@ -27,6 +27,7 @@ class Combo(Contract):
         self.mark_price_e8 = sum(ratio * leg.mark_price_e8 for leg, ratio in self.legs)
         self.mark_minor = sum(ratio * leg.mark_minor for leg, ratio in self.legs)
         self.delta_e10 = sum(ratio * leg.delta_e10 for leg, ratio in self.legs)
+        self.charged_e10 = sum(ratio * leg.charged_e10 for leg, ratio in self.legs)
         self.row_cap = sum(abs(ratio) * leg.row_cap for leg, ratio in self.legs)
         size = len(self.legs[0][0].rows_usd)
         self.rows_usd = [sum(ratio * leg.rows_usd[j] for leg, ratio in self.legs) for j in range(size)]

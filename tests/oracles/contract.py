@@ -28,6 +28,8 @@ class Contract:
     mark_minor: int = 0
     vol_e6: int = 0
     delta_e10: int = 0
+    charged_e10: int = 0
+    """The delta that margin charges are on."""
     coin_delta: float = 0.0
     row_cap: int = 0
     rows_coin: list[int] = field(default_factory=list)

@@ -118,7 +118,7 @@ class Grid:
         c.mark_minor = round(mark * c.lot_scale_minor)
         c.mark_price_e8 = round(mark * 1e8)
         c.coin_delta = float(priced.delta[0])
-        c.delta_e10 = round(c.coin_delta * lot * 1e10)
+        c.delta_e10 = c.charged_e10 = round(c.coin_delta * lot * 1e10)
         dollars = lot * (index_e8 / 1e8) * 1e4
         self._mark(c, max(lot * 1e10, dollars) if c.spec.inverse else dollars, float(priced.row_max[0]))
 
@@ -133,7 +133,7 @@ class Grid:
         c.rows_usd = [int(x) for x in priced.row_usd]
         c.rows_coin = [int(x) for x in priced.row_coin] if c.spec.inverse else [0] * len(self.columns)
         c.mark_minor = -round(c.lot_scale_minor / mark) if c.spec.inverse else round(mark * c.lot_scale_minor)
-        c.delta_e10 = round(priced.delta_coin * 1e10)
+        c.delta_e10 = c.charged_e10 = round(priced.delta_coin * 1e10)
         self._mark(c, priced.delta_coin * 1e10, priced.row_max)
 
     @staticmethod

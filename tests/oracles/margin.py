@@ -7,21 +7,24 @@ haircut once.
 """
 
 from collections.abc import Callable, Iterable
-from operator import add
+from operator import add, sub
 from typing import NamedTuple
 
 from exchange.config import Config
+from exchange.parameters_span import SpanCredits
+from tests.oracles import span
 from tests.oracles.account import Account, holding_value
 from tests.oracles.book import BUY, Order
 from tests.oracles.charges import Charges
 from tests.oracles.contract import PPM, Contract, ceil_div
 from tests.oracles.formulas import Formulas, is_formula
 from tests.oracles.grid import Grid, usd_of_coin
+from tests.oracles.grid_charges import GridCharges
 from tests.oracles.protection import Group, Key
-from tests.oracles.quote_caps import QuoteCaps
 from tests.oracles.risk import Risk
+from tests.oracles.span import Part
+from tests.oracles.span_grid import SpanGrid
 
-E10 = 10**10
 CROSS = "cross_pm"
 
 
@@ -44,7 +47,7 @@ def slippage(contract: Contract, order: Order, index_e8: int) -> int:
 OrderRule = Callable[[Risk, Order], None]
 
 
-class MarginModel(QuoteCaps):
+class MarginModel(GridCharges):
     """Requirements of accounts at the marks that contracts and grids carry."""
 
     def __init__(self, config: Config, contracts: dict[int, Contract], grids: list[Grid], index_e8: list[int]) -> None:
@@ -60,6 +63,9 @@ class MarginModel(QuoteCaps):
         self.formulas = Formulas(self)
         self.beside = Charges(self)
         self.groups: dict[Key, Group] = {}
+        self.names = names
+        self.credits = config.span_credits if isinstance(config.span_credits, SpanCredits) else None
+        self.calendars = {u: span.Calendar(g.span) for u, g in enumerate(grids) if isinstance(g, SpanGrid)}
 
     # ------------------------------------------------------------------ one account, one chain
 
@@ -81,8 +87,9 @@ class MarginModel(QuoteCaps):
             lots = holding.lots
             risk.pnl = [p + lots * r for p, r in zip(risk.pnl, self.rows(account, contract), strict=True)]
             expiry = contract.spec.expiry_ns
-            risk.delta[expiry] = risk.delta.get(expiry, 0) + lots * contract.delta_e10
+            risk.delta[expiry] = risk.delta.get(expiry, 0) + lots * contract.charged_e10
             risk.held_lots += abs(lots)
+            risk.held[slot] = lots
         for order in orders:
             contract = self.contracts[order.instrument]
             if order.remaining_lots and currency in (None, contract.currency):
@@ -114,9 +121,10 @@ class MarginModel(QuoteCaps):
             moves = zip(into.hurt, self.rows(account, contract), strict=True)
             into.hurt = [h + min(0, signed * r) for h, r in moves]
             for part, moved in contract.parts(signed):
-                into.add_delta(part.spec.expiry_ns, moved * part.delta_e10)
+                into.add_delta(part.spec.expiry_ns, moved * part.charged_e10)
             risk.order_cost += max(0, slippage(contract, order, self.index_e8[contract.underlying]))
             risk.open_lots += sum(abs(moved) for _, moved in contract.parts(lots))
+            risk.add_options(contract.parts(signed))
             risk.ordered = True
 
         return rule
@@ -145,41 +153,11 @@ class MarginModel(QuoteCaps):
             terms = zip(risk.hurt, self.rows(account, contract), taken, strict=True)
             risk.hurt = [h + min(0, signed * r - t) for h, r, t in terms]
             risk.ordered = True
+            risk.add_options(contract.parts(signed))
             for part, moved in contract.parts(signed):
-                risk.add_delta(part.spec.expiry_ns, moved * part.delta_e10)
+                risk.add_delta(part.spec.expiry_ns, moved * part.charged_e10)
 
         return rule
-
-    def charges(self, underlying: int, risks: list[Risk], ordered: list[bool]) -> int:
-        """Roll shock per expiry plus delta shock, at the worst that orders can do to deltas; 1e-10 coin."""
-        grid, p = self.grids[underlying], self.grids[underlying].parameters
-        live = [r for r, counts in zip(risks, ordered, strict=True) if counts]
-        expiries = {e for r in risks for e in r.delta}
-        expiries |= {e for r in live for e in (*r.delta_up, *r.delta_down)}
-        total = low = high = 0
-        for expiry in expiries:
-            held = sum(r.delta.get(expiry, 0) for r in risks)
-            top = held + sum(r.delta_up.get(expiry, 0) for r in live)
-            bottom = held - sum(r.delta_down.get(expiry, 0) for r in live)
-            move = grid.roll_move_q32(expiry, self.time_ns[underlying])
-            total += ceil_div(max(abs(top), abs(bottom)) * move, 1 << 32)
-            low += bottom
-            high += top
-        for most, quotes in (pair for r in live for pair in r.capped):
-            moves = [grid.roll_move_q32(e, self.time_ns[underlying]) for e in quotes.expiries()]
-            total += ceil_div(most * max(moves, default=0), 1 << 32)
-            high += min(sum(quotes.delta_up.values()), most)
-            low -= min(sum(quotes.delta_down.values()), most)
-        worst = max(abs(low), abs(high))
-        excess = worst - grid.delta_threshold_e10
-        if excess > 0:
-            rate_e9 = min(ceil_div(excess * p.delta_move_per_coin_e9, E10), p.delta_move_max_ppm * 1000)
-            total += ceil_div(worst * rate_e9, 10**9)
-        return total
-
-    def charges_usd(self, underlying: int, coin_e10: int) -> int:
-        """1e-10 coin in 1e-4 USD, rounded up."""
-        return ceil_div(coin_e10 * self.index_e8[underlying], 10**14)
 
     # ------------------------------------------------------------------ entities
 
@@ -223,22 +201,27 @@ class MarginModel(QuoteCaps):
         coin = self.coin_of[currency] is not None
         unit = self.unit[currency]
         initial = maintenance = 0
+        parts: list[Part] = []
         for (underlying, _), risk in self.risks(account, orders, rule, currency).items():
             grid = self.grids[underlying]
             dampener = grid.dampener_coin if coin else grid.dampener_usd
-            losses = []
+            losses, charges = [], []
             for ordered in (False, True) if risk.ordered else (False,):
                 charge = self.charges(underlying, [risk], [ordered])
-                charge = charge if coin else self.charges_usd(underlying, charge)
-                scenarios = zip(risk.pnl, risk.hurt, dampener, strict=True)
-                worst = max(-(p + (h if ordered else 0) + d) for p, h, d in scenarios)
-                losses.append(max(0, worst) + charge)
-            held, whole = self._factors(underlying, losses[0], losses[-1])
+                charges.append(charge if coin else self.charges_usd(underlying, charge))
+                losses.append([-(p + (h if ordered else 0)) for p, h in zip(risk.pnl, risk.hurt, strict=True)])
+            initial += risk.order_cost
+            if isinstance(grid, SpanGrid):
+                parts.append(self.span_part(underlying, {currency: risk}, losses, charges, coin, unit))
+                continue
+            sums = [max(0, *map(sub, vector, dampener)) + c for vector, c in zip(losses, charges, strict=True)]
+            held, whole = self._factors(underlying, sums[0], sums[-1])
             maintenance += (held + risk.held_lots) * unit
-            initial += (whole + risk.held_lots + risk.open_lots) * unit + risk.order_cost
+            initial += (whole + risk.held_lots + risk.open_lots) * unit
             added = self.beside.sums(account, orders, underlying, currency)
             initial, maintenance = initial + added[0] * unit, maintenance + added[1] * unit
-        return Margin(self.equity(account, currency), initial, maintenance)
+        more = span.total(self.credits, self.names, parts)
+        return Margin(self.equity(account, currency), initial + more[0] * unit, maintenance + more[1] * unit)
 
     def usd(self, currency: int, minor: int) -> int:
         """Minor units in 1e-4 USD at the index, rounded down."""
@@ -260,24 +243,34 @@ class MarginModel(QuoteCaps):
         after = [value - cost for value, cost in zip(equity, costs, strict=True)]
         left = [self.collateral(c, self.usd(c, value)) for c, value in enumerate(after)]
         initial, maintenance = sum(base) - sum(left), 0
+        parts: list[Part] = []
         for u in range(len(self.grids)):
             own = {c: Risk(self.size) for c, coin in enumerate(self.coin_of) if coin == u and (equity[c] or after[c])}
             mine = own | {c: risk for (underlying, c), risk in risks.items() if underlying == u}
-            losses = []
+            losses, charges = [], []
             for ordered in (False, True) if any(r.ordered for r in risks.values()) else (False,):
-                charge = self.charges(u, list(mine.values()), [ordered] * len(mine))
-                loss = self._cross_loss(u, after if ordered else equity, left if ordered else base, mine, ordered)
-                losses.append(loss + self.charges_usd(u, charge))
-            held, whole = self._factors(u, losses[0], losses[-1])
+                charge = self.charges(u, list(mine.values()), [ordered and r.ordered for r in mine.values()])
+                values = (after, left) if ordered else (equity, base)
+                losses.append(self._cross_losses(u, *values, mine, ordered))
+                charges.append(self.charges_usd(u, charge))
+            if isinstance(self.grids[u], SpanGrid):
+                parts.append(self.span_part(u, mine, losses, charges, False, 0))
+                continue
+            dampener = self.grids[u].dampener_usd
+            sums = [max(0, *map(sub, vector, dampener)) + c for vector, c in zip(losses, charges, strict=True)]
+            held, whole = self._factors(u, sums[0], sums[-1])
             lots = sum(r.held_lots for r in mine.values())
             maintenance += held + lots
             initial += whole + lots + sum(r.open_lots for r in mine.values())
             added = self.beside.sums(account, orders, u, None)
             initial, maintenance = initial + added[0], maintenance + added[1]
-        return Margin(sum(base), initial, maintenance)
+        more = span.total(self.credits, self.names, parts)
+        return Margin(sum(base), initial + more[0], maintenance + more[1])
 
-    def _cross_loss(self, u: int, equity: list[int], base: list[int], risks: dict[int, Risk], ordered: bool) -> int:
-        """Worst fall of collateral value over the underlying's scenarios, 1e-4 USD.
+    def _cross_losses(
+        self, u: int, equity: list[int], base: list[int], risks: dict[int, Risk], ordered: bool
+    ) -> list[int]:
+        """Fall of collateral value in each of the underlying's scenarios, 1e-4 USD.
 
         `equity` and its collateral value `base` by currency, less what orders may cost where they count; `risks` by
         currency: those left out are worth the same in every scenario.
@@ -291,4 +284,4 @@ class MarginModel(QuoteCaps):
                 values = [self.usd(c, equity[c])] * self.size
             nets = map(sum, zip(values, risk.pnl, risk.hurt, strict=True)) if ordered else map(add, values, risk.pnl)
             total = [t + base[c] - self.collateral(c, net) for t, net in zip(total, nets, strict=True)]
-        return max(0, *(t - min(max(t, 0), d) for t, d in zip(total, grid.dampener_usd, strict=True)))
+        return total

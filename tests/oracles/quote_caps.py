@@ -48,7 +48,7 @@ def worst_of(contracts: list[Contract], usd: bool, index_e8: int, size: int) -> 
             continue
         rows = c.rows_usd if usd else c.rows_coin
         worst = [max(w, per_coin(c, r, index_e8)) for w, r in zip(worst, rows, strict=True)]
-        delta = max(delta, per_coin(c, c.delta_e10, index_e8))
+        delta = max(delta, per_coin(c, c.charged_e10, index_e8))
     return worst, delta
 
 

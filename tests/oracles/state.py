@@ -10,9 +10,9 @@ from tests.oracles.account import Account, Holding, accrued
 from tests.oracles.book import NaiveBook, Order
 from tests.oracles.combo import contract_of
 from tests.oracles.contract import PPM, Contract, ceil_div
-from tests.oracles.grid import Grid
 from tests.oracles.margin import Margin, MarginModel
 from tests.oracles.protection import Group, Key
+from tests.oracles.span_grid import grids_of
 
 HEALTHY, WARNING, BREACHED = range(3)
 
@@ -81,8 +81,7 @@ class State:
         self.quotes_frozen_ns: dict[int, int] = {}
         self.switches: set[tuple[str, int]] = set()
         self.index_e8 = [0] * len(config.underlyings)
-        exponents = {c.underlying: c.exponent for c in config.currencies if c.underlying}
-        self.grids = [Grid(u.matrix, exponents.get(u.name)) for u in config.underlyings]
+        self.grids = grids_of(config)
         self.model = MarginModel(config, self.contracts, self.grids, self.index_e8)
         self.model.groups = self.groups
         self.ledger: dict[tuple[str, int], int] = {}

@@ -15,6 +15,14 @@ from exchange.config import (
     Underlying,
 )
 from exchange.parameters import IsolatedParameters, LeverageTier, Peg, RateTier
+from exchange.parameters_span import (
+    CalendarSpread,
+    SpanCredit,
+    SpanCredits,
+    SpanParameters,
+    SpanTier,
+    SpreadLeg,
+)
 
 START_NS = 1_767_225_600 * 10**9
 HOUR_NS = 3_600 * 10**9
@@ -30,6 +38,35 @@ BTC_MATRIX = MatrixParameters(
     extended_dampener_usd=2_000, delta_threshold_usd=60_000, delta_move_per_coin_e9=20_000_000
 )
 ETH_MATRIX = MatrixParameters(price_range_ppm=180_000, annualised_move_risk_ppm=50_000, minimum_move_ppm=5_000)
+BTC_SPAN = SpanParameters(
+    tiers=(
+        SpanTier(name="near", from_days=0, to_days=31),
+        SpanTier(name="middle", from_days=31, to_days=93),
+        SpanTier(name="far", from_days=93, to_days=3_650),
+    ),
+    calendar=(
+        CalendarSpread(priority=2, first="near", second="middle", rate_ppm=15_000, second_ratio_ppm=1_100_000),
+        CalendarSpread(priority=1, first="near", second="near", rate_ppm=5_000),
+        CalendarSpread(priority=3, first="far", second="near", rate_ppm=30_000, first_ratio_ppm=700_000),
+        CalendarSpread(priority=4, first="middle", second="middle", rate_ppm=9_000),
+    ),
+    delivery_ppm=2_000,
+    delivery_days=1,
+    short_option_minimum_ppm=60_000,
+)
+ETH_SPAN = SpanParameters(price_scan_range_ppm=180_000, vol_scan_range_ppm=300_000, short_option_method="maximum")
+SPAN_CREDITS = SpanCredits(
+    credits=(
+        SpanCredit(
+            priority=1,
+            legs=(
+                SpreadLeg(underlying="BTC", ratio_ppm=1_000_000, side="long"),
+                SpreadLeg(underlying="ETH", ratio_ppm=29_000_000, side="short"),
+            ),
+            rate_ppm=700_000,
+        ),
+    )
+)
 
 
 # Charges beside the grid, so large that each decides about some orders.
@@ -131,6 +168,16 @@ def configuration(**changes: object) -> Config:
         ),
     }
     return Config(**(parts | changes))
+
+
+def spanned(configuration: Config, both: bool = True) -> Config:
+    """The same venue with BTC, or BTC and ETH with credits between them, margined by `span16`."""
+    btc, eth = configuration.underlyings
+    btc = msgspec.structs.replace(btc, span=BTC_SPAN)
+    if not both:
+        return msgspec.structs.replace(configuration, underlyings=(btc, eth))
+    eth = msgspec.structs.replace(eth, span=ETH_SPAN)
+    return msgspec.structs.replace(configuration, underlyings=(btc, eth), span_credits=SPAN_CREDITS)
 
 
 def tightened(configuration: Config) -> Config:

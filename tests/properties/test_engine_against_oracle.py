@@ -127,9 +127,9 @@ def missing(counts: Counter, ample: bool) -> list[str]:
     return [name for name in wanted if not counts[name]]
 
 
-def run(seed: int, length: int, kind: tuple[int, int], charged: bool = False) -> tuple[Engine, Counter]:
+def run(seed: int, length: int, kind: tuple[int, int], charged: bool = False, spans: int = 0) -> tuple[Engine, Counter]:
     """Both twins over one history; fails at the first command on which they differ. `charged`: parameter sets with
-    every charge beside the grid."""
+    every charge beside the grid. `spans`: how many underlyings are margined by span16."""
     wealth, sample_every = kind
     ample = kind == AMPLE
     expiry_ns = world.START_NS + DAYS * world.DAY_NS + 17 * world.HOUR_NS // 2
@@ -137,6 +137,7 @@ def run(seed: int, length: int, kind: tuple[int, int], charged: bool = False) ->
     venue_of = world.configuration(instruments=world.instruments(expiry_ns))
     venue_of = world.with_buckets(venue_of if ample else world.tightened(venue_of))
     venue_of = world.charged(venue_of) if charged else venue_of
+    venue_of = world.spanned(venue_of, spans > 1) if spans else venue_of
     history = History(
         seed, configuration=venue_of, leap_every=LEAP_EVERY, wealth=wealth, features=FEATURES, combos=combos
     )
@@ -170,6 +171,11 @@ def run(seed: int, length: int, kind: tuple[int, int], charged: bool = False) ->
     return engine, counts
 
 
+SPANNED = (
+    "accepted:lane ORDER_REJECTED:NOT_ENOUGH_FUNDS ORDER_CANCELLED:MAINTENANCE_WOULD_BREACH level:0 level:1 level:2 "
+    "TRADE_EXECUTED LEG_TRADE_EXECUTED accepted:quote accepted:linked"
+).split()
+"""What a tight history under `span16` has met."""
 Note = Callable[[str], None]
 
 
@@ -197,6 +203,14 @@ def test_engine_and_naive_venue_agree_on_charges_beside_the_grid(seed: int, hist
     met = ("ORDER_REJECTED:NOT_ENOUGH_FUNDS", "ORDER_CANCELLED:MAINTENANCE_WOULD_BREACH", "accepted:lane", "level:2")
     assert [name for name in met if not counts[name]] == []
     assert counts["TRADE_EXECUTED"] > 200
+
+
+@pytest.mark.parametrize("spans", [1, 2])
+def test_engine_and_naive_venue_agree_under_span16(spans: int, seed: int, history_note: Note) -> None:
+    """BTC beside an ETH of the other grid, then both with credits between them."""
+    history_note(f"engine against naive venue, span16 on {spans}: 12,000 commands from seed {seed}")
+    _, counts = run(seed + spans, 12_000, TIGHT, spans=spans)
+    assert [name for name in SPANNED if not counts[name]] == []
 
 
 def test_engine_and_naive_venue_agree_where_money_is_no_object(seed: int, history_note: Note) -> None:

@@ -87,7 +87,7 @@ def test_the_cap_is_the_limit_at_the_worst_row_per_coin():
         row = venue.engine.rows.row(slot, False)
         columns = venue.engine.exposure.scenario_totals(venue.maker, 0, True)
         assert columns[1] == [0] * len(row)
-        assert columns[-1][0][1] == [10 * min(0, x) for x in row]
+        assert columns[8][0][1] == [10 * min(0, x) for x in row]
         caps, delta = venue.engine.exposure.caps_of(venue.maker, 0, 1)
         assert caps == [-(-3 * x) for x in worst_per_coin(venue, 0, False)]
         assert delta >= 3 * 10**10

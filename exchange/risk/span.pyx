@@ -1,0 +1,216 @@
+"""`span16`: what stands beside the scenarios of an underlying that is margined by it. Definitions: docs/margin.md.
+
+Calendar spreads by priority, the short-option minimum, the net option value, and credits between underlyings. Deltas
+are 1e-10 coin; figures of a requirement are in the row unit of their margin entity (1e-10 coin or 1e-4 USD). All are
+integers; charges are rounded up and credits down.
+"""
+
+from libc.stdlib cimport calloc, free
+
+import msgspec
+
+from exchange.risk.quote_caps cimport QuoteSum
+from exchange.risk.spreads import credit_rounding, spreads
+from exchange.wide cimport wide_mul_div_ceil, wide_mul_div_floor, wide_mul_shift
+
+cdef int64_t PPM = 1_000_000
+SCENARIOS = 16
+cdef int EXTREMES = 14       # from here on columns stand alone; before, each pair has one price and two vols
+
+
+cdef class Spans:
+    """Charges of all underlyings; those of a `matrix` underlying are zero."""
+
+    def __cinit__(self, RiskRows rows, config):
+        cdef int u, i, k
+        self.rows = rows
+        names = [underlying.name for underlying in config.underlyings]
+        credits = () if config.span_credits is msgspec.UNSET else config.span_credits.credits
+        self.set = <SpanSet*>calloc(rows.underlying_count, sizeof(SpanSet))
+        self.credit = <SpanCredit*>calloc(len(credits) + 1, sizeof(SpanCredit))
+        if self.set == NULL or self.credit == NULL:
+            raise MemoryError()
+        rounding = credit_rounding(config.span_credits, names) if credits else [0] * len(names)
+        for u, underlying in enumerate(config.underlyings):
+            if underlying.span is not msgspec.UNSET:
+                self._fill(u, underlying.span)
+                self.set[u].credit_rounding = rounding[u]
+        for i, credit in enumerate(sorted(credits, key=lambda one: one.priority)):
+            self.credit[i].leg_count = len(credit.legs)
+            self.credit[i].rate_ppm = credit.rate_ppm
+            for k, leg in enumerate(credit.legs):
+                self.credit[i].underlying[k] = names.index(leg.underlying)
+                self.credit[i].ratio_ppm[k] = leg.ratio_ppm
+                self.credit[i].is_short[k] = leg.side == "short"
+        self.credit_count = len(credits)
+
+    def __dealloc__(self):
+        free(self.set)
+        free(self.credit)
+
+    def _fill(self, int underlying, parameters):
+        cdef SpanSet* s = &self.set[underlying]
+        cdef int k
+        served = spreads(parameters)
+        s.spreads.step_count = len(served.steps)
+        s.spreads.node_count = len(served.up)
+        for k, step in enumerate(served.steps):
+            s.spreads.step[k].first, s.spreads.step[k].second = step.first, step.second
+            s.spreads.step[k].first_ratio, s.spreads.step[k].second_ratio = step.first_ratio, step.second_ratio
+            s.spreads.step[k].rate = step.rate
+        for k in range(s.spreads.node_count):
+            s.spreads.up[k], s.spreads.down[k] = served.up[k], served.down[k]
+        s.spreads.most = max([0] + served.up + served.down)
+        s.spreads.slack, s.spreads.noise = served.slack, served.noise
+        s.tier_count = len(served.tier_ns)
+        for k, (start, end) in enumerate(served.tier_ns):
+            s.tier_from_ns[k], s.tier_to_ns[k] = start, end
+        s.short_ppm = parameters.short_option_minimum_ppm
+        s.larger_side = parameters.short_option_method == "maximum"
+
+    cdef void _tiers(self, int underlying) noexcept:
+        """Which tier each expiry stands in at the last mark."""
+        cdef SpanSet* s = &self.set[underlying]
+        cdef int b, k
+        cdef int64_t left, expiry
+        if s.revision == self.rows.revision[underlying] and s.shape == self.rows.shape[underlying]:
+            return
+        s.revision = self.rows.revision[underlying]
+        s.shape = self.rows.shape[underlying]
+        for b in range(MAX_EXPIRIES):
+            expiry = self.rows.bucket_expiry_ns[underlying * MAX_EXPIRIES + b]
+            left = max(expiry - self.rows.priced_ns[underlying], 0)
+            s.tier[b] = -1
+            for k in range(s.tier_count):
+                if s.tier_from_ns[k] <= left < s.tier_to_ns[k]:
+                    s.tier[b] = k
+
+    cdef int64_t calendar(self, int underlying, ScenarioBook** books, int count, int ordered, int* bad) noexcept:
+        """Calendar charge over some books of one underlying, 1e-10 coin. Bit k of `ordered`: the open orders of
+        books[k] count, in any combination of fills."""
+        cdef int64_t delta[MAX_EXPIRIES]
+        cdef int64_t up[MAX_EXPIRIES]
+        cdef int64_t down[MAX_EXPIRIES]
+        cdef int64_t capped = 0
+        cdef QuoteSum* quote
+        cdef int b, k, i, buckets = self.rows.bucket_high[underlying]
+        self._tiers(underlying)
+        for b in range(buckets):
+            delta[b] = up[b] = down[b] = 0
+            for k in range(count):
+                delta[b] += books[k].delta[b]
+                if ordered >> k & 1:
+                    up[b] += books[k].delta_up[b]
+                    down[b] += books[k].delta_down[b]
+        for k in range(count):
+            if not ordered >> k & 1 or books[k].quotes == NULL:
+                continue
+            for i in range(books[k].quotes.count):
+                quote = &books[k].quotes.at[i]
+                if not quote.whole:
+                    capped += quote.cap_delta_e10
+                    continue
+                for b in range(buckets):
+                    up[b] += quote.delta_up[b]
+                    down[b] += quote.delta_down[b]
+        return span_calendar(&self.set[underlying].spreads, self.set[underlying].tier, buckets, delta, up, down,
+                             ordered != 0, capped, bad)
+
+    cdef int64_t short_minimum(self, int underlying, ScenarioBook** books, int count, int ordered, int* bad) noexcept:
+        """The least requirement of short options, 1e-10 coin."""
+        cdef SpanSet* s = &self.set[underlying]
+        cdef int64_t calls = 0, puts = 0
+        cdef int k
+        for k in range(count):
+            calls += books[k].short_open_e10[0] if ordered >> k & 1 else books[k].short_e10[0]
+            puts += books[k].short_open_e10[1] if ordered >> k & 1 else books[k].short_e10[1]
+        return wide_mul_div_ceil(max(calls, puts) if s.larger_side else calls + puts, s.short_ppm, PPM, bad)
+
+    cdef void scan(self, SpanPart* part, int which, const int64_t* losses) noexcept:
+        """Scan risk of a scenario vector, and its price risk: what the worst loss is beyond mere passing of time.
+
+        Volatility-adjusted risk is the mean of the worst scenario (the first where several tie) and the one of the
+        same price with the other vol; time risk the mean of scenarios 1 and 2; price risk their difference."""
+        cdef int j, worst = 0, paired
+        for j in range(1, SCENARIOS):
+            if losses[j] > losses[worst]:
+                worst = j
+        part.scan[which] = max(losses[worst], 0)
+        part.price_risk[which] = 0
+        if losses[worst] > 0:
+            paired = worst ^ 1 if worst < EXTREMES else worst
+            part.price_risk[which] = max(0, losses[worst] + losses[paired] - losses[0] - losses[1]) // 2
+
+    cdef void credits(self, SpanPart* parts, int count, int which, int* bad) noexcept:
+        """Credits for opposite deltas of several underlyings in one entity.
+
+        By priority n = the least |delta| / ratio over the legs, where they stand as the credit's sides do or all the
+        other way; each leg is credited n x ratio / |delta| x price risk x rate, and its delta consumed. With open
+        orders, an underlying that has any neither gives nor gets a credit."""
+        cdef int64_t left[MAX_PARTS]
+        cdef int64_t used[MAX_PARTS]
+        cdef int64_t n, share, taken
+        cdef int place[MAX_CREDIT_LEGS]
+        cdef SpanCredit* credit
+        cdef int i, k, p
+        cdef bint fits, turned
+        for p in range(count):
+            left[p] = 0 if which and parts[p].ordered else parts[p].delta_e10
+            used[p] = 0
+            parts[p].credit[which] = 0
+        for i in range(self.credit_count if count > 1 else 0):
+            credit = &self.credit[i]
+            fits = True
+            turned = False
+            n = 0
+            for k in range(credit.leg_count):
+                place[k] = -1
+                for p in range(count):
+                    if parts[p].underlying == credit.underlying[k]:
+                        place[k] = p
+                if place[k] < 0 or left[place[k]] == 0:
+                    fits = False
+                    break
+                p = place[k]
+                if k == 0:
+                    turned = (left[p] < 0) != credit.is_short[k]
+                fits = fits and ((left[p] < 0) != credit.is_short[k]) == turned
+                share = wide_mul_div_floor(left[p] if left[p] > 0 else -left[p], PPM, credit.ratio_ppm[k], bad)
+                n = share if k == 0 else min(n, share)
+            if not fits:
+                continue
+            for k in range(credit.leg_count):
+                p = place[k]
+                taken = wide_mul_div_floor(n, credit.ratio_ppm[k], PPM, bad)
+                left[p] -= taken if left[p] > 0 else -taken
+                used[p] += wide_mul_div_floor(taken, credit.rate_ppm, PPM, bad)
+        for p in range(count):
+            if used[p] > self.set[parts[p].underlying].credit_rounding:
+                used[p] -= self.set[parts[p].underlying].credit_rounding
+                n = parts[p].delta_e10 if parts[p].delta_e10 > 0 else -parts[p].delta_e10
+                share = wide_mul_div_floor(used[p], <int64_t>1 << 40, n, bad)
+                parts[p].credit[which] = wide_mul_shift(parts[p].price_risk[which], share, 40, bad)
+
+    def explain(self, int underlying):
+        """{expiry_ns: tier's number} of the expiries in use at the last mark."""
+        cdef int b
+        self._tiers(underlying)
+        return {self.rows.bucket_expiry_ns[underlying * MAX_EXPIRIES + b]: self.set[underlying].tier[b]
+                for b in range(MAX_EXPIRIES) if b == 0 or self.rows.bucket_use[underlying * MAX_EXPIRIES + b]}
+
+
+cdef int64_t span_requirement(const SpanPart* part, int which, int64_t factor_ppm, int64_t lots, int* bad) noexcept:
+    """factor x max(scan + charges - credit, short-option minimum), and what keeps the option value from paying for
+    anything else: at least the net option value, since the equity that meets it holds that."""
+    cdef int64_t risk = max(part.scan[which] + part.charge[which] - part.credit[which], part.short_minimum[which])
+    risk = wide_mul_div_ceil(max(risk, 0), factor_ppm, PPM, bad) + lots
+    return max(risk, part.option_value[which])
+
+
+cdef void span_without_orders(SpanPart* part) noexcept:
+    """No open orders count: the figures are those of the positions."""
+    part.scan[1] = part.scan[0]
+    part.charge[1] = part.charge[0]
+    part.short_minimum[1] = part.short_minimum[0]
+    part.option_value[1] = part.option_value[0]
+    part.price_risk[1] = part.price_risk[0]

@@ -1,0 +1,86 @@
+"""Naive charges of a grid on deltas, short options and option values, in Python integers."""
+
+from abc import abstractmethod
+
+from exchange.config import Config
+from tests.oracles import span
+from tests.oracles.contract import Contract, ceil_div
+from tests.oracles.grid import Grid
+from tests.oracles.quote_caps import QuoteCaps
+from tests.oracles.risk import Risk
+from tests.oracles.span import Part
+from tests.oracles.span_grid import SpanGrid
+
+E10 = 10**10
+
+
+class GridCharges(QuoteCaps):
+    """On deltas, short options and option values, for a margin model."""
+
+    config: Config
+    grids: list[Grid]
+    time_ns: list[int]
+    calendars: dict[int, span.Calendar]
+    contracts: dict[int, Contract]
+
+    @abstractmethod
+    def usd(self, currency: int, minor: int) -> int: ...
+
+    @abstractmethod
+    def collateral(self, currency: int, usd: int) -> int: ...
+
+    def charges(self, underlying: int, risks: list[Risk], ordered: list[bool]) -> int:
+        """Roll shock per expiry plus delta shock, at the worst that orders can do to deltas; 1e-10 coin."""
+        grid, p = self.grids[underlying], self.grids[underlying].parameters
+        live = [r for r, counts in zip(risks, ordered, strict=True) if counts]
+        expiries = {e for r in risks for e in r.delta}
+        expiries |= {e for r in live for e in (*r.delta_up, *r.delta_down)}
+        total = low = high = 0
+        if isinstance(grid, SpanGrid):
+            total = self.calendars[underlying].charge(risks, live, self.time_ns[underlying])
+        for expiry in expiries:
+            held = sum(r.delta.get(expiry, 0) for r in risks)
+            top = held + sum(r.delta_up.get(expiry, 0) for r in live)
+            bottom = held - sum(r.delta_down.get(expiry, 0) for r in live)
+            move = grid.roll_move_q32(expiry, self.time_ns[underlying])
+            total += ceil_div(max(abs(top), abs(bottom)) * move, 1 << 32)
+            low += bottom
+            high += top
+        for most, quotes in (pair for r in live for pair in r.capped):
+            moves = [grid.roll_move_q32(e, self.time_ns[underlying]) for e in quotes.expiries()]
+            total += ceil_div(most * max(moves, default=0), 1 << 32)
+            high += min(sum(quotes.delta_up.values()), most)
+            low -= min(sum(quotes.delta_down.values()), most)
+        if isinstance(grid, SpanGrid):
+            return total
+        worst = max(abs(low), abs(high))
+        excess = worst - grid.delta_threshold_e10
+        if excess > 0:
+            rate_e9 = min(ceil_div(excess * p.delta_move_per_coin_e9, E10), p.delta_move_max_ppm * 1000)
+            total += ceil_div(worst * rate_e9, 10**9)
+        return total
+
+    def charges_usd(self, underlying: int, coin_e10: int) -> int:
+        """1e-10 coin in 1e-4 USD, rounded up."""
+        return ceil_div(coin_e10 * self.index_e8[underlying], 10**14)
+
+    def span_part(
+        self, underlying: int, risks: dict[int, Risk], losses: list[list[int]], charges: list[int], coin: bool,
+        unit: int,
+    ) -> Part:  # fmt: skip
+        """Of one underlying under `span16`; `unit` 0: a cross account. Losses and charges without and with orders."""
+        mine, p = list(risks.values()), self.grids[underlying].span
+        found = []
+        for ordered, vector, charge in zip((False, True), losses, charges, strict=False):
+            live = [r for r in mine if r.ordered] if ordered else []
+            least = span.short_minimum(p, self.contracts, mine, live)
+            worth = {c: span.option_minor(self.contracts, r, any(r is one for one in live)) for c, r in risks.items()}
+            value = sum(
+                ceil_div(w, unit) if unit else self.collateral(c, -self.usd(c, -w)) + 1 for c, w in worth.items() if w
+            )
+            least = least if coin else self.charges_usd(underlying, least)
+            found.append(span.Figures(*span.scan(vector), charge, least, value))
+        return Part(
+            underlying, p, sum(sum(r.delta.values()) for r in mine), sum(r.held_lots for r in mine),
+            sum(r.open_lots for r in mine), any(r.ordered for r in mine), found[0], found[-1],
+        )  # fmt: skip

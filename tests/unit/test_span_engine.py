@@ -1,0 +1,165 @@
+"""`span16` in the engine: figures written out by hand, and what a configuration is refused for."""
+
+from typing import Any
+
+import pytest
+
+from exchange import parameters_span as terms
+from exchange.config import Config, Currency, Instrument, Limits, Underlying
+from exchange.config_checks import faults
+from tests.oracles import world
+from tests.oracles.bench import BUY, SELL, Bench
+
+NEAR_NS, FAR_NS = world.START_NS + 20 * world.DAY_NS, world.START_NS + 120 * world.DAY_NS
+TIERS = (
+    terms.SpanTier(name="near", from_days=0, to_days=60),
+    terms.SpanTier(name="far", from_days=60, to_days=3_650),
+)
+PLAIN = terms.SpanParameters(price_scan_range_ppm=150_000, initial_factor_ppm=1_000_000)
+
+
+def linear(name: str, underlying: str = "BTC", **more: Any) -> Instrument:
+    """A contract of 0.01 coin that settles in USDC."""
+    parts = {
+        "name": name, "kind": "future", "underlying": underlying, "settlement": "USDC", "inverse": False,
+        "price_unit_e8": 10**8, "lot_size_e8": 10**6,
+    }  # fmt: skip
+    return Instrument(**(parts | more))
+
+
+OPTION = {"kind": "option", "expiry_ns": NEAR_NS, "strike_e8": 120_000 * 10**8, "max_price_units": 200_000}
+INSTRUMENTS = (
+    linear("BTC_USDC-PERPETUAL", kind="perpetual"),
+    linear("BTC_USDC-NEAR", expiry_ns=NEAR_NS),
+    linear("BTC_USDC-FAR", expiry_ns=FAR_NS),
+    linear("BTC_USDC-NEAR-120000-C", option_type="call", **OPTION),
+    linear("ETH_USDC-PERPETUAL", "ETH", kind="perpetual"),
+)
+PERPETUAL, NEAR, FAR, CALL, ETH = range(5)
+
+
+def configuration(span: terms.SpanParameters = PLAIN, credit: terms.SpanCredits | None = None) -> Config:
+    more = {"span_credits": credit} if credit else {}
+    return Config(
+        currencies=(Currency(name="USDC", exponent=6),),
+        underlyings=(
+            Underlying(name="BTC", index_name="btc_usd", span=span),
+            Underlying(name="ETH", index_name="eth_usd", span=PLAIN),
+        ),
+        instruments=INSTRUMENTS,
+        limits=Limits(max_accounts=8, max_instruments=32),
+        **more,
+    )
+
+
+def holding(positions: dict[int, int], model: str = "segregated_pm", **parts: Any) -> Bench:
+    """Account 1 with these lots, taken at the mark from account 2, and 10,000,000 USDC."""
+    bench = Bench(configuration(**parts))
+    for name in ("held", "rich"):
+        bench.account(name, model, USDC=10_000_000 * world.DOLLAR)
+    bench.marks(100_000.0, {NEAR_NS: 100_000.0, FAR_NS: 100_000.0}, {CALL: 0.6})
+    bench.marks(4_000.0, underlying=1)
+    for slot, lots in positions.items():
+        price = bench.engine.market(slot).mark_price_e8 // 10**8
+        bench.place(2, slot, SELL if lots > 0 else BUY, price, abs(lots))
+        bench.place(1, slot, BUY if lots > 0 else SELL, price, abs(lots))
+    return bench
+
+
+def usd(bench: Bench, with_orders: bool = True) -> tuple[float, float]:
+    """(initial, maintenance) of account 1 without the unit per lot."""
+    _, initial, maintenance = bench.margins(1, 0, with_orders)
+    unit = 1e4 if bench.engine.exposure.is_cross(1) else 1e6
+    return initial / unit, maintenance / unit
+
+
+@pytest.mark.parametrize("model", ["segregated_pm", "cross_pm"])
+def test_a_future_costs_its_scan_range_and_a_hedge_in_another_expiry_the_spread(model: str) -> None:
+    spread = terms.CalendarSpread(priority=1, first="near", second="far", rate_ppm=20_000)
+    span = terms.SpanParameters(
+        price_scan_range_ppm=150_000, initial_factor_ppm=1_200_000, tiers=TIERS, calendar=(spread,)
+    )
+    # 1 BTC long: 15 % of 100,000
+    assert usd(holding({NEAR: 100}, model, span=span)) == pytest.approx((18_000.01, 15_000.01))
+    # 0.6 BTC of it stand against 0.6 short in the other tier, at 2 % of 100,000 each
+    bench = holding({NEAR: 100, FAR: -60}, model, span=span)
+    assert usd(bench)[1] == pytest.approx(0.4 * 15_000 + 0.6 * 2_000 + 0.016)
+    # both ways round: perpetuals are in the first tier
+    assert usd(holding({PERPETUAL: -60, FAR: 60}, model, span=span))[1] == pytest.approx(0.6 * 2_000 + 0.012)
+
+
+def test_a_short_option_needs_the_minimum_and_its_value_adds_to_the_requirement_of_cash() -> None:
+    span = terms.SpanParameters(
+        price_scan_range_ppm=10_000, initial_factor_ppm=1_000_000, short_option_minimum_ppm=50_000
+    )
+    # far out of the money: one per cent of the index moves it by less than 5 % of the index
+    bench = holding({CALL: -100}, span=span)
+    assert usd(bench) == pytest.approx((5_000.01, 5_000.01))
+    bench = holding({CALL: 40, PERPETUAL: -2}, span=span)
+    value = 40 * bench.engine.market(CALL).mark_price_e8 / 1e10
+    # no risk is as large as the value of what is long, and that pays for nothing else: the cash must not be negative
+    assert usd(bench) == pytest.approx((value, value))
+
+
+def test_opposite_deltas_of_two_coins_are_credited() -> None:
+    credit = terms.SpanCredit(
+        priority=1,
+        legs=(
+            terms.SpreadLeg(underlying="BTC", ratio_ppm=1_000_000, side="long"),
+            terms.SpreadLeg(underlying="ETH", ratio_ppm=25_000_000, side="short"),
+        ),
+        rate_ppm=600_000,
+    )
+    both = terms.SpanCredits(credits=(credit,))
+    # 1 BTC costs 15,000, 50 ETH short as well 30,000; one spread of 1 BTC and 25 ETH: 60 % of each leg's price risk
+    alone = usd(holding({PERPETUAL: 100, ETH: -5_000}))[1]
+    assert alone == pytest.approx(45_000.51)
+    assert usd(holding({PERPETUAL: 100, ETH: -5_000}, credit=both))[1] == pytest.approx(45_000.51 - 18_000, abs=1e-3)
+    assert usd(holding({PERPETUAL: -100, ETH: 5_000}, credit=both))[1] == pytest.approx(45_000.51 - 18_000, abs=1e-3)
+    assert usd(holding({PERPETUAL: 100, ETH: 5_000}, credit=both))[1] == pytest.approx(45_000.51)
+
+
+def test_delivery_is_charged_on_what_expires_soon() -> None:
+    span = terms.SpanParameters(price_scan_range_ppm=150_000, delivery_ppm=3_000, delivery_days=20)
+    assert usd(holding({NEAR: 100}, span=span))[1] == pytest.approx(15_300.01, abs=1e-3)
+    assert usd(holding({FAR: 100}, span=span))[1] == pytest.approx(15_000.01)
+    assert usd(holding({PERPETUAL: 100}, span=span))[1] == pytest.approx(15_000.01)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"price_scan_range_ppm": 0}, "price_scan_range_ppm: must be between"),
+        ({"extreme_multiple_ppm": 7_000_000}, "extreme_multiple_ppm: must be at least"),
+        ({"delta_weights_ppm": (1, 2)}, "delta_weights_ppm: must be 7 weights"),
+        ({"maintenance_factor_ppm": 2_000_000}, "initial_factor_ppm: must be at least"),
+        ({"short_option_minimum_ppm": -1}, "short_option_minimum_ppm: must be 0"),
+        ({"delivery_days": -1}, "delivery_ppm: must be 0"),
+        ({"tiers": (TIERS[0], TIERS[0])}, "tiers: names must differ"),
+        ({"tiers": (terms.SpanTier(name="a", from_days=3, to_days=3),)}, "tiers: from_days must be below"),
+        (
+            {"calendar": (terms.CalendarSpread(priority=1, first="near", second="x", rate_ppm=1),), "tiers": TIERS},
+            "calendar[0]: no tier 'x'",
+        ),
+        (
+            {
+                "calendar": (
+                    terms.CalendarSpread(priority=1, first="near", second="far", rate_ppm=1, first_ratio_ppm=1),
+                ),
+                "tiers": TIERS,
+            },
+            "calendar[0]: ratios must be",
+        ),
+    ],
+)
+def test_a_set_that_cannot_be_used_is_refused_by_name(changes: dict[str, Any], reason: str) -> None:
+    found = faults(configuration(terms.SpanParameters(**changes)))
+    assert len([fault for fault in found if fault.startswith(f"underlying BTC: span.{reason}")]) >= 1, found
+
+
+def test_credits_name_underlyings_that_are_there() -> None:
+    leg = terms.SpreadLeg(underlying="SOL", ratio_ppm=1_000_000, side="long")
+    credit = terms.SpanCredits(credits=(terms.SpanCredit(priority=1, legs=(leg,), rate_ppm=1),))
+    found = faults(configuration(credit=credit))
+    assert "span_credits[0].legs: SOL is not margined by span16" in found
+    assert faults(configuration()) == []
