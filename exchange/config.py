@@ -44,6 +44,9 @@ class Underlying(Struct):
     mark_jump_ppm: int = 200_000
     """A single index move beyond this is refused (held) unless the next update confirms it."""
     mark_stale_ns: int = 10_000_000_000
+    """Marks older than this: reduce-only; liquidations and auction clocks stand still."""
+    mark_halt_ns: int = 60_000_000_000
+    """Marks older than this: no trading."""
     perpetual_bound_ppm: int = 5_000
     """The perpetual's mark stays within this of the index."""
     perpetual_ema_ns: int = 30_000_000_000

@@ -66,6 +66,8 @@ def _underlyings(config: Config) -> list[str]:
         found += [f"underlying {underlying.name}: {fault}" for fault in _tiers(underlying.isolated)]
         if min(underlying.mark_stale_ns, underlying.perpetual_ema_ns, underlying.funding_period_ns) <= 0:
             found.append(f"underlying {underlying.name}: durations must be positive")
+        if not underlying.mark_stale_ns <= underlying.mark_halt_ns < 1 << 62:
+            found.append(f"underlying {underlying.name}: mark_halt_ns must be at least mark_stale_ns")
         if not 0 < underlying.perpetual_bound_ppm < 1_000_000 or underlying.mark_jump_ppm <= 0:
             found.append(f"underlying {underlying.name}: mark bounds must be positive")
     if config.span_credits is not msgspec.UNSET:

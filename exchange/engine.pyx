@@ -104,6 +104,8 @@ cdef class Engine(Administration):
         if self.config is not None:
             self.links.begin()
         try:
+            if self.config is not None and header.time_ns >= self.stages.next_ns:
+                self.stages.advance(header.time_ns)
             self._dispatch(data)
             if self.trading.noted or self.links.heard or header.kind == CMD_TICK:
                 self._follow_links()
@@ -318,6 +320,7 @@ cdef class Engine(Administration):
             return 0
         event.repriced = self.marks.priced
         event.revision = self.rows.revision[command.underlying]
+        self.stages.marked(command.underlying, self.time_ns)
         self.monitor.remargin(command.underlying)
         self.advanced.on_marks(command.underlying)
         self.triggers.on_marks(command.underlying)

@@ -17,6 +17,7 @@ from exchange.control_events import (
     PROTECTION,
     TRADING_STOPPED,
 )
+from exchange.mark_events import MARK_STAGE_CHANGED
 
 
 class EventKind(IntEnum):
@@ -64,6 +65,7 @@ class EventKind(IntEnum):
     POSITION_TORN_UP = 42
     CAPITAL_DRAWN = 90
     DEFAULT_COVERED = 91
+    MARK_STAGE_CHANGED = 61
 
 
 class BalanceCause(IntEnum):
@@ -442,6 +444,7 @@ LAYOUTS: dict[EventKind, np.dtype[Any]] = {
     EventKind.MARGIN_MODE_CHANGED: MARGIN_MODE_CHANGED,
     EventKind.CAPITAL_DRAWN: FUND,
     EventKind.DEFAULT_COVERED: DEFAULT_COVERED,
+    EventKind.MARK_STAGE_CHANGED: MARK_STAGE_CHANGED,
 }
 
 

@@ -29,6 +29,7 @@ def audit(engine: Any) -> list[str]:
     found += engine.links.check()
     found += _groups(engine)
     found += engine.switches.check()
+    found += engine.stages.check()
     found += _advanced(engine)
     return found
 

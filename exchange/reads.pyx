@@ -2,7 +2,7 @@
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
-from exchange import views
+from exchange import mark_views, views
 from exchange.bucket_views import BucketView
 from exchange.clearing.account cimport is_cross
 from exchange.clearing.position cimport Position, PositionList
@@ -95,6 +95,10 @@ cdef class Reads(State):
     def marks_time_ns(self, int underlying):
         """When the underlying's marks were last taken, venue time; 0: never."""
         return self.marks.time_ns[underlying]
+
+    def mark_state(self, int underlying):
+        """exchange.mark_views.MarkState of an underlying."""
+        return mark_views.MarkState(stage=self.stages.stage_of(underlying), marked_ns=self.marks.time_ns[underlying])
 
     def marks_fresh(self, int underlying):
         return self.marks.is_fresh(underlying, self.time_ns)

@@ -329,6 +329,16 @@ cdef packed struct MarksEvent:
     int64_t detail
     uint8_t reserved[8]
 
+cdef packed struct MarkStageChanged:
+    Header header
+    uint16_t underlying
+    uint8_t stage
+    uint8_t previous_stage
+    uint16_t reason
+    uint8_t reserved0[2]
+    int64_t marked_ns
+    uint8_t reserved[24]
+
 cdef packed struct CommandEvent:
     Header header
     uint16_t command_kind
@@ -505,6 +515,7 @@ cdef enum EventCode:
     EV_BLOCK_TRADE_EXECUTED = 38
     EV_LEG_TRADE_EXECUTED = 39
     EV_MARGIN_MODE_CHANGED = 41
+    EV_MARK_STAGE_CHANGED = 61
 
 cdef enum CommandCode:
     CMD_PLACE_ORDER = 1

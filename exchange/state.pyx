@@ -46,11 +46,12 @@ cdef class State:
         self.protection = Protection(self.listing, self.rows, self.events, config)
         self.exposure = ExposureReads(self.accounts, self.ledger_room, self.listing, self.orders_room,
                                  self.positions_room, self.rows, self.protection, config)
-        self.marks = Marks(self.listing, self.books, self.positions_room, self.rows, config)
+        self.stages = MarkStages(self.events, config)
+        self.marks = Marks(self.listing, self.books, self.positions_room, self.rows, self.stages, config)
         self.switches = Switches(self.accounts, len(config.underlyings))
         self.collateral = Collateral(self.accounts, self.ledger_room, self.exposure, self.events, config)
         self.pretrade = Pretrade(self.accounts, self.listing, self.orders_room, self.positions_room, self.exposure,
-                                 self.switches, self.collateral, config)
+                                 self.switches, self.stages, self.collateral, config)
         bands = Bands(self.accounts, self.ledger_room, self.listing, self.positions_room, self.rows, config,
                       self.band_accounts)
         self.monitor = Monitor(self.accounts, self.exposure, bands, self.events, config)
@@ -69,8 +70,8 @@ cdef class State:
         self.settlement = Settlement(self.accounts, self.listing, self.orders_room, self.books, self.positions_room,
                                      self.exposure, self.marks, self.monitor, self.trading, self.triggers,
                                      self.buckets, self.events)
-        self.uncross = Uncross(self.accounts, self.listing, self.books, self.orders_room, self.switches, self.trading,
-                               self.events)
+        self.uncross = Uncross(self.accounts, self.listing, self.books, self.orders_room, self.switches, self.stages,
+                               self.trading, self.events)
         self.blocks = Blocks(self.listing, self.positions_room, self.exposure, self.pretrade, self.monitor,
                              self.trading, self.events)
         self.kill_switch = KillSwitch(self.accounts, self.listing, self.orders_room, self.switches, self.trading,
@@ -159,6 +160,7 @@ cdef class State:
             self.kill_switch.export(),
             self.blocks.export(),
             self.liquidation.export(),
+            self.stages.export(),
         ]
 
     cdef _order_export(self, uint32_t slot):

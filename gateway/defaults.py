@@ -66,7 +66,7 @@ def default_config(venue_id: str, speed: float = 1.0) -> Config:
     staleness and the wait for a lease grow with it.
     """
     stale_ns = max(STALE_NS, int(speed * 2_500_000_000))
-    btc = Underlying(name="BTC", index_name="btc_usd", mark_stale_ns=stale_ns)
+    btc = Underlying(name="BTC", index_name="btc_usd", mark_stale_ns=stale_ns, mark_halt_ns=6 * stale_ns)
     eth_matrix = MatrixParameters(
         price_range_ppm=180_000,
         vol_up_ppm=400_000,
@@ -75,7 +75,9 @@ def default_config(venue_id: str, speed: float = 1.0) -> Config:
         extended_dampener_usd=200_000,
         delta_move_per_coin_e9=4_000,
     )
-    eth = Underlying(name="ETH", index_name="eth_usd", matrix=eth_matrix, mark_stale_ns=stale_ns)
+    eth = Underlying(
+        name="ETH", index_name="eth_usd", matrix=eth_matrix, mark_stale_ns=stale_ns, mark_halt_ns=6 * stale_ns
+    )
     return Config(
         venue_id=venue_id,
         currencies=(

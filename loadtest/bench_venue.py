@@ -30,7 +30,7 @@ def venue_config(options: bool) -> config.Config:
         instruments.extend(_option(days, strike, option_type) for days, strike, option_type in terms)
     return config.Config(
         currencies=(config.Currency("BTC", 10, underlying="BTC"), config.Currency("USDC", 6)),
-        underlyings=(config.Underlying("BTC", "btc_usd", mark_stale_ns=DAY_NS),),
+        underlyings=(config.Underlying("BTC", "btc_usd", mark_stale_ns=DAY_NS, mark_halt_ns=DAY_NS),),
         instruments=tuple(instruments),
         checkpoint_every=1 << 40,
     )

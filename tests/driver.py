@@ -2,6 +2,8 @@
 
 from types import SimpleNamespace
 
+import msgspec
+
 from exchange import commands, config, events
 from exchange.commands import CommandKind
 from exchange.engine import Engine
@@ -76,6 +78,14 @@ def make_config(**changes):
         "underlyings": (config.Underlying("BTC", "btc_usd"),),
     }
     return config.Config(**{**base, **changes})
+
+
+def patient(configuration=None):
+    """The same venue with marks that never grow old, for tests in which time passes without any."""
+    configuration = configuration or make_config()
+    forever = {"mark_stale_ns": 1000 * DAY, "mark_halt_ns": 1000 * DAY}
+    underlyings = tuple(msgspec.structs.replace(one, **forever) for one in configuration.underlyings)
+    return msgspec.structs.replace(configuration, underlyings=underlyings)
 
 
 class Driver:

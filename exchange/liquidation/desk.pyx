@@ -145,8 +145,8 @@ cdef class Desk:
         return found
 
     def marks_fresh(self, uint32_t account_id, int64_t time_ns):
-        """Whether every underlying that the account depends on has fresh marks."""
-        return all([self.marks.fresh(u, time_ns) for u in self.underlyings(account_id)])
+        """Whether every underlying that the account depends on has marks in the live stage."""
+        return all([self.marks.live(u) for u in self.underlyings(account_id)])
 
     def bidder_stopped(self, uint32_t account_id, uint32_t seller_id):
         """Whether a kill switch keeps an account from taking what another's portfolio depends on."""
@@ -165,7 +165,7 @@ cdef class Desk:
 
     def marks_since(self, uint32_t account_id):
         """Since when the account's marks, fresh now, have not been stale; 0 where it depends on none."""
-        return max([self.marks.since_ns[<int>u] for u in self.underlyings(account_id)], default=0)
+        return max([self.marks.stages.since_ns[<int>u] for u in self.underlyings(account_id)], default=0)
 
     def fund(self, int currency):
         """This venue's claim on the insurance fund."""

@@ -25,32 +25,32 @@ cdef uint32_t MAX_VOL_E6 = 20_000_000    # 2,000 %
 cdef class Marks:
     """Index, perpetual basis and funding per underlying; drives the repricing of risk rows."""
 
-    def __cinit__(self, Instruments instruments, Books books, Positions positions, RiskRows rows, config):
+    def __cinit__(self, Instruments instruments, Books books, Positions positions, RiskRows rows,
+                  MarkStages stages, config):
         cdef int count = len(config.underlyings)
         self.instruments = instruments
         self.books = books
         self.positions = positions
         self.rows = rows
+        self.stages = stages
         self.settings = config.underlyings
         self.time_ns = <int64_t*>calloc(count, sizeof(int64_t))
-        self.since_ns = <int64_t*>calloc(count, sizeof(int64_t))
         self.held_index_e8 = <int64_t*>calloc(count, sizeof(int64_t))
         self.basis_e8 = <int64_t*>calloc(instruments.capacity, sizeof(int64_t))
         self.funding_rate_e12 = <int64_t*>calloc(instruments.capacity, sizeof(int64_t))
-        if (self.time_ns == NULL or self.since_ns == NULL or self.held_index_e8 == NULL or self.basis_e8 == NULL
+        if (self.time_ns == NULL or self.held_index_e8 == NULL or self.basis_e8 == NULL
                 or self.funding_rate_e12 == NULL):
             raise MemoryError()
         self.samples = [deque(maxlen=SETTLEMENT_WINDOW_NS // SAMPLE_SPACING_NS) for _ in range(count)]
 
     def __dealloc__(self):
         free(self.time_ns)
-        free(self.since_ns)
         free(self.held_index_e8)
         free(self.basis_e8)
         free(self.funding_rate_e12)
 
     cdef bint fresh(self, int underlying, int64_t time_ns) noexcept:
-        """Whether an underlying's marks are recent enough to liquidate on."""
+        """Whether an underlying's marks are not stale."""
         cdef int64_t limit = self.settings[underlying].mark_stale_ns
         return self.time_ns[underlying] != 0 and time_ns - self.time_ns[underlying] <= limit
 
@@ -125,8 +125,6 @@ cdef class Marks:
                 self._perpetual(slot, elapsed)
             elif row.kind == KIND_FUTURE:
                 row.mark_price_e8 = self.rows.forward_e8[u * MAX_EXPIRIES + row.expiry_bucket]
-        if not self.fresh(u, time_ns):
-            self.since_ns[u] = time_ns
         self.time_ns[u] = time_ns
         samples = self.samples[u]
         if not samples or time_ns - samples[len(samples) - 1][0] >= SAMPLE_SPACING_NS:
@@ -200,7 +198,7 @@ cdef class Marks:
         cdef int u
         cdef uint32_t slot
         return [
-            [[self.time_ns[u], self.since_ns[u], self.held_index_e8[u], [list(s) for s in self.samples[u]]]
+            [[self.time_ns[u], self.held_index_e8[u], [list(s) for s in self.samples[u]]]
              for u in range(self.rows.underlying_count)],
             [[slot, self.basis_e8[slot], self.funding_rate_e12[slot], str(self.positions.funding_of(slot))]
              for slot in range(self.instruments.high)

@@ -7,6 +7,7 @@ from exchange.market.order cimport Order, Orders
 from exchange.risk.collateral cimport Collateral
 from exchange.risk.price_bands cimport PriceBands
 from exchange.risk.exposure cimport Exposure
+from exchange.risk.mark_stages cimport MarkStages
 from exchange.risk.switches cimport Switches
 
 
@@ -18,6 +19,7 @@ cdef class Pretrade:
     cdef Exposure exposure
     cdef Switches switches
     cdef Collateral collateral
+    cdef MarkStages stages
     cdef PriceBands bands
     cdef uint32_t max_open_orders
     cdef uint32_t max_owner_orders
@@ -31,6 +33,13 @@ cdef class Pretrade:
     cdef int static_reason(self, uint32_t account_id, uint32_t instrument, int side, int64_t price_units,
                            int64_t lots, bint market, int64_t time_ns) except -1
     cdef bint isolated(self, uint32_t account_id, uint32_t instrument) noexcept
+    cdef int _stage_reason(self, uint32_t account_id, uint32_t instrument, int side) noexcept
+    cdef bint closes_only(self, uint32_t instrument) noexcept
+
+    cdef inline bint live(self, uint32_t instrument) noexcept:
+        """Whether the marks of an instrument's underlying are young enough for everything."""
+        return self.stages.live(self.instruments.at[instrument].underlying)
+
     cdef int form_reason(self, uint32_t instrument, int64_t price_units) noexcept
     cdef int limit_reason(self, uint32_t account_id, uint32_t instrument, int side, int64_t lots,
                           bint new) except -1

@@ -6,7 +6,7 @@ from exchange.clearing.position cimport Position
 from exchange.market.instrument cimport MAX_LEGS, STATE_AUCTION, STATE_CLOSE_ONLY, STATE_OPEN, Instrument
 from exchange.records cimport (
     FLAG_RISK_REDUCING, R_ACCOUNT_IN_LIQUIDATION, R_INSTRUMENT_EXPIRED, R_INSTRUMENT_NOT_OPEN,
-    R_ISOLATED_POSITION, R_NONE, R_NO_MARK,
+    R_ISOLATED_POSITION, R_MARK_STALE, R_NONE, R_NO_MARK,
     R_NOT_ENOUGH_FUNDS, R_OPEN_ORDER_LIMIT, R_OWNER_ORDER_LIMIT, R_OWNER_POSITION_LIMIT, R_POSITION_LIMIT,
     R_PRICE_OFF_TICK, R_PRICE_TOO_HIGH, R_PRICE_TOO_LOW, R_QUANTITY_NOT_POSITIVE, R_QUANTITY_TOO_LARGE,
     R_QUANTITY_TOO_SMALL, R_ROW_LIMIT, R_TRADING_STOPPED, R_UNKNOWN_ACCOUNT, R_UNKNOWN_INSTRUMENT,
@@ -27,7 +27,7 @@ cdef class Pretrade:
     """Stateless checks over the core's state."""
 
     def __cinit__(self, Accounts accounts, Instruments instruments, Orders orders, Positions positions,
-                  Exposure exposure, Switches switches, Collateral collateral, config):
+                  Exposure exposure, Switches switches, MarkStages stages, Collateral collateral, config):
         self.accounts = accounts
         self.instruments = instruments
         self.orders = orders
@@ -35,6 +35,7 @@ cdef class Pretrade:
         self.exposure = exposure
         self.switches = switches
         self.collateral = collateral
+        self.stages = stages
         self.bands = PriceBands(instruments, exposure.rows, config.limits)
         self.max_open_orders = config.limits.max_open_orders_per_account
         self.max_owner_orders = config.limits.max_open_orders_per_owner
@@ -90,6 +91,8 @@ cdef class Pretrade:
             return R_INSTRUMENT_NOT_OPEN
         if not row.marked:
             return R_NO_MARK
+        if self.stages.restricted and self._stage_reason(account_id, instrument, side):
+            return R_MARK_STALE
         if lots <= 0:
             return R_QUANTITY_NOT_POSITIVE
         if lots < row.min_quantity_lots:
@@ -124,6 +127,20 @@ cdef class Pretrade:
             if self.accounts.bucket_of(account_id, row.leg_slot[i]):
                 return True
         return self.accounts.bucket_of(account_id, instrument) != 0
+
+    cdef int _stage_reason(self, uint32_t account_id, uint32_t instrument, int side) noexcept:
+        """Whether the age of the marks lets an order in: in the reduce-only stage one that can reduce a position."""
+        cdef Instrument* row = &self.instruments.at[instrument]
+        if self.stages.live(row.underlying):
+            return R_NONE
+        if self.stages.halted(row.underlying) or row.leg_count:
+            return R_MARK_STALE
+        return R_NONE if self.reducible(account_id, instrument, side) else R_MARK_STALE
+
+    cdef bint closes_only(self, uint32_t instrument) noexcept:
+        """Whether an instrument takes only what reduces positions, by its own state or by the age of its marks."""
+        cdef Instrument* row = &self.instruments.at[instrument]
+        return row.state == STATE_CLOSE_ONLY or self.stages.reduces(row.underlying)
 
     cdef int form_reason(self, uint32_t instrument, int64_t price_units) noexcept:
         """Whether a price exists on the instrument: in range and on tick."""

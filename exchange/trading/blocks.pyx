@@ -130,6 +130,8 @@ cdef class Blocks:
             return Reason.PRICE_TOO_HIGH
         if not -LARGEST <= leg.quantity_lots <= LARGEST:
             return Reason.QUANTITY_TOO_LARGE
+        if self.instruments.is_live(leg.instrument) and not self.pretrade.live(leg.instrument):
+            return Reason.MARK_STALE
         for account_id, side in sides:
             reason = self.pretrade.static_reason(account_id, leg.instrument, side, leg.price_units,
                                                  leg.quantity_lots, False, self.events.time_ns)

@@ -5,7 +5,7 @@
 
 from libc.string cimport memcmp
 
-from exchange.market.instrument cimport STATE_AUCTION, STATE_CLOSE_ONLY
+from exchange.market.instrument cimport STATE_AUCTION
 from exchange.market.order cimport Order, OrderDetail
 from exchange.records cimport (
     FLAG_ADVANCED, FLAG_ICEBERG, FLAG_POST_ONLY, FLAG_PRICE_ADJUSTED, FLAG_PROTECTED, FLAG_REDUCE_ONLY,
@@ -142,7 +142,7 @@ cdef class Entry:
     cdef int _fit(self, const PlaceOrder* command, int64_t* price, int64_t* lots, int* flags) noexcept:
         """Reduce-only orders shrink to the position, post-only orders move off the other side; or the reason not to."""
         cdef uint32_t instrument = command.instrument
-        if flags[0] & FLAG_REDUCE_ONLY or self.instruments.at[instrument].state == STATE_CLOSE_ONLY:
+        if flags[0] & FLAG_REDUCE_ONLY or self.pretrade.closes_only(instrument):
             lots[0] = min(lots[0], self.pretrade.reducible(command.header.account_id, instrument, command.side))
             if lots[0] == 0:
                 return R_BAD_TERMS if self.instruments.at[instrument].leg_count else R_REDUCE_ONLY_WOULD_INCREASE

@@ -9,7 +9,7 @@ from libc.string cimport memcmp, memcpy
 from exchange.clearing.fees cimport trade_fee
 from exchange.clearing.position cimport Position
 from exchange.trading.entry cimport SPECIAL
-from exchange.market.instrument cimport NO_SLOT, STATE_AUCTION, STATE_CLOSE_ONLY
+from exchange.market.instrument cimport NO_SLOT, STATE_AUCTION
 from exchange.market.order cimport OrderDetail
 from exchange.records cimport (
     EV_COMMAND_DONE, EV_COMMAND_REJECTED, EV_ORDER_ACCEPTED, EV_ORDER_CANCELLED, EV_ORDER_EDITED, EV_ORDER_REJECTED,
@@ -95,7 +95,7 @@ cdef class Trading(DryRun):
             price[0] = self._market_price(row, command.instrument, command.side, command.order_type)
             if price[0] == 0:
                 return R_NO_LIQUIDITY
-        if flags[0] & (FLAG_REDUCE_ONLY | FLAG_POST_ONLY) or row.state == STATE_CLOSE_ONLY:
+        if flags[0] & (FLAG_REDUCE_ONLY | FLAG_POST_ONLY) or self.pretrade.closes_only(command.instrument):
             reason = self._fit(command, price, lots, flags)
             if reason:
                 return reason
@@ -681,13 +681,13 @@ cdef class Trading(DryRun):
     cdef int reprice(self, uint32_t slot) except -1:
         """Give a resting advanced order the price that its terms mean now; it may trade. Whether anything changed.
 
-        What cannot have its new price ends; in a halt it keeps the one it has."""
+        What cannot have its new price ends; in a halt, or while the marks are old, it keeps the one it has."""
         cdef Order* order = &self.orders.at[slot]
         cdef OrderDetail* detail = &self.orders.detail[slot]
         cdef int reason
         cdef int64_t price = self.pretrade.advanced_price(order.instrument, order.side, detail.advanced,
                                                           detail.advanced_value_e8)
-        if price == 0 or price == order.price_units:
+        if price == 0 or price == order.price_units or not self.pretrade.live(order.instrument):
             return 0
         reason = self.pretrade.static_reason(order.account_id, order.instrument, order.side, price,
                                              detail.quantity_lots, False, self.events.time_ns)
@@ -765,7 +765,7 @@ cdef class Trading(DryRun):
             return reason
         if flags & FLAG_POST_ONLY and self.instruments.at[order.instrument].state == STATE_AUCTION:
             return R_AUCTION_ONLY
-        if self.instruments.at[order.instrument].state == STATE_CLOSE_ONLY:
+        if self.pretrade.closes_only(order.instrument):
             flags |= FLAG_REDUCE_ONLY
         if flags & FLAG_REDUCE_ONLY:
             remaining = min(remaining, self.pretrade.reducible(order.account_id, order.instrument, order.side))

@@ -383,7 +383,7 @@ cdef class Triggers:
 
     cdef bint _trades(self, uint32_t instrument) noexcept:
         cdef int state = self.instruments.at[instrument].state
-        return state == STATE_OPEN or state == STATE_CLOSE_ONLY
+        return (state == STATE_OPEN or state == STATE_CLOSE_ONLY) and self.pretrade.live(instrument)
 
     def _queue(self, found):
         """Queue what fired, ascending id whatever the instrument, and begin to place it."""

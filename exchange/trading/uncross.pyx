@@ -19,6 +19,7 @@ from exchange.records cimport (
     EV_AUCTION_UNCROSSED, EV_INSTRUMENT_STATE_CHANGED, FLAG_ICEBERG, FLAG_LINKED, R_KILL_SWITCH,
     R_MAINTENANCE_WOULD_BREACH, R_REDUCE_ONLY_POSITION_GONE, R_SELF_TRADE, AuctionUncrossed, InstrumentEvent,
 )
+from exchange.risk.mark_stages cimport MarkStages
 from exchange.risk.switches cimport Switches
 from exchange.trading.lifecycle cimport Trading
 
@@ -33,18 +34,20 @@ cdef class Uncross:
     cdef Books books
     cdef Orders orders
     cdef Switches switches
+    cdef MarkStages stages
     cdef Trading trading
     cdef EventBuffer events
     cdef dict timed                      # slot -> instrument_id of auctions with an end
     cdef dict seen                       # slot -> what discover() said, by what it depends on
 
     def __init__(self, Accounts accounts, Instruments instruments, Books books, Orders orders, Switches switches,
-                 Trading trading, EventBuffer events):
+                 MarkStages stages, Trading trading, EventBuffer events):
         self.accounts = accounts
         self.instruments = instruments
         self.books = books
         self.orders = orders
         self.switches = switches
+        self.stages = stages
         self.trading = trading
         self.events = events
         self.timed = {}
@@ -76,6 +79,8 @@ cdef class Uncross:
             return Reason.NONE
         if self.switches.venue or self.switches.underlying[row.underlying]:
             return Reason.TRADING_STOPPED
+        if not self.stages.live(row.underlying):
+            return Reason.MARK_STALE
         if row.expiry_ns and self.events.time_ns >= row.expiry_ns:
             return Reason.INSTRUMENT_EXPIRED
         return Reason.NONE

@@ -72,7 +72,7 @@ CONFIG = config.Config(
         config.Currency("BTC", 10, underlying="BTC"),
         config.Currency("USDC", 6),
     ),
-    underlyings=(config.Underlying("BTC", "btc_usd", mark_stale_ns=3_600_000_000_000),),
+    underlyings=(config.Underlying("BTC", "btc_usd", mark_stale_ns=3_600 * 10**9, mark_halt_ns=3_600 * 10**9),),
     instruments=(
         _future(PERPETUAL, "BTC", 0, True),
         _future(FUTURE, "BTC", EXPIRY_NS, True),

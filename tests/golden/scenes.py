@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tests import golden
-from tests.driver import Driver
+from tests.driver import Driver, patient
 
 EVENTS = Path(__file__).parent / "events"
 COMMON = ("slots", "seq", "time_ns")
@@ -21,9 +21,9 @@ COMMON = ("slots", "seq", "time_ns")
 class Recorder(Driver):
     """A driver that keeps what the engine said, once the scene is set."""
 
-    def __init__(self, *args: Any, **fields: Any) -> None:
+    def __init__(self, instruments: Any = (), configuration: Any = None, impatient: bool = False) -> None:
         self.kept: list[list[dict[str, Any]]] = []
-        super().__init__(*args, **fields)
+        super().__init__(instruments, configuration if impatient else patient(configuration))
 
     def submit(self, record: bytes | bytearray) -> list[Any]:
         found = super().submit(record)

@@ -47,7 +47,8 @@ class Advancing:
         """Give an order the price that its value means now; whether anything changed."""
         t = self.trading
         price = t.price_of(order.instrument, order.side, order.advanced, order.advanced_value_e8)
-        if price is None or price == order.price_units:
+        live = self.state.stages[self.state.contracts[order.instrument].underlying] == 0
+        if price is None or price == order.price_units or not live:
             return False
         try:
             t.check_static(order.account_id, order.instrument, order.side, price, order.quantity_lots, False)

@@ -80,6 +80,7 @@ class Blocks:
         require(abs(leg.price_units) < 2**62, Reason.PRICE_TOO_HIGH)
         require(abs(leg.quantity_lots) < 2**62, Reason.QUANTITY_TOO_LARGE)
         spec = s.contracts[leg.instrument].spec
+        require(s.stages[s.contracts[leg.instrument].underlying] == 0, Reason.MARK_STALE)
         for number, side in zip(both, (leg.side, 1 - leg.side), strict=True):
             t.check_static(number, leg.instrument, side, leg.price_units, leg.quantity_lots, False)
         require(spec.kind not in COMBO_KINDS, Reason.BLOCK_LEGS)

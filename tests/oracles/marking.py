@@ -1,6 +1,6 @@
 """What an index, forward and vol update does in the naive venue."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,8 @@ class Marking:
         self.held_index_e8 = [0] * count
         self.revision = [0] * count
         self.detail = 0
+        self.on_marked: Callable[[], None] = lambda: None
+        """Called when an update was taken, before accounts are looked at."""
 
     def update(self, command: Mapping[str, Any], record: bytes) -> bool:
         """Whether the update was taken."""
@@ -45,6 +47,7 @@ class Marking:
         repriced = self.mark(u, command["index_price_e8"], forwards, vols)
         self.revision[u] += 1
         self.state.emit(EventKind.MARKS_UPDATED, 0, repriced=repriced, revision=self.revision[u], **answer)
+        self.on_marked()
         for account in self.state.accounts.values():
             held = [self.state.contracts[slot].underlying for slot in account.holdings]
             if account.model.startswith("cross") or u in held:

@@ -54,6 +54,7 @@ class Checks:
         require(not c.spec.expiry_ns or s.time_ns < c.spec.expiry_ns, Reason.INSTRUMENT_EXPIRED)
         require(c.state in ("open", "close_only", "auction"), Reason.INSTRUMENT_NOT_OPEN)
         require(c.marked, Reason.NO_MARK)
+        self.check_stage(s.accounts[account_id], c, side)
         require(lots > 0, Reason.QUANTITY_NOT_POSITIVE)
         require(lots >= c.spec.min_quantity_lots, Reason.QUANTITY_TOO_SMALL)
         require(lots <= c.spec.max_quantity_lots, Reason.QUANTITY_TOO_LARGE)
@@ -68,6 +69,16 @@ class Checks:
             return
         require(side != BUY or price <= self.band_edge(slot, BUY), Reason.PRICE_TOO_HIGH)
         require(side == BUY or price >= self.band_edge(slot, side), Reason.PRICE_TOO_LOW)
+
+    def check_stage(self, account: Account, c: Contract, side: int) -> None:
+        """Old marks let in what can reduce a position, very old ones nothing."""
+        stage = self.state.stages[c.underlying]
+        can = stage == 1 and not c.legs and self.reducible(account, c.slot, side) > 0
+        require(stage == 0 or can, Reason.MARK_STALE)
+
+    def closes_only(self, slot: int) -> bool:
+        c = self.state.contracts[slot]
+        return c.state == "close_only" or self.state.stages[c.underlying] == 1
 
     def check_form(self, slot: int, price: int) -> None:
         """A price that exists."""
@@ -201,7 +212,7 @@ class Checks:
 
     def reduce_only(self, account: Account, slot: int, side: int, lots: int, flags: int) -> tuple[int, int]:
         """(lots, flags): at most the position, where the order or the instrument asks for it."""
-        if not flags & OrderFlag.REDUCE_ONLY and self.state.contracts[slot].state != "close_only":
+        if not flags & OrderFlag.REDUCE_ONLY and not self.closes_only(slot):
             return lots, flags
         allowed = self.reducible(account, slot, side)
         require(allowed > 0, Reason.REDUCE_ONLY_WOULD_INCREASE)

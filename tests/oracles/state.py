@@ -80,6 +80,8 @@ class State:
         """(order id, what became of it, lots or new id) of linked orders since links last looked."""
         self.quotes_frozen_ns: dict[int, int] = {}
         self.switches: set[tuple[str, int]] = set()
+        self.stages = [0] * len(config.underlyings)
+        """By the age of marks: 0 live, 1 reduce-only, 2 halt."""
         self.index_e8 = [0] * len(config.underlyings)
         self.grids = grids_of(config)
         self.model = MarginModel(config, self.contracts, self.grids, self.index_e8)

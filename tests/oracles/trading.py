@@ -93,7 +93,7 @@ class Trading(Uncrossing):
             self.check_static(account_id, slot, side, price, lots, False)
         if market:
             price = self.priceless(slot, side, command["order_type"])
-        reduces = flags & OrderFlag.REDUCE_ONLY or s.contracts[slot].state == "close_only"
+        reduces = flags & OrderFlag.REDUCE_ONLY or self.closes_only(slot)
         require(not (reduces and s.contracts[slot].legs), Reason.BAD_TERMS)
         lots, flags = self.reduce_only(account, slot, side, lots, flags)
         price, flags = self.post_only(slot, side, price, flags)

@@ -54,6 +54,8 @@ class Uncrossing(Matching):
             return Reason.NONE
         if s.switches & {("venue", 0), ("underlying", c.underlying)}:
             return Reason.TRADING_STOPPED
+        if s.stages[c.underlying]:
+            return Reason.MARK_STALE
         expired = c.spec.expiry_ns and s.time_ns >= c.spec.expiry_ns
         return Reason.INSTRUMENT_EXPIRED if expired else Reason.NONE
 

@@ -25,6 +25,7 @@ from tests.oracles.marking import Marking
 from tests.oracles.pretrade import Refused, require
 from tests.oracles.quoting import Quoting
 from tests.oracles.reading import fields_of
+from tests.oracles.staging import Staging
 from tests.oracles.state import Predicted, State
 from tests.oracles.switches import KillSwitch
 from tests.oracles.trading import Trading
@@ -47,6 +48,7 @@ class Venue:
             return self.take()
         self.state.time_ns = header["time_ns"]
         self.links.left, self.links.heard = AT_ONCE, False
+        self.staging.look()
         if self.isolating.is_bucket(account_id):
             self.state.emit(EventKind.COMMAND_REJECTED, account_id, command_kind=kind, reason=Reason.UNKNOWN_ACCOUNT)
         elif kind == CommandKind.PLACE_LINKED:
@@ -146,6 +148,8 @@ class Venue:
         self.switches = KillSwitch(self.waiting)
         self.blocks = Blocks(self.trading)
         self.marking = Marking(self.state)
+        self.staging = Staging(self.state, self.marking)
+        self.marking.on_marked = self.staging.look
         for spec in configuration.instruments:
             self.list_one(spec)
 

@@ -261,7 +261,8 @@ class Waiting:
             self.drain()
 
     def trades(self, order: WaitingOrder) -> bool:
-        return self.state.contracts[order.instrument].state in ("open", "close_only")
+        c = self.state.contracts[order.instrument]
+        return c.state in ("open", "close_only") and self.state.stages[c.underlying] == 0
 
     def drain(self) -> None:
         """Place what stands first in the queue; what was halted there waits again."""

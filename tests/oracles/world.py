@@ -37,6 +37,8 @@ OPTION_TICKS = (TickStep(above_units=0, tick_units=1), TickStep(above_units=50, 
 BTC_MATRIX = MatrixParameters(
     extended_dampener_usd=2_000, delta_threshold_usd=60_000, delta_move_per_coin_e9=20_000_000
 )
+STALE = {"mark_stale_ns": 120 * 10**9, "mark_halt_ns": 170 * 10**9}
+"""So that generated histories are live most of the time and in the other stages now and then."""
 ETH_MATRIX = MatrixParameters(price_range_ppm=180_000, annualised_move_risk_ppm=50_000, minimum_move_ppm=5_000)
 BTC_SPAN = SpanParameters(
     tiers=(
@@ -155,8 +157,8 @@ def configuration(**changes: object) -> Config:
             Currency(name="ETH", exponent=10, haircut_ppm=75_000, debt_ppm=1_025_000, underlying="ETH"),
         ),
         "underlyings": (
-            Underlying(name="BTC", index_name="btc_usd", matrix=BTC_MATRIX),
-            Underlying(name="ETH", index_name="eth_usd", matrix=ETH_MATRIX),
+            Underlying(name="BTC", index_name="btc_usd", matrix=BTC_MATRIX, **STALE),
+            Underlying(name="ETH", index_name="eth_usd", matrix=ETH_MATRIX, **STALE),
         ),
         "instruments": instruments(),
         "limits": Limits(

@@ -67,6 +67,7 @@ COMMAND_REASONS = (
     "UNKNOWN_ACCOUNT UNKNOWN_INSTRUMENT UNKNOWN_ORDER NOT_OWNER_OF_ORDER UNKNOWN_CURRENCY ACCOUNT_EXISTS BAD_PAYLOAD "
     "NOT_ENOUGH_FUNDS INSUFFICIENT_WITHDRAWABLE AMOUNT_NOT_POSITIVE AMOUNT_TOO_LARGE"
 ).split()
+STAGES = "stage:0 stage:1 stage:2 ORDER_REJECTED:MARK_STALE COMMAND_REJECTED:MARK_STALE"
 MARK_REASONS = "MARK_JUMP MARK_OUT_OF_RANGE UNKNOWN_INSTRUMENT UNKNOWN_UNDERLYING BAD_PAYLOAD".split()
 
 
@@ -105,6 +106,8 @@ def coverage(happened: list, counts: Counter, waiting: set[int]) -> None:
             counts[f"withdrawn:{Reason(event['reason']).name}"] += 1
         elif kind == EventKind.LEVEL_CHANGED:
             counts[f"level:{event['level']}"] += 1
+        elif kind == EventKind.MARK_STAGE_CHANGED:
+            counts[f"stage:{event['stage']}"] += 1
 
 
 def missing(counts: Counter, ample: bool) -> list[str]:
@@ -114,7 +117,7 @@ def missing(counts: Counter, ample: bool) -> list[str]:
     wanted += [f"ORDER_CANCELLED:{name}" for name in ENDS]
     wanted += [f"COMMAND_REJECTED:{name}" for name in COMMAND_REASONS]
     wanted += [f"MARKS_REJECTED:{name}" for name in MARK_REASONS]
-    wanted += [f"accepted:{tif.name}" for tif in TimeInForce]
+    wanted += [*STAGES.split(), *[f"accepted:{tif.name}" for tif in TimeInForce]]
     wanted += [f"ORDER_ACCEPTED:{OrderType(n).name}" for n in range(3)]
     wanted += [f"{event}:{OrderType(n).name}" for n in range(3, 8) for event in ("TRIGGER_PLACED", "ORDER_TRIGGERED")]
     wanted += [f"fired:{TriggerSource(n).name}" for n in range(3)]

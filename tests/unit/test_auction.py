@@ -9,14 +9,14 @@ from exchange.commands import CommandKind, OrderFlag, OrderType, TimeInForce, Tr
 from exchange.engine import Engine
 from exchange.events import EventKind
 from exchange.reasons import Reason
-from tests.driver import SECOND, START_NS, Driver, kinds, only, perpetual
+from tests.driver import SECOND, START_NS, Driver, kinds, only, patient, perpetual
 
 NAME = "BTC-PERPETUAL"
 
 
 @pytest.fixture
 def venue():
-    made = Driver([perpetual(fees=config.Fees(maker_ppm=100, taker_ppm=500))])
+    made = Driver([perpetual(fees=config.Fees(maker_ppm=100, taker_ppm=500))], patient())
     made.alice, made.bob, made.carol = (made.account(name, btc=50) for name in ("alice", "bob", "carol"))
     made.marks(100_000)
     return made

@@ -7,7 +7,7 @@ from exchange.commands import CommandKind, OrderType, TradeFlag, TriggerSource
 from exchange.engine import Engine
 from exchange.events import EventKind
 from exchange.reasons import Reason
-from tests.driver import DAY, SECOND, START_NS, Driver, kinds, only, option, perpetual
+from tests.driver import DAY, SECOND, START_NS, Driver, kinds, only, option, patient, perpetual
 
 NAME = "BTC-PERPETUAL"
 EXPIRY = START_NS + 30 * DAY
@@ -17,7 +17,7 @@ CALL = option(100_000, "call", EXPIRY, block_min_lots=10)
 @pytest.fixture(params=["segregated_pm", "cross_pm"])
 def venue(request):
     listed = [perpetual(fees=config.Fees(maker_ppm=100, taker_ppm=500)), CALL, option(110_000, "call", EXPIRY)]
-    made = Driver(listed)
+    made = Driver(listed, patient())
     made.names = [spec.name for spec in listed]
     made.alice, made.bob, made.carol = (
         made.account(name, btc=2, model=request.param) for name in ("alice", "bob", "carol")

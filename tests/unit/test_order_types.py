@@ -7,7 +7,7 @@ from exchange.commands import CommandKind, OrderFlag, OrderType, TimeInForce, Tr
 from exchange.engine import Engine
 from exchange.events import EventKind
 from exchange.reasons import Reason
-from tests.driver import DAY, SECOND, START_NS, Driver, future, kinds, only, perpetual
+from tests.driver import DAY, SECOND, START_NS, Driver, future, kinds, only, patient, perpetual
 
 NAME = "BTC-PERPETUAL"
 E8 = 10**8
@@ -15,7 +15,7 @@ E8 = 10**8
 
 @pytest.fixture
 def venue():
-    made = Driver([perpetual()])
+    made = Driver([perpetual()], patient())
     made.alice, made.bob, made.carol = (made.account(name, btc=50) for name in ("alice", "bob", "carol"))
     made.marks(100_000)
     return made

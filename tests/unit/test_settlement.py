@@ -101,7 +101,7 @@ def test_price_is_the_mean_of_the_last_half_hour():
 def test_after_downtime_over_expiry_settlement_waits_for_a_fresh_index():
     venue, spec, alice, _ = sold_option(100_000, "call")
     venue.now = EXPIRY + 3600 * SECOND
-    assert kinds(venue.tick()) == []
+    assert kinds(venue.tick()) == [EventKind.MARK_STAGE_CHANGED]
     assert venue.engine.instrument_slot(spec.name) >= 0
     rejected = only(venue.place(alice, spec.name, "buy", 100, 1), EventKind.ORDER_REJECTED)
     assert rejected.reason == Reason.INSTRUMENT_EXPIRED

@@ -332,7 +332,8 @@ def test_an_expired_contract_takes_no_orders_and_settles_at_the_next_tick(bench:
     position(bench, 1, BUY, 700, 10, SHORT_CALL)
     order = resting(bench, 2, SELL, 900, 5, SHORT_CALL)
     bench.time_ns = world.SHORT_EXPIRY_NS
-    assert reasons(bench.place(1, SHORT_CALL, BUY, 700, 1)) == [Reason.INSTRUMENT_EXPIRED]
+    refused = bench.place(1, SHORT_CALL, BUY, 700, 1)
+    assert reasons(only(refused, EventKind.ORDER_REJECTED)) == [Reason.INSTRUMENT_EXPIRED]
     bench.marks(100_000.0, FORWARDS, {4: 0.6, 7: 0.6})
     happened = bench.tick()
     assert [e.order_id for e in only(happened, CANCELLED)] == [order]

@@ -6,7 +6,7 @@ from exchange import commands
 from exchange.commands import CommandKind, OrderType, TimeInForce, TriggerSource
 from exchange.events import EventKind
 from exchange.reasons import Reason
-from tests.driver import DAY, SECOND, START_NS, Driver, future, kinds, only, option, perpetual
+from tests.driver import DAY, SECOND, START_NS, Driver, future, kinds, only, option, patient, perpetual
 
 E8 = 10**8
 FUTURE = future(START_NS + 30 * DAY)
@@ -15,7 +15,7 @@ PERPETUAL = perpetual()
 
 @pytest.fixture
 def venue():
-    made = Driver([PERPETUAL, FUTURE])
+    made = Driver([PERPETUAL, FUTURE], patient())
     made.alice = made.account("alice", btc=50)
     made.marks(100_000)
     return made

@@ -1,0 +1,36 @@
+from libc.stdint cimport int64_t, uint8_t, uint32_t
+
+from exchange.event_buffer cimport EventBuffer
+
+cdef enum StageCode:
+    STAGE_LIVE = 0
+    STAGE_REDUCE_ONLY = 1
+    STAGE_HALT = 2
+
+
+cdef class MarkStages:
+    cdef EventBuffer events
+    cdef readonly int underlyings
+    cdef uint8_t* stage              # [underlying] StageCode
+    cdef int64_t* marked_ns          # of the last accepted marks, 0 = none yet
+    cdef int64_t* since_ns           # since when the stage has been live
+    cdef int64_t* stale_ns
+    cdef int64_t* halt_ns
+    cdef readonly uint32_t restricted    # underlyings that are not live: 0 is all there is to ask on the common path
+    cdef readonly int64_t next_ns        # nothing changes by itself before this
+    cdef int _due(self, int underlying, int64_t time_ns) noexcept
+    cdef int _enter(self, int underlying, int stage) except -1
+    cdef void _plan(self) noexcept
+    cdef int advance(self, int64_t time_ns) except -1
+    cdef int marked(self, int underlying, int64_t time_ns) except -1
+
+    cdef inline bint live(self, int underlying) noexcept:
+        """Whether everything may go on as usual on an underlying."""
+        return self.stage[underlying] == STAGE_LIVE
+
+    cdef inline bint reduces(self, int underlying) noexcept:
+        """Whether only orders that reduce a position are taken."""
+        return self.restricted and self.stage[underlying] == STAGE_REDUCE_ONLY
+
+    cdef inline bint halted(self, int underlying) noexcept:
+        return self.restricted and self.stage[underlying] == STAGE_HALT

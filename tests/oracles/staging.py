@@ -1,0 +1,28 @@
+"""Stages of underlyings by the age of their marks, in the naive venue. Rules: docs/marks.md."""
+
+from exchange.events import EventKind
+from exchange.reasons import Reason
+from tests.oracles.marking import Marking
+from tests.oracles.state import State
+
+LIVE, REDUCE_ONLY, HALT = range(3)
+
+
+class Staging:
+    """Looks at the stages before every command and after marks."""
+
+    def __init__(self, state: State, marking: Marking) -> None:
+        self.state = state
+        self.marking = marking
+
+    def look(self) -> None:
+        for u, settings in enumerate(self.state.config.underlyings):
+            marked = self.marking.updated_ns[u]
+            age = 0 if marked is None else self.state.time_ns - marked
+            stage = (age > settings.mark_stale_ns) + (age > settings.mark_halt_ns)
+            before, self.state.stages[u] = self.state.stages[u], stage
+            if stage != before:
+                self.state.emit(
+                    EventKind.MARK_STAGE_CHANGED, 0, underlying=u, stage=stage, previous_stage=before,
+                    reason=Reason.MARK_STALE if stage else Reason.NONE, marked_ns=marked or 0,
+                )  # fmt: skip
