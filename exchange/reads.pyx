@@ -257,6 +257,16 @@ cdef class Reads(State):
             margin_balance_usd_e4=balance, initial_margin_usd_e4=initial, maintenance_margin_usd_e4=maintenance,
         )
 
+    @property
+    def bucket_count(self):
+        """Buckets of all accounts, used or not."""
+        return 0 if self.config is None else self.accounts.bucket_count
+
+    def bucket_slot(self, uint32_t bucket):
+        """The instrument slot that a bucket is for, -1 while it is free."""
+        cdef uint32_t slot = self.accounts.at[bucket].instrument
+        return -1 if slot == NO_SLOT else int(slot)
+
     def holder(self, uint32_t account_id):
         """The account that a bucket belongs to; the account itself where it is none."""
         return (self.accounts.holder(account_id) or account_id) if self.accounts.exists(account_id) else account_id

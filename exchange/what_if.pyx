@@ -210,6 +210,8 @@ cdef class WhatIf:
         cdef Order* order
         if not by_formula(self.state.accounts.at[account_id].model):
             return {}
+        if self.state.accounts.is_bucket(account_id):
+            return self._bucket_margins(account_id)
         costs = {}
         slot = self.state.orders_room.account_head[account_id]
         while slot:
@@ -225,6 +227,16 @@ cdef class WhatIf:
             whole, _ = self.state.exposure.formulas.of_position(
                 view.instrument, view.quantity_lots, view.open_buy_lots, view.open_sell_lots)
             found[view.instrument] = (alone, keep, whole - alone + costs.get(view.instrument, 0))
+        return found
+
+    def _bucket_margins(self, uint32_t account_id):
+        """The same of an isolated position."""
+        found = {}
+        for view in self.state.positions(account_id):
+            currency = self.state.listing.at[<uint32_t>view.instrument].currency
+            _, whole, keep = self.state.exposure.margins(account_id, currency)
+            _, alone, _ = self.state.exposure.margins(account_id, currency, False)
+            found[view.instrument] = (alone, keep, whole - alone)
         return found
 
     # ------------------------------------------------------------------ a supposed order

@@ -198,11 +198,11 @@ class Channels:
                 if topic.dirty or isinstance(topic, PortfolioTopic):
                     topic.dirty = False
                     self._mark(topic)
-        for kind, fields in news.facts:
+        for place, (kind, fields) in enumerate(news.facts):
             for account_id in {fields.account_id, *(getattr(fields, name, 0) for name in BUYER)}:
                 for topic in self._by_account.get(account_id, ()):
                     if isinstance(topic, (RiskTopic, ProtectionTopic)):
-                        topic.on_fact(kind, fields)
+                        topic.on_fact(kind, fields, news.buckets.get(place, 0))
 
     def _tell_trades(self, news: News) -> None:
         for trade in news.trades:

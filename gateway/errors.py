@@ -137,6 +137,8 @@ REASON_CODES: dict[Reason, int] = {
     Reason.COMBO_LIMIT: 13035,
     Reason.COMBO_LEGS: INVALID_PARAMS,
     Reason.BAD_TERMS: 11047,
+    Reason.ISOLATED_POSITION: 11047,
+    Reason.LEVERAGE_OUT_OF_RANGE: INVALID_PARAMS,
 }
 
 CANCEL_REASONS: dict[Reason, str] = {

@@ -14,6 +14,7 @@ class News:
         "accounts",
         "auctions",
         "block_id",
+        "buckets",
         "count",
         "created_account",
         "detail",
@@ -68,6 +69,8 @@ class News:
         self.auctions: list[tuple[int, Any]] = []
         self.facts: list[tuple[int, Any]] = []
         """Every other event."""
+        self.buckets: dict[int, int] = {}
+        """By place in `facts`: the isolated position's bucket that the event is of."""
 
     def touch(self, slot: int, side: int, price_units: int) -> None:
         """Note a book level whose quantity may have changed."""

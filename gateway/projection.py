@@ -12,16 +12,18 @@ from exchange.commands import OrderFlag, TradeFlag
 from exchange.events import EventKind as E
 from exchange.events import quote_label
 from gateway.history import DayStats, OrderRecord, TradeRecord
+from gateway.holders import Holders
 from gateway.links import Link
 from gateway.listing import Listings
 from gateway.news import News
+from gateway.order_records import OrderRecords
 from gateway.protection import group_name
 from gateway.records import decode, label_of, terms_of
 from gateway.settings import Settings
-from gateway.trade_records import TradeRecords
 from gateway.waiting import WaitingRoom
 from persistence.history_schema import RANK_BITS
 
+RANK_MASK = (1 << RANK_BITS) - 1
 _BLOCK, _UNCROSSED = int(TradeFlag.BLOCK), int(TradeFlag.UNCROSSED)
 _STATES = frozenset(map(int, (E.INSTRUMENT_LISTED, E.INSTRUMENT_STATE_CHANGED, E.INSTRUMENT_SETTLED)))
 _AUCTION = frozenset(
@@ -32,7 +34,7 @@ _ACCOUNT = frozenset(
 ) | frozenset(map(int, (E.LIQUIDATION_STARTED, E.LIQUIDATION_ENDED, E.FUND_DRAWN, E.CAPITAL_DRAWN, E.DEFAULT_COVERED)))
 
 
-class Projection(TradeRecords):
+class Projection(OrderRecords):
     """Recent orders and trades of every account and instrument, in memory."""
 
     def __init__(
@@ -47,6 +49,7 @@ class Projection(TradeRecords):
         self._engine, self._listings, self._settings = engine, listings, settings
         self.news = News(0)
         self._rank = 0
+        self._holders = Holders(engine)
         self.orders: dict[int, OrderRecord] = {}
         """Live orders."""
         self.waiting = WaitingRoom(engine, listings, settings)
@@ -74,7 +77,7 @@ class Projection(TradeRecords):
         for account_id in engine.account_ids():
             for view in engine.open_orders(account_id):
                 listing = listings.by_slot[view.instrument]
-                record = OrderRecord.from_view(view, listing, fills.get(view.order_id))
+                record = OrderRecord.from_view(self._holders.view(view), listing, fills.get(view.order_id))
                 record.mmp_group = group_name(engine, account_id, listing.underlying, view.protection_group)
                 self.orders[view.order_id] = record
         for link_type, condition, ids in engine.linked_orders():
@@ -83,6 +86,7 @@ class Projection(TradeRecords):
     def apply(self, seq: int, events: bytes) -> None:
         """Take in one command's events, then tell the listeners."""
         news = self.news = News(seq)
+        events, self._buckets = self._holders.shown(events)
         for number, (kind, fields, tail) in enumerate(decode(events)):
             self._rank = seq << RANK_BITS | number
             news.time_ns = fields.time_ns
@@ -265,6 +269,9 @@ class Projection(TradeRecords):
             news.accounts.add(fields.from_account_id)
         if kind in _AUCTION:
             news.auctions.append((kind, fields))
+        bucket = self._buckets.get(self._rank & RANK_MASK, 0)
+        if bucket:
+            news.buckets[len(news.facts)] = bucket
         news.facts.append((kind, fields))
 
     def _close(self, record: OrderRecord) -> None:
@@ -277,21 +284,3 @@ class Projection(TradeRecords):
             ring = self._closed_by_account.get(oldest.account_id)
             if ring and ring[0] is oldest:
                 ring.popleft()
-
-    def order(self, order_id: int) -> OrderRecord | None:
-        """A live or recently closed order, waiting ones included."""
-        return self.orders.get(order_id) or self.closed.get(order_id) or self.waiting.find(order_id)
-
-    def open_orders(self, account_id: int, slot: int = -1) -> list[OrderRecord]:
-        """Live orders of an account, ascending order id."""
-        views = self._engine.open_orders(account_id, slot)
-        return [record for view in views if (record := self.orders.get(view.order_id)) is not None]
-
-    def live_orders(self, account_id: int, slot: int = -1) -> list[OrderRecord]:
-        """Open and waiting orders of an account, ascending order id."""
-        found = self.open_orders(account_id, slot) + self.waiting.of_account(account_id, slot)
-        return sorted(found, key=lambda record: record.order_id)
-
-    def closed_orders(self, account_id: int) -> list[OrderRecord]:
-        """Recently closed orders of an account, newest first."""
-        return list(reversed(self._closed_by_account.get(account_id, ())))

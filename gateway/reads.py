@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 
 from exchange.views import MarketView, PositionView
-from gateway import render_account, render_market
+from gateway import render_account, render_isolated, render_market
 from gateway.adl import AdlRanks
 from gateway.archive import Archive, Reader
 from gateway.archive_prices import day_bars
@@ -83,7 +83,17 @@ class Reads:
         return render_market.ticker(listing, market, stats, self.greeks(listing), self.engine.time_ns)
 
     def positions(self, account_id: int, slot: int = -1, entries: bool = False) -> list[dict[str, Any]]:
-        """Positions of an account; `slot` limits them to one instrument, `entries` keeps empty ones."""
+        """Positions of an account, isolated ones last; `slot` limits them to one instrument, `entries` keeps empty
+        ones."""
+        found = self._positions(account_id, slot, entries)
+        for bucket in self.engine.buckets(account_id):
+            for one in self._positions(bucket.bucket_account_id, slot, entries):
+                listing = self.listings.by_slot[bucket.instrument]
+                found.append(one | render_isolated.of_position(listing, bucket))
+        return found
+
+    def _positions(self, account_id: int, slot: int, entries: bool) -> list[dict[str, Any]]:
+        """Those of one margin account."""
         found = []
         views = self.engine.positions(account_id)
         margins = self.engine.what_if.position_margins(account_id) if views else {}
@@ -120,6 +130,7 @@ class Reads:
         projected = (what_if.projected_of_currencies(account_id) if chains else None) or [None] * len(
             account.currencies
         )
+        isolated = render_isolated.totals(self.listings, self.engine.buckets(account_id))
         return [
             render_account.summary(
                 account,
@@ -131,6 +142,7 @@ class Reads:
                 projected[number],
                 self._limits,
             )
+            | isolated[view.currency]
             for number, view in enumerate(account.currencies)
         ]
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from exchange.commands import SLOT_BYTES
 from exchange.events import EventKind
+from gateway.holders import Holders
 from persistence.history import History
 from persistence.history_notes import RECORDED, Frame, Funding, Notes, encode_notes
 from persistence.history_schema import MINUTE_NS
@@ -21,6 +22,7 @@ class Recorder:
 
     def __init__(self, engine: Any, history: History):
         self.engine, self.history = engine, history
+        self._holders = Holders(engine)
         self._pending: deque[Frame] = deque()
         self._bytes = 0
         self._started = history.covered[0] > 0
@@ -75,6 +77,7 @@ class Recorder:
 
     def _take(self, seq: int, events: bytes) -> None:
         keep, listed, notes = False, [], b""
+        events = self._holders.recorded(events)
         offset, end = 0, len(events)
         while offset < end:
             kind = events[offset]

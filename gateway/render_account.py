@@ -48,6 +48,7 @@ def position(
         "floating_profit_loss": floating,
         "realized_profit_loss": realised,
         "total_profit_loss": floating,
+        "margin_mode": "cross",
         "user_id": view.account_id,
     }
     if listing.is_option:

@@ -277,7 +277,7 @@ def event_object(kind: int, fields: Any, viewer: int = 0) -> dict[str, Any]:
     Who bought is for the buyer (`viewer`, an account) alone.
     """
     found = {name: value for name, value in fields._asdict().items() if not name.startswith("reserved")}
-    for name in ("kind", "slots", "account_id"):
+    for name in ("kind", "slots", "account_id", "bucket_account_id"):
         found.pop(name, None)
     for name in BUYER:
         if found.get(name) != viewer:

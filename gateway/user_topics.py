@@ -30,6 +30,8 @@ RISK_EVENTS = frozenset(
         EventKind.CAPITAL_DRAWN,
         EventKind.DEFAULT_COVERED,
         EventKind.POSITION_DELEVERAGED,
+        EventKind.POSITION_TORN_UP,
+        EventKind.MARGIN_MODE_CHANGED,
     }
 )
 
@@ -181,7 +183,7 @@ class ProtectionTopic(Topic):
         super().__init__(gateway, name)
         self.account_id, self._index_name, self._underlying = account_id, index_name, underlying
 
-    def on_fact(self, kind: int, fields: Any) -> None:
+    def on_fact(self, kind: int, fields: Any, bucket: int) -> None:
         """An engine event of this account."""
         if kind == EventKind.PROTECTION_TRIGGERED and fields.underlying == self._underlying:
             number = fields.protection_group
@@ -202,10 +204,12 @@ class RiskTopic(Topic):
         super().__init__(gateway, name)
         self.account_id = account_id
 
-    def on_fact(self, kind: int, fields: Any) -> None:
-        """An engine event of this account."""
+    def on_fact(self, kind: int, fields: Any, bucket: int) -> None:
+        """An engine event of this account, or of an isolated position of its: then it names the instrument."""
         if kind in RISK_EVENTS:
             found = event_object(kind, fields, self.account_id)
             if kind == EventKind.LEVEL_CHANGED:
-                found["outlook"] = self.gateway.outlook.figures(self.account_id)
-            self.emit(found)
+                found["outlook"] = self.gateway.outlook.figures(bucket or self.account_id)
+            slot = self.gateway.engine.bucket_slot(bucket) if bucket else -1
+            isolated = {"instrument_name": self.gateway.listings.by_slot[slot].name} if slot >= 0 else {}
+            self.emit(found | ({"margin_mode": "isolated"} if bucket else {}) | isolated)

@@ -10,6 +10,7 @@ from typing import Any
 from exchange.commands import OrderType, Side, TriggerSource
 from exchange.views import TriggerView
 from gateway.history import OrderRecord
+from gateway.holders import Holders
 from gateway.listing import Listing, Listings
 from gateway.records import label_of
 from gateway.settings import Settings
@@ -104,7 +105,7 @@ class WaitingRoom:
         self._fired: dict[int, WaitingOrder] = {}
         """Orders that fired and of whose placing nothing is known yet, by the id that was announced."""
         for account_id in engine.account_ids():
-            for view in engine.trigger_orders(account_id):
+            for view in map(Holders(engine).view, engine.trigger_orders(account_id)):
                 self._live[view.order_id] = WaitingOrder.waiting(view, listings.by_slot[view.instrument])
 
     # events
@@ -198,9 +199,10 @@ class WaitingRoom:
         return record
 
     def of_account(self, account_id: int, slot: int = -1) -> list[OrderRecord]:
-        """Waiting orders of an account, ascending order id."""
+        """Waiting orders of an account, those of its isolated positions too."""
         found: list[OrderRecord] = []
-        for view in self._engine.trigger_orders(account_id, slot):
+        own = (account_id, *self._engine.bucket_accounts(account_id))
+        for view in (one for number in own for one in self._engine.trigger_orders(number, slot)):
             record = self._live.get(view.order_id)
             if record is not None:
                 self._refresh(record, view)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from exchange.events import BalanceCause
+from exchange.events import BalanceCause, EventKind
 from persistence.history_notes import Contract
 
 CAUSES = {
@@ -14,6 +14,7 @@ CAUSES = {
     BalanceCause.AUCTION_PAYMENT: "auction_payment",
     BalanceCause.LIQUIDATION_FEE: "liquidation_fee",
     BalanceCause.FUND_COVER: "fund_cover",
+    BalanceCause.COLLATERAL: "collateral",
     BalanceCause.CONVERSION: "conversion",
 }
 
@@ -74,6 +75,8 @@ class MoneyRows:
         cost, word, to, source = None, "position_transfer", "to_account_id", "account_id"
         if hasattr(fields, "from_account_id"):
             cost, word, to, source = fields.cost_minor, "deleveraging", "account_id", "from_account_id"
+            if fields.kind == EventKind.POSITION_TORN_UP:
+                word = "tear_up"
         for account_id, sign in ((getattr(fields, to), 1), (getattr(fields, source), -1)):
             self._transaction(
                 fields, account_id, known.currency, word, change=None if cost is None else -sign * cost,

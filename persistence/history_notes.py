@@ -29,6 +29,7 @@ RECORDED = frozenset(
             EventKind.POSITION_TRANSFERRED,
             EventKind.AUCTION_LOT_SOLD,
             EventKind.POSITION_DELEVERAGED,
+            EventKind.POSITION_TORN_UP,
         ),
     )
 )

@@ -88,6 +88,7 @@ class Rows(MoneyRows, TriggerRows):
             int(EventKind.POSITION_TRANSFERRED): self._moved,
             int(EventKind.AUCTION_LOT_SOLD): self._sold,
             int(EventKind.POSITION_DELEVERAGED): self._moved,
+            int(EventKind.POSITION_TORN_UP): self._moved,
         }
 
     def _load_currencies(self, connection: sqlite3.Connection) -> None:

@@ -3,8 +3,8 @@
 from importlib import import_module
 
 _SUBJECTS = (
-    "connection", "market", "trading", "cancelling", "quoting", "protection", "orders", "account", "margin", "auctions",
-    "history", "block_trades", "combos", "risk", "stress",
+    "connection", "market", "trading", "cancelling", "quoting", "protection", "orders", "account", "margin", "isolated",
+    "auctions", "history", "block_trades", "combos", "risk", "stress",
 )  # fmt: skip
 _loaded = False
 

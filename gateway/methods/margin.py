@@ -49,7 +49,8 @@ def get_margins(gateway, session, principal, params: Margins) -> dict[str, Any]:
         raise ApiError(10012, {"reason": "no_mark"})
     what_if = gateway.engine.what_if
     try:
-        sides = [what_if.order_margin(principal.account_id, listing.slot, side, units, lots) for side in (0, 1)]
+        owner = gateway.engine.bucket_of(principal.account_id, listing.slot) or principal.account_id
+        sides = [what_if.order_margin(owner, listing.slot, side, units, lots) for side in (0, 1)]
         fees = [money(fee, listing.exponent) for fee in what_if.fees(listing.slot, units, lots)]
     except OverflowError:
         sides, fees = [-1], []
@@ -86,11 +87,11 @@ def get_order_margin_by_ids(gateway, session, principal, params: OrderIds) -> li
     found = []
     for wire_id in ids:
         order = gateway.engine.order(parse_order_id(wire_id))
-        if order is None or order.account_id != principal.account_id:
+        if order is None or gateway.engine.holder(order.account_id) != principal.account_id:
             raise ApiError(10004)
         listing = gateway.listings.by_slot[order.instrument]
         margin = gateway.engine.what_if.order_margin(
-            principal.account_id, order.instrument, order.side, order.price_units, order.remaining_lots
+            order.account_id, order.instrument, order.side, order.price_units, order.remaining_lots
         )
         found.append(
             {

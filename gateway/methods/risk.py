@@ -16,8 +16,12 @@ PASSES = 8
 @method("private/get_liquidation_map", scope="account:read")
 def get_liquidation_map(gateway, session, principal, params) -> list[dict[str, Any]]:
     """Per margin entity: health, distance to liquidation per underlying in price and in vol, equity over a ladder of
-    moves, and the cheapest trades that reduce the risk."""
-    return gateway.outlook.figures(principal.account_id)
+    moves, and the cheapest trades that reduce the risk. Isolated positions come last, with their instrument."""
+    found: list[dict[str, Any]] = gateway.outlook.figures(principal.account_id)
+    for view in gateway.engine.buckets(principal.account_id):
+        named = {"instrument_name": gateway.listings.by_slot[view.instrument].name, "margin_mode": "isolated"}
+        found += [one | named for one in gateway.outlook.figures(view.bucket_account_id)]
+    return found
 
 
 def _held(gateway, account_id: int) -> dict[int, int]:

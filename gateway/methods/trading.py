@@ -207,7 +207,8 @@ def close_position(gateway, session, principal, params: ClosePosition) -> dict[s
     if params.type not in ("limit", "market"):
         raise invalid_param("type", "invalid value")
     listing = gateway.listing(params.instrument_name)
-    views = gateway.engine.positions(principal.account_id)
+    owner = gateway.engine.bucket_of(principal.account_id, listing.slot) or principal.account_id
+    views = gateway.engine.positions(owner)
     lots = next((view.quantity_lots for view in views if view.instrument == listing.slot), 0)
     if not lots:
         raise ApiError(10010)
