@@ -12,6 +12,7 @@ from gateway.units import money
 
 PAGE = 64
 """Operations that a worker in another process gets at once."""
+MOST_WAITING = 10_000
 TRANCHES = ("capital", "fund", "deleveraged")
 
 
@@ -49,6 +50,21 @@ def report(engine: Any) -> dict[str, Any]:
             "leases": [msgspec.to_builtins(view) for view in leases if view.currency == currency.name],
         }
     return found
+
+
+@operation("fund_books", Nothing)
+def fund_books(gateway: Any, params: Nothing) -> dict[str, Any]:
+    """The venue's side of the fund at this moment: claims, leases, operations not confirmed yet (at most 10,000)."""
+    desk: LocalDesk | None = gateway.fund_books
+    if desk is None:
+        raise AdminError("not_running", "only a running venue has books to compare")
+    return {
+        "venue_id": desk.venue_id,
+        "currencies": desk.currencies,
+        "claims": desk.claims_now(),
+        "leases": [msgspec.to_builtins(view) for view in gateway.engine.leases()],
+        "waiting": [msgspec.to_builtins(one) for one in desk.queue.waiting(MOST_WAITING)],
+    }
 
 
 # a fund worker in a process of its own

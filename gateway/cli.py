@@ -1,4 +1,4 @@
-"""The `margrave` command: serve, liquidator, verify, journal, account, margin, bench, scenario.
+"""The `margrave` command: serve, liquidator, verify, journal, account, fund, margin, bench, scenario.
 
 Each takes `--json` (one object on standard output, nothing else there). Exit status 0 on success, 1 on a
 failed check, 2 on bad usage.
@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from gateway import cli_account, cli_margin
+from gateway import cli_account, cli_fund, cli_margin
 from gateway.cli_bench import bench
 from gateway.cli_liquidator import liquidator
 from gateway.cli_scenario import scenario
@@ -48,6 +48,7 @@ app.command()(bench)
 app.command()(scenario)
 app.add_typer(cli_account.app, name="account")
 app.add_typer(cli_margin.app, name="margin")
+app.add_typer(cli_fund.app, name="fund")
 
 
 def main() -> None:

@@ -93,14 +93,18 @@ class Spool:
         self._file.flush()
         self.count += len(found)
 
-    def take(self, most: int) -> list[Operation]:
-        """Remove and return the first ones; the file goes when it is used up."""
+    def peek(self, most: int) -> list[Operation]:
+        """The first ones."""
         if self._file is None:
             return []
         self._file.seek(self._read_at)
         data = self._file.read(min(most, self.count) * _SPOOLED.size)
-        found = [_unpacked(*fields) for fields in _SPOOLED.iter_unpack(data)]
-        self._read_at += len(data)
+        return [_unpacked(*fields) for fields in _SPOOLED.iter_unpack(data)]
+
+    def take(self, most: int) -> list[Operation]:
+        """Remove and return the first ones; the file goes when it is used up."""
+        found = self.peek(most)
+        self._read_at += len(found) * _SPOOLED.size
         self.count -= len(found)
         if self.count == 0:
             self.close()
@@ -160,6 +164,10 @@ class FundQueue:
     def first(self, most: int = 1) -> list[Operation]:
         """The oldest ones."""
         return [self._memory[place] for place in range(min(most, len(self._memory)))]
+
+    def waiting(self, most: int) -> list[Operation]:
+        """All of them in order, those on disk too, at most so many."""
+        return [*self._memory, *self._spool.peek(max(0, most - len(self._memory)))][:most]
 
     def done(self) -> int:
         """Remove the oldest; the seq that is done with it as a whole, 0 where more of that command follows."""

@@ -92,6 +92,8 @@ class Gateway(Reads):
         self.failure: BaseException | None = None
         self.fund_desk: Any = None
         """The LocalDesk of a fund worker in another process; None where the venue works with the fund itself."""
+        self.fund_books: Any = None
+        """The LocalDesk of a running venue, wherever its worker is."""
         sequencer.subscribe(self.projection.apply)
 
     async def start(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> int:

@@ -177,6 +177,7 @@ class Venue:
         self.ws = f"ws{secure}://{host}:{port}/ws/api/v2"
         self.http = f"http{secure}://{host}:{port}"
         self.keys = [_key(one) for one in self.credentials.all() if one.name in population.KEYED]
+        self.gateway.fund_books = self.worker.desk
         if options.liquidator == "process":
             self.gateway.fund_desk = self.worker.desk
         else:

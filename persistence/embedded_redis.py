@@ -166,6 +166,18 @@ def _arguments(root: Path, socket_path: Path) -> list[str]:
     return [word for name, value in options.items() for word in (f"--{name}", value)]
 
 
+def socket_of(directory: Path) -> Path:
+    """Where the server that runs on a directory listens: what its lock says."""
+    lock = directory / "server.lock"
+    try:
+        text = os.fsdecode(lock.read_bytes())
+    except OSError:
+        text = ""
+    if not text:
+        raise EmbeddedRedisError(f"no embedded server runs on {directory}")
+    return Path(text)
+
+
 def _socket_path(root: Path) -> Path:
     """In the data directory where the path fits into a socket address, else in a private short-named one."""
     path = root / _SOCKET_NAME

@@ -148,8 +148,9 @@ class InsuranceFund:
         *,
         name: str = "margrave-fund",
         call_timeout_seconds: float = 5.0,
+        attach: bool = True,
     ) -> Self:
-        """Connect, load the function library if it is missing or old, fence older epochs.
+        """Connect, load the function library if it is missing or old, fence older epochs (with `attach`).
 
         Afterwards `durable` says whether the server syncs each write before it answers; None: unknown.
         """
@@ -161,7 +162,8 @@ class InsuranceFund:
         try:
             await fund._guarded(fund._load_library())
             fund.durable = await fund._guarded(fund._read_durability())
-            await fund._write("attach")
+            if attach:
+                await fund._write("attach")
         except BaseException:
             await fund.close()
             raise

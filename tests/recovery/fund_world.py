@@ -20,6 +20,7 @@ from exchange.events import EventKind
 from gateway import records
 from gateway.fund_queue import operations
 from gateway.liquidator import FundWorker
+from gateway.reconcile import Books, audit, reconcile
 from gateway.records import decode
 from gateway.venue_core import Core
 from persistence.data_dir import DataDirectory
@@ -77,15 +78,17 @@ class Step:
 class World:
     """One run. `steps` fills with every step passed; at the n-th (from 0) strikes what `faults` has for n."""
 
-    def __init__(self, root: Path, faults: dict[int, str]):
-        self.root, self.faults = root, faults
+    def __init__(self, root: Path, faults: dict[int, str], venue_id: str = VENUE, shared: "World | None" = None):
+        """`shared`: the world whose server this one uses."""
+        self.root, self.faults, self.venue_id, self.shared = root, faults, venue_id, shared
         self.steps: list[Step] = []
         self.struck: list[str] = []
         """Which faults struck where."""
         self.counts: dict[str, int] = {}
         self.life = 0
         self.now_ns = START_NS
-        self.server: EmbeddedRedis | None = EmbeddedRedis.start(root / "redis")
+        self.redis_root: Path = shared.redis_root if shared else root / "redis"
+        self.server: EmbeddedRedis | None = None if shared else EmbeddedRedis.start(self.redis_root)
         self.away_steps = 0
         self.core: Core
         self.worker: FundWorker
@@ -100,7 +103,7 @@ class World:
     def open(self) -> None:
         """A start: replay, worker behind its cursor."""
         directory = DataDirectory.open(self.directory())
-        url = "unix://" + str(self.root / "redis" / "valkey.sock")
+        url = "unix://" + str(self.redis_root / "valkey.sock")
         self.worker = FundWorker(url, directory.epoch, self.directory() / "fund.cursor", self.submit, in_memory=2)
         self.core = Core.open(
             directory, lambda last_ns: lambda: self.now_ns, durability="os",
@@ -115,7 +118,7 @@ class World:
             insolvent_ns=40 * SECOND, lease_wait_ns=15 * SECOND, fast_ns=20 * SECOND, slow_ns=40 * SECOND,
             fund_event_cap_ppm=700_000, lease_stress_ppm=20_000,
         )  # fmt: skip
-        self.core.genesis(make_config(venue_id=VENUE, liquidation=liquidation, checkpoint_every=40))
+        self.core.genesis(make_config(venue_id=self.venue_id, liquidation=liquidation, checkpoint_every=40))
         self.core.demand(CommandKind.LIST_INSTRUMENTS, config.ListInstruments((perpetual(),)))
         for name, coins in (("alice", 1), ("dora", 1), ("erin", 1), ("bob", 200), ("carol", 200)):
             self.core.demand(CommandKind.CREATE_ACCOUNT, config.CreateAccount(name))
@@ -162,7 +165,7 @@ class World:
         if kind in ("server", "venue and server", "away") and self.server is not None:
             self.kill_server()
             if kind == "server":
-                self.server = EmbeddedRedis.start(self.root / "redis")
+                self.server = EmbeddedRedis.start(self.redis_root)
             elif kind == "away":
                 self.away_steps = 150
         if kind == "venue after sync":
@@ -267,7 +270,7 @@ class World:
         if self.away_steps:
             self.away_steps -= 1
             if self.away_steps == 0:
-                self.server = EmbeddedRedis.start(self.root / "redis")
+                self.server = EmbeddedRedis.start(self.redis_root)
         self.marks()
         self.submit(commands.record(CommandKind.TICK))
         self.bids()
@@ -309,8 +312,8 @@ class World:
             old.close(checkpoint=False)
             self.open()
             self.worker.attach(self.core.engine, self.core.sequencer)
-        if self.server is None and not self.away_steps:
-            self.server = EmbeddedRedis.start(self.root / "redis")
+        if self.server is None and not self.away_steps and not self.shared:
+            self.server = EmbeddedRedis.start(self.redis_root)
         self.start_worker()
 
     def quiet(self) -> bool:
@@ -327,19 +330,27 @@ class World:
         assert engine.audit() == []
         stuck = [name for name, account in self.accounts.items() if engine.account(account).in_liquidation]
         assert stuck == []
-        assert self.server is not None
-        async with await InsuranceFund.open(self.server.url, "reader", 1) as fund:
+        async with await InsuranceFund.open(f"unix://{self.redis_root / 'valkey.sock'}", "reader", 1) as fund:
             state = await fund.state("BTC")
-            history = [entry async for entry in fund.history() if entry.venue_id == VENUE]
+            history = [entry async for entry in fund.history() if entry.venue_id == self.venue_id]
+            assert await fund.leases() == [] and (await audit(fund)).faults == []
+            report, _ = await reconcile(fund, self.books())
+        assert report.faults == report.on_the_way == [] and report.agrees
         claim = engine.ledger("BTC")["fund"]
-        assert (state.balance_minor, state.free_minor, state.leased_minor) == (claim, claim, 0)
-        assert state.claims_minor.get(VENUE) == claim
+        assert state.claims_minor.get(self.venue_id) == claim
+        assert (state.free_minor, state.leased_minor) == (sum(state.claims_minor.values()), 0)
         found = self.journal_says()
         assert found["asked"] == {(one.kind, one.operation_id): one.amount_minor for one in history if one.kind in KEPT}
         settled = {one.operation_id: one.amount_minor for one in history if one.kind == "settle"}
         assert settled == {name: used for name, used in found["settled"].items() if used or name in settled}
         assert {name: used for name, used in found["drawn"].items() if used} == {n: u for n, u in settled.items() if u}
         return found["counts"]
+
+    def books(self) -> Books:
+        """This venue's side."""
+        desk = self.worker.desk
+        waiting = desk.queue.waiting(10**6)
+        return Books(self.venue_id, desk.currencies, desk.claims_now(), self.core.engine.leases(), waiting)
 
     def journal_says(self) -> dict[str, Any]:
         """What the journal alone tells of the fund: money put in, leases drawn and settled; counts of events."""
