@@ -21,6 +21,27 @@ class Peg(Struct):
     """Of the hedged size at the index; marginal. The first starts at 0, the others rise."""
 
 
+class Skew(Struct):
+    """Two scenarios of the smile's slope and curvature at the unshocked forward; exchange/risk/shifted_rows.pyx."""
+
+    cap_base_ppm: int = 250_000
+    cap_slope_ppm: int = -100_000
+    """cap = base + slope sqrt(T), at least 0: the most that a vol changes."""
+    width_ppm: int = 4_000_000
+    vol_base_ppm: int = 600_000
+    vol_slope_ppm: int = 0
+    """The log-moneyness that gets the whole cap: width sqrt(T) (vol base + vol slope sqrt(T))."""
+    minimum_log_moneyness_ppm: int = 10_000
+
+
+class ExpiryBasis(Struct):
+    """One scenario: each expiry's forward moves alone, the worse way, scaled by add + multiplier x T."""
+
+    move_ppm: int = 45_000
+    add_ppm: int = 500_000
+    multiplier_ppm: int = 2_000_000
+
+
 class MatrixParameters(Struct):
     """The `matrix` grid of the portfolio model (price steps x vol moves, damped extended moves, roll, delta)."""
 
@@ -64,6 +85,9 @@ class MatrixParameters(Struct):
     """Cross accounts: of the delta hedged between settlement currencies, at the index."""
     peg: Peg | None = None
     """Cross accounts: of the same hedged delta, by tiers."""
+    skew: Skew | None = None
+    """Competes with the worst column, as does the next."""
+    expiry_basis: ExpiryBasis | None = None
 
 
 class StandardParameters(Struct):

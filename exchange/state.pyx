@@ -15,6 +15,7 @@ from exchange.market.order cimport Order, OrderDetail
 from exchange.risk.bands import LEAST_ACCOUNTS
 from exchange.risk.exposure cimport ScenarioBook
 from exchange.risk.exposure_reads import ExposureReads
+from exchange.risk.shifted_rows import ShiftedRows
 from exchange.settlement import Settlement
 from exchange.trading.uncross import Uncross
 
@@ -42,7 +43,7 @@ cdef class State:
         self.books = Books(self.orders_room, limits.max_instruments)
         self.ledger_room = Ledger(len(config.currencies), limits.max_instruments, limits.max_balance_minor)
         self.positions_room = Positions(self.listing, self.ledger_room)
-        self.rows = RiskRows(self.listing, config)
+        self.rows = ShiftedRows(self.listing, config)
         self.protection = Protection(self.listing, self.rows, self.events, config)
         self.exposure = ExposureReads(self.accounts, self.ledger_room, self.listing, self.orders_room,
                                  self.positions_room, self.rows, self.protection, config)

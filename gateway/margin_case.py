@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from exchange.parameters import MatrixParameters, Peg, StandardParameters
+from exchange.parameters import ExpiryBasis, MatrixParameters, Peg, Skew, StandardParameters
 from exchange.what_if import parameters_hash
 from gateway.units import E8, money
 from margin_ext import models
@@ -20,7 +20,7 @@ from margin_ext.models.parameters_formula import FutureSchedule, FutureTier, Sta
 
 DAY_NS = 86_400_000_000_000
 USD_UNIT = 1e-4
-PARTS = {"peg": Peg}
+PARTS = {"peg": Peg, "skew": Skew, "expiry_basis": ExpiryBasis}
 FIGURES = ("balance", "initial", "maintenance")
 
 

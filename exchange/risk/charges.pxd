@@ -3,6 +3,7 @@ from libc.stdint cimport int64_t, uint16_t, uint32_t
 from exchange.market.instrument cimport Instrument
 from exchange.market.order cimport Order
 from exchange.risk.scenario_books cimport ScenarioBooks
+from exchange.risk.shifted_rows cimport ShiftedRows
 
 cdef enum:
     MAX_TIERS = 16
@@ -15,8 +16,15 @@ cdef enum:                   # charges by name, in this order (scenarios.CHARGES
     PART_PEG = 3
     PART_COUNT = 4
 
+cdef enum:                   # losses that compete with the worst column, in this order (scenarios.RIVALS)
+    RIVAL_TILT = 0
+    RIVAL_BEND = 1
+    RIVAL_BASIS = 2
+    RIVAL_COUNT = 3
+
 ctypedef struct Parts:       # what a parameter set has beside the grid; one underlying
     bint any
+    bint rivals
     int64_t future_ppm[2]    # initial, maintenance
     int64_t short_ppm[2]
     int64_t basis_ppm
@@ -37,12 +45,14 @@ ctypedef struct Short:       # an option's coins at its strike and expiry
 
 ctypedef struct Extra:       # charges of one requirement, in its row units
     int64_t part[PART_COUNT][2]      # initial, maintenance
+    int64_t rival[RIVAL_COUNT]       # losses
     int64_t initial
     int64_t maintenance
 
 
 cdef class Charges(ScenarioBooks):
     cdef Parts* parts        # [underlying]
+    cdef ShiftedRows shifted
     cdef Lots* examined      # scratch
     cdef Short* shorts
     cdef uint32_t examined_capacity
@@ -57,4 +67,5 @@ cdef class Charges(ScenarioBooks):
     cdef int64_t _net_shorts(self, uint32_t count) noexcept
     cdef int64_t _hedged(self, uint32_t count) noexcept
     cdef int64_t _peg(self, Parts* p, int64_t hedged_usd) noexcept
+    cdef int _rivals(self, int underlying, uint32_t count, bint usd, int64_t* out) noexcept
     cdef int extra(self, uint32_t account_id, int underlying, int currency, int scope, Extra* out) except -1

@@ -12,11 +12,14 @@ from libc.string cimport memset
 from exchange.clearing.position cimport Position, PositionList
 from exchange.market.instrument cimport KIND_OPTION
 from exchange.risk.formulas cimport Trial
+from exchange.risk.risk_rows cimport MAX_EXPIRIES
 from exchange.risk.scenario_books cimport ALL_ORDERS, size_of
 from exchange.risk.scenarios import beside_grid
+from exchange.risk.shifted_rows cimport SHIFT_DOWN, SHIFT_UP, SHIFTS
 from exchange.wide cimport wide_add, wide_mul, wide_mul_div_ceil
 
 cdef int64_t PPM = 1_000_000
+cdef int64_t E9 = 1_000_000_000
 cdef int64_t E10 = 10_000_000_000
 cdef int64_t COIN_E14 = 100_000_000_000_000      # 1e-10 coin x 1e-8 USD in 1e-4 USD
 
@@ -37,6 +40,7 @@ cdef class Charges(ScenarioBooks):
     def __cinit__(self, accounts, ledger, instruments, orders, positions, rows, protection, config):
         cdef int u, i
         cdef Parts* p
+        self.shifted = rows
         self.parts = <Parts*>calloc(len(config.underlyings), sizeof(Parts))
         if self.parts == NULL:
             raise MemoryError()
@@ -53,6 +57,7 @@ cdef class Charges(ScenarioBooks):
                 p.tier_from[i] = own.peg.tiers[i].above_usd * 10_000
                 p.tier_ppm[i] = own.peg.tiers[i].rate_ppm
             p.any = beside_grid(own)
+            p.rivals = own.skew is not None or own.expiry_basis is not None
             self.charged = self.charged or p.any
 
     def __dealloc__(self):
@@ -231,6 +236,48 @@ cdef class Charges(ScenarioBooks):
             total += wide_mul_div_ceil(top - p.tier_from[i], p.tier_ppm[i], PPM, &self.failed)
         return total
 
+    # ------------------------------------------------------------------ scenarios of single expiries
+
+    cdef int _rivals(self, int underlying, uint32_t count, bint usd, int64_t* out) noexcept:
+        """What the account can lose where smiles tilt, bend, or forwards move by themselves: each expiry the way that
+        is worse for it, with the orders that make it worse still. Row units."""
+        cdef int64_t value[MAX_EXPIRIES][4]
+        cdef int64_t more[MAX_EXPIRIES][4]       # what fills could add
+        cdef int64_t less[MAX_EXPIRIES][4]       # and take away
+        cdef int64_t gross[MAX_EXPIRIES]
+        cdef double* rows = self.shifted.shifted_usd if usd else self.shifted.shifted_coin
+        cdef int64_t* scales = &self.shifted.basis_scale_e9[underlying * MAX_EXPIRIES]
+        cdef int64_t row, bought, sold, loss
+        cdef Lots* one
+        cdef uint32_t i
+        cdef int b, j, high = self.rows.bucket_high[underlying]
+        memset(value, 0, sizeof(value[0]) * high)
+        memset(more, 0, sizeof(more[0]) * high)
+        memset(less, 0, sizeof(less[0]) * high)
+        memset(gross, 0, sizeof(gross[0]) * high)
+        for i in range(count):
+            one = &self.examined[i]
+            b = self.instruments.at[one.instrument].expiry_bucket
+            gross[b] += max(size_of(one.lots + one.buys), size_of(one.lots - one.sells))
+            for j in range(4):
+                row = <int64_t>rows[<size_t>one.instrument * SHIFTS + j]
+                value[b][j] = wide_add(value[b][j], wide_mul(one.lots, row, &self.failed), &self.failed)
+                bought = wide_mul(one.buys, row, &self.failed)
+                sold = wide_mul(-one.sells, row, &self.failed)
+                more[b][j] = wide_add(more[b][j], max(bought, 0) + max(sold, 0), &self.failed)
+                less[b][j] = wide_add(less[b][j], max(-bought, 0) + max(-sold, 0), &self.failed)
+        for b in range(high):
+            for j in range(2):
+                out[j] = wide_add(out[j], max(size_of(value[b][j] + more[b][j]), size_of(value[b][j] - less[b][j])),
+                                  &self.failed)
+            loss = max(less[b][SHIFT_DOWN] - value[b][SHIFT_DOWN], less[b][SHIFT_UP] - value[b][SHIFT_UP])
+            if loss > 0:
+                loss = wide_mul_div_ceil(loss, scales[b], E9, &self.failed)
+                if scales[b] > E9:      # the unit per lot that stands for rounding is scaled likewise
+                    loss += wide_mul_div_ceil(gross[b], scales[b] - E9, E9, &self.failed)
+                out[RIVAL_BASIS] = wide_add(out[RIVAL_BASIS], loss, &self.failed)
+        return 0
+
     # ------------------------------------------------------------------ the charges of a requirement
 
     cdef int extra(self, uint32_t account_id, int underlying, int currency, int scope, Extra* out) except -1:
@@ -258,6 +305,8 @@ cdef class Charges(ScenarioBooks):
             for k in range(2):
                 out.part[PART_BASIS][k] = wide_mul_div_ceil(hedged, p.basis_ppm, PPM, &self.failed)
                 out.part[PART_PEG][k] = self._peg(p, hedged)
+        if p.rivals:
+            self._rivals(underlying, count, not coin, out.rival)
         for i in range(PART_COUNT):
             out.initial += out.part[i][0]
             out.maintenance += out.part[i][1]

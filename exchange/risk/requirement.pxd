@@ -1,6 +1,6 @@
 from libc.stdint cimport int64_t, uint32_t
 
-from exchange.risk.charges cimport Charges
+from exchange.risk.charges cimport RIVAL_BASIS, RIVAL_BEND, RIVAL_TILT, Charges, Extra
 from exchange.risk.formulas cimport Margin
 from exchange.risk.scenario_books cimport ALL_ORDERS, NO_ORDERS, ScenarioBook, size_of
 from exchange.risk.span cimport SpanPart, Spans
@@ -11,8 +11,19 @@ cdef inline int64_t ceil_ppm(int64_t amount, int64_t ppm, int* bad) noexcept:
     return amount if ppm == 1_000_000 else wide_mul_div_ceil(amount, ppm, 1_000_000, bad)
 
 
+cdef inline int64_t worst_rival(Extra* extra) noexcept:
+    """The largest loss beside the columns'."""
+    return max(extra.rival[RIVAL_TILT], max(extra.rival[RIVAL_BEND], extra.rival[RIVAL_BASIS]))
+
+
 cdef class Requirements(Charges):
     cdef Spans spans
+    cdef int64_t _borne(self, uint32_t account_id, int underlying, int64_t* base, int64_t* costs, int scope,
+                        int64_t usd) noexcept
+    cdef int64_t _chain_loss(self, uint32_t account_id, int chain, ScenarioBook* book, int scope,
+                             Extra* extra) except -1
+    cdef int64_t _underlying_loss(self, uint32_t account_id, int underlying, ScenarioBook** books, int count,
+                                  int ordered, int64_t* base, int64_t* costs, int scope, Extra* extra) except -1
     cdef int margin(self, uint32_t account_id, int currency, int scope, Margin* out) except -1
     cdef int64_t equity(self, uint32_t account_id, int currency) noexcept
     cdef int64_t usd_units(self, int currency, int64_t minor) noexcept

@@ -7,7 +7,6 @@ rounded up. Definitions: docs/margin.md.
 from libc.string cimport memset
 
 from exchange.clearing.account cimport by_formula, is_cross
-from exchange.risk.charges cimport Extra
 from exchange.risk.quote_caps cimport QuoteSum
 from exchange.risk.risk_rows cimport GRID_SPAN, MAX_SCENARIOS, Grid
 from exchange.risk.span cimport MAX_PARTS, SpanPart, Spans, span_requirement, span_without_orders
@@ -149,18 +148,34 @@ cdef class Requirements(Charges):
             out.maintenance -= self.usd_units(c, -one.maintenance)
         return 0
 
+    cdef int64_t _chain_loss(self, uint32_t account_id, int chain, ScenarioBook* book, int scope,
+                             Extra* extra) except -1:
+        """Worst scenario, roll and delta shock of a chain in row units, and into `extra` the charges beside; `scope`:
+        with the book's open orders (brought up), or NO_ORDERS."""
+        cdef int u = self.rows.chain[chain].underlying
+        cdef int currency = self.rows.chain[chain].currency
+        cdef bint coin = self.currency_underlying[currency] >= 0
+        cdef Grid* g = &self.rows.grid[u]
+        cdef int64_t worst
+        extra.initial = extra.maintenance = 0
+        worst = <int64_t>worst_loss(
+            book.position_pnl, self._orders_pnl(book) if scope != NO_ORDERS else NULL,
+            &g.dampener_coin[0] if coin else &g.dampener_usd[0], self.rows.scenario_count)
+        if self.parts[u].any:
+            self.extra(account_id, u, currency, scope, extra)
+            worst = max(worst, worst_rival(extra))
+        return worst + self._charges(u, &book, 1, scope != NO_ORDERS, coin)
+
     cdef int _segregated(self, uint32_t account_id, int currency, int scope, Margin* out) except -1:
-        cdef int k, S = self.rows.scenario_count
+        cdef int k, spans = 0
         cdef bint coin = self.currency_underlying[currency] >= 0
         cdef bint with_orders
         cdef int64_t unit = self.minor_per_unit[currency]
-        cdef int64_t alone, whole, charge
-        cdef double* dampener
+        cdef int64_t loss
         cdef ScenarioBook* book
         cdef Grid* g
         cdef Extra extra
         cdef SpanPart parts[MAX_PARTS]
-        cdef int spans = 0
         out.equity = self.equity(account_id, currency)
         out.initial = 0
         out.maintenance = 0
@@ -171,7 +186,6 @@ cdef class Requirements(Charges):
             if book == NULL or (book.held_lots == 0 and book.open_lots == 0):
                 continue
             g = &self.rows.grid[self.rows.chain[k].underlying]
-            dampener = &g.dampener_coin[0] if coin else &g.dampener_usd[0]
             with_orders = (scope == ALL_ORDERS or scope == k) and book.open_lots
             if with_orders:
                 self._bring_up(account_id, k, book, scope)
@@ -181,21 +195,13 @@ cdef class Requirements(Charges):
                 self._span_book(&parts[spans], book, coin, unit, with_orders)
                 spans += 1
                 continue
-            charge = self._charges(self.rows.chain[k].underlying, &book, 1, 0, coin)
-            alone = <int64_t>worst_loss(book.position_pnl, NULL, dampener, S) + charge
-            out.maintenance += (ceil_ppm(alone, g.maintenance_factor_ppm, &self.failed) + book.held_lots) * unit
-            whole = alone
-            if self.parts[self.rows.chain[k].underlying].any:
-                self.extra(account_id, self.rows.chain[k].underlying, currency, NO_ORDERS, &extra)
-                out.maintenance += extra.maintenance * unit
-                if with_orders:
-                    self.extra(account_id, self.rows.chain[k].underlying, currency, scope, &extra)
-                out.initial += extra.initial * unit
+            loss = self._chain_loss(account_id, k, book, NO_ORDERS, &extra)
+            out.maintenance += (ceil_ppm(loss, g.maintenance_factor_ppm, &self.failed) + extra.maintenance
+                                + book.held_lots) * unit
             if with_orders:
-                charge = self._charges(self.rows.chain[k].underlying, &book, 1, 1, coin)
-                whole = <int64_t>worst_loss(book.position_pnl, self._orders_pnl(book), dampener, S) + charge
+                loss = self._chain_loss(account_id, k, book, scope, &extra)
                 out.initial += book.open_lots * unit
-            out.initial += (ceil_ppm(whole, g.initial_factor_ppm, &self.failed) + book.held_lots) * unit
+            out.initial += (ceil_ppm(loss, g.initial_factor_ppm, &self.failed) + extra.initial + book.held_lots) * unit
         return self._span_sum(parts, spans, unit, out)
 
     cdef void _span_book(self, SpanPart* part, ScenarioBook* book, bint coin, int64_t unit, bint ordered) noexcept:
@@ -312,6 +318,34 @@ cdef class Requirements(Charges):
                     losses[j] += base[c] - self._haircut(c, nets[j])
         return involved
 
+    cdef int64_t _borne(self, uint32_t account_id, int underlying, int64_t* base, int64_t* costs, int scope,
+                        int64_t usd) noexcept:
+        """Fall of haircut value in 1e-4 USD where a loss of `usd` falls on the currency of the underlying's books in
+        which it weighs most (falls are convex: no way to share it weighs more). `base` by currency: after `costs`."""
+        cdef int c, k
+        cdef int64_t worst = 0
+        cdef ScenarioBook* book
+        for k in range(self.rows.chain_count if usd else 0):
+            if self.rows.chain[k].underlying != underlying:
+                continue
+            book = self.book(account_id, k)
+            if book != NULL and (book.held_lots or (self._counts(scope, k) and book.open_lots)):
+                c = self.rows.chain[k].currency
+                worst = max(worst, base[c] - self._haircut(
+                    c, self.usd_units(c, self.equity(account_id, c) - costs[c]) - usd))
+        return worst
+
+    cdef int64_t _underlying_loss(self, uint32_t account_id, int underlying, ScenarioBook** books, int count,
+                                  int ordered, int64_t* base, int64_t* costs, int scope, Extra* extra) except -1:
+        """Worst scenario, roll and delta shock of an underlying of a cross account in 1e-4 USD, and into `extra` the
+        charges beside. Bit k of `ordered`: the open orders of books[k] count."""
+        cdef int64_t worst = self._cross_loss(account_id, underlying, base, costs, scope)
+        extra.initial = extra.maintenance = 0
+        if self.parts[underlying].any and count:
+            self.extra(account_id, underlying, -1, scope, extra)
+            worst = max(worst, self._borne(account_id, underlying, base, costs, scope, worst_rival(extra)))
+        return worst + self._charges(underlying, books, count, ordered, False)
+
     cdef int _cross(self, uint32_t account_id, int scope, Margin* out) except -1:
         """What orders may cost is taken from the balances, before haircuts; scenarios start from what is then left."""
         cdef int64_t base[16], left[16], costs[16], none[16], losses[MAX_SCENARIOS]
@@ -321,7 +355,7 @@ cdef class Requirements(Charges):
         cdef ScenarioBook* held[8]
         cdef ScenarioBook* book
         cdef int c, k, u, n, ordered, costly = False
-        cdef int64_t alone, whole, lots, open_lots, equity
+        cdef int64_t loss, lots, open_lots, equity
         cdef Grid* g
         cdef Extra extra
         out.equity = 0
@@ -365,20 +399,11 @@ cdef class Requirements(Charges):
                     span_without_orders(&parts[spans])
                 spans += 1
                 continue
-            alone = self._cross_loss(account_id, u, base, none, NO_ORDERS)
-            alone += self._charges(u, held, n, 0, False)
-            whole = alone
+            loss = self._underlying_loss(account_id, u, held, n, 0, base, none, NO_ORDERS, &extra)
+            out.maintenance += ceil_ppm(loss, g.maintenance_factor_ppm, &self.failed) + extra.maintenance + lots
             if ordered or costly:
-                whole = self._cross_loss(account_id, u, left, costs, scope)
-                whole += self._charges(u, held, n, ordered, False)
-            out.maintenance += ceil_ppm(alone, g.maintenance_factor_ppm, &self.failed) + lots
-            out.initial += ceil_ppm(whole, g.initial_factor_ppm, &self.failed) + lots + open_lots
-            if self.parts[u].any and n:
-                self.extra(account_id, u, -1, NO_ORDERS, &extra)
-                out.maintenance += extra.maintenance
-                if ordered:
-                    self.extra(account_id, u, -1, scope, &extra)
-                out.initial += extra.initial
+                loss = self._underlying_loss(account_id, u, held, n, ordered, left, costs, scope, &extra)
+            out.initial += ceil_ppm(loss, g.initial_factor_ppm, &self.failed) + extra.initial + lots + open_lots
         return self._span_sum(parts, spans, 1, out)
 
     cdef void _span_cross(self, SpanPart* part, ScenarioBook** books, const int* currency, int count, int which,

@@ -16,7 +16,7 @@ import msgspec
 from msgspec import UNSET
 
 from exchange.config import Underlying
-from exchange.parameters import MatrixParameters, Peg
+from exchange.parameters import ExpiryBasis, MatrixParameters, Peg, Skew
 from exchange.parameters_span import SpanParameters
 
 PPM = 1_000_000
@@ -123,7 +123,8 @@ def check(parameters: MatrixParameters) -> str:
 def beside_grid(parameters: MatrixParameters) -> bool:
     """Whether a set asks for anything beside grid, roll and delta shock; safe bands do not bound these parts."""
     p = parameters
-    return bool(p.future_initial_ppm or p.short_option_initial_ppm or p.settlement_basis_ppm or p.peg)
+    charges = p.future_initial_ppm or p.short_option_initial_ppm or p.settlement_basis_ppm or p.peg
+    return bool(charges or p.skew or p.expiry_basis)
 
 
 def check_parts(parameters: MatrixParameters) -> str:
@@ -138,7 +139,30 @@ def check_parts(parameters: MatrixParameters) -> str:
             return f"{kind} contingencies must satisfy 0 <= maintenance <= initial <= 1,000,000 ppm"
     if not 0 <= parameters.settlement_basis_ppm <= PPM:
         return "settlement_basis_ppm must be 0 to 1,000,000"
-    return _check_peg(parameters.peg) if parameters.peg is not None else ""
+    faults = (
+        _check_peg(parameters.peg) if parameters.peg is not None else "",
+        _check_skew(parameters.skew) if parameters.skew is not None else "",
+        _check_expiry_basis(parameters.expiry_basis) if parameters.expiry_basis is not None else "",
+    )
+    return next((fault for fault in faults if fault), "")
+
+
+def _check_skew(skew: Skew) -> str:
+    if not 0 <= skew.cap_base_ppm <= PPM or not -10 * PPM <= skew.cap_slope_ppm <= 0:
+        return "skew: cap_base_ppm must be 0 to 1,000,000 and cap_slope_ppm -10,000,000 to 0"
+    if not 0 < skew.width_ppm <= 100 * PPM or not 0 < skew.minimum_log_moneyness_ppm <= 10 * PPM:
+        return "skew: width_ppm must be 1 to 100,000,000 and minimum_log_moneyness_ppm 1 to 10,000,000"
+    if not 0 <= skew.vol_base_ppm <= 20 * PPM or not 0 <= skew.vol_slope_ppm <= 20 * PPM:
+        return "skew: vol_base_ppm and vol_slope_ppm must be 0 to 20,000,000"
+    return ""
+
+
+def _check_expiry_basis(basis: ExpiryBasis) -> str:
+    if not 0 < basis.move_ppm < PPM:
+        return "expiry_basis: move_ppm must be between 0 and 1,000,000"
+    if not 0 <= basis.add_ppm <= 10 * PPM or not 0 <= basis.multiplier_ppm <= 10 * PPM:
+        return "expiry_basis: add_ppm and multiplier_ppm must be 0 to 10,000,000"
+    return ""
 
 
 def _check_peg(peg: Peg) -> str:

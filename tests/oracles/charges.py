@@ -100,6 +100,32 @@ class Charges:
             found["peg"] = (self.peg(underlying, size),) * 2
         return found
 
+    def rival(
+        self, account: Account, orders: Iterable[Order], underlying: int, currency: int | None
+    ) -> tuple[int, int, int]:
+        """Losses where every expiry's smile tilts or bends, or its forward moves, the way that is worse for it."""
+        model = self.model
+        grid, time_ns = model.grids[underlying], model.time_ns[underlying]
+        coin = currency is not None and model.coin_of[currency] is not None
+        expiries: dict[int, list[Open]] = {}
+        for o in self.held(account, orders, underlying, currency):
+            expiries.setdefault(o.contract.spec.expiry_ns, []).append(o)
+        tilt = bend = basis = 0
+        for expiry, held in expiries.items():
+            low, high = [0] * 4, [0] * 4
+            for o in held:
+                for j, row in enumerate(o.contract.shifts_coin if coin else o.contract.shifts_usd):
+                    fills = [o.lots * row + buys * row - sells * row for buys in (0, o.buys) for sells in (0, o.sells)]
+                    low[j] += min(fills)
+                    high[j] += max(fills)
+            tilt += max(abs(low[0]), abs(high[0]))
+            bend += max(abs(low[1]), abs(high[1]))
+            loss, scale = max(-low[2], -low[3]), grid.basis_scale_e9(expiry, time_ns)
+            if loss > 0:
+                gross = sum(max(map(abs, o.ends)) for o in held)
+                basis += ceil_div(loss * scale, 10**9) + ceil_div(gross * max(0, scale - 10**9), 10**9)
+        return tilt, bend, basis
+
     def sums(self, account: Account, orders: Iterable[Order], underlying: int, currency: int | None) -> tuple[int, int]:
         """(initial with the orders, maintenance of the positions)."""
         whole, alone = (self.added(account, some, underlying, currency) for some in (orders, ()))

@@ -58,6 +58,9 @@ def row_faults(engine: Engine, state: State) -> Iterator[str]:
         for usd, row in ((True, contract.rows_usd), (False, contract.rows_coin)):
             if engine.rows.row(slot, usd) != row:
                 yield f"{contract.spec.name}: row in {'USD' if usd else 'coin'} differs"
+        for usd, row in ((True, contract.shifts_usd), (False, contract.shifts_coin)):
+            if not contract.legs and engine.rows.shifts(slot, usd) not in ([], row):
+                yield f"{contract.spec.name}: shifted row in {'USD' if usd else 'coin'} differs"
 
 
 def margin_faults(engine: Engine, state: State, account: Account) -> Iterator[str]:

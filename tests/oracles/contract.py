@@ -34,6 +34,8 @@ class Contract:
     row_cap: int = 0
     rows_coin: list[int] = field(default_factory=list)
     rows_usd: list[int] = field(default_factory=list)
+    shifts_coin: list[int] = field(default_factory=list)
+    shifts_usd: list[int] = field(default_factory=list)
     basis_e8: int = 0
     funding_rate_e12: int = 0
     funding_index: int = 0

@@ -4,6 +4,7 @@ The price kernels are shared with the engine (they have twins of their own); eve
 columns follow from parameters and how rows, marks and deltas become integers, is written anew.
 """
 
+import math
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -11,8 +12,8 @@ import numpy as np
 
 import margin_ext
 from exchange.config import MatrixParameters
-from margin_ext.kernels import exp, power
-from tests.oracles.contract import E8, PPM, Contract
+from margin_ext.kernels import exp, log, power
+from tests.oracles.contract import E8, PPM, Contract, ceil_div
 
 DAY_NS = 86_400 * 10**9
 YEAR_NS = 365 * DAY_NS
@@ -119,6 +120,7 @@ class Grid:
         c.mark_price_e8 = round(mark * 1e8)
         c.coin_delta = float(priced.delta[0])
         c.delta_e10 = c.charged_e10 = round(c.coin_delta * lot * 1e10)
+        self.shift_option(c, forward_e8, index_e8, years)
         dollars = lot * (index_e8 / 1e8) * 1e4
         self._mark(c, max(lot * 1e10, dollars) if c.spec.inverse else dollars, float(priced.row_max[0]))
 
@@ -134,7 +136,59 @@ class Grid:
         c.rows_coin = [int(x) for x in priced.row_coin] if c.spec.inverse else [0] * len(self.columns)
         c.mark_minor = -round(c.lot_scale_minor / mark) if c.spec.inverse else round(mark * c.lot_scale_minor)
         c.delta_e10 = c.charged_e10 = round(priced.delta_coin * 1e10)
+        self.shift_future(c, index_e8)
         self._mark(c, priced.delta_coin * 1e10, priced.row_max)
+
+    # ------------------------------------------------------------------ shifts of single expiries
+
+    def shifted(self, c: Contract) -> tuple[np.ndarray, np.ndarray]:
+        """(multipliers of the forward: none, none, down, up, padding; weights that take the index back)."""
+        basis = getattr(self.parameters, "expiry_basis", None)
+        move = basis.move_ppm / PPM if basis else 0.0
+        spot = np.array([1.0, 1.0, 1.0 - move, 1.0 + move, *[1.0] * 4])
+        return spot, (1.0 / spot if c.spec.inverse else np.ones(8)) * np.array([1.0] * 4 + [0.0] * 4)
+
+    def skewed(self, c: Contract, forward_e8: int, years: float) -> list[float]:
+        """Vol multipliers of the tilted and the bent smile."""
+        skew = getattr(self.parameters, "skew", None)
+        if skew is None:
+            return [1.0, 1.0]
+        root = math.sqrt(years)
+        cap = max(skew.cap_base_ppm / PPM + skew.cap_slope_ppm / PPM * root, 0.0)
+        edge = skew.width_ppm / PPM * root * (skew.vol_base_ppm / PPM + skew.vol_slope_ppm / PPM * root)
+        k = log((c.spec.strike_e8 / 1e8) / (forward_e8 / 1e8))
+        tilt = min(max(k * cap / max(edge, skew.minimum_log_moneyness_ppm / PPM), -cap), cap)
+        return [1.0 + tilt, 1.0 + abs(tilt)]
+
+    def shift_option(self, c: Contract, forward_e8: int, index_e8: int, years: float) -> None:
+        spot, weight = self.shifted(c)
+        is_call = c.spec.option_type == "call"
+        priced = margin_ext.reprice(
+            [c.spec.strike_e8 / 1e8], [0], [c.vol_e6 / 1e6], [forward_e8 / 1e8], [years], spot,
+            [[*self.skewed(c, forward_e8, years), *[1.0] * 6]], index_price=index_e8 / 1e8,
+            lot_coin=c.spec.lot_size_e8 / 1e8, inverse=c.spec.inverse, weight=weight, coin_factor=spot,
+            call_row=[0 if is_call else -1], put_row=[-1 if is_call else 0],
+        )  # fmt: skip
+        c.shifts_usd = [int(x) for x in priced.rows_usd[0][:4]]
+        c.shifts_coin = [int(x) for x in priced.rows_coin[0][:4]] if c.spec.inverse else [0] * 4
+
+    def shift_future(self, c: Contract, index_e8: int) -> None:
+        c.shifts_usd = c.shifts_coin = [0] * 4
+        if c.spec.kind == "perpetual":
+            return
+        spot, weight = self.shifted(c)
+        lot = c.spec.lot_size_e8 / 1e8
+        priced = margin_ext.reprice_future(
+            c.mark_price_e8 / 1e8, spot, index_price=index_e8 / 1e8, inverse=c.spec.inverse, lot_usd=lot, lot_coin=lot,
+            weight=weight, coin_factor=spot,
+        )  # fmt: skip
+        c.shifts_usd = [int(x) for x in priced.row_usd[:4]]
+        c.shifts_coin = [int(x) for x in priced.row_coin[:4]] if c.spec.inverse else [0] * 4
+
+    def basis_scale_e9(self, expiry_ns: int, time_ns: int) -> int:
+        basis = getattr(self.parameters, "expiry_basis", None)
+        left = max(expiry_ns - time_ns, 0)
+        return basis.add_ppm * 1_000 + ceil_div(basis.multiplier_ppm * 1_000 * left, YEAR_NS) if basis else 0
 
     @staticmethod
     def _mark(c: Contract, notional: float, row_max: float) -> None:

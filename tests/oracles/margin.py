@@ -214,7 +214,9 @@ class MarginModel(GridCharges):
             if isinstance(grid, SpanGrid):
                 parts.append(self.span_part(underlying, {currency: risk}, losses, charges, coin, unit))
                 continue
-            sums = [max(0, *map(sub, vector, dampener)) + c for vector, c in zip(losses, charges, strict=True)]
+            counted = ((), orders)[: len(losses)]
+            rivals = [max(self.beside.rival(account, some, underlying, currency)) for some in counted]
+            sums = [max(r, *map(sub, v, dampener)) + c for v, c, r in zip(losses, charges, rivals, strict=True)]
             held, whole = self._factors(underlying, sums[0], sums[-1])
             maintenance += (held + risk.held_lots) * unit
             initial += (whole + risk.held_lots + risk.open_lots) * unit
@@ -257,7 +259,8 @@ class MarginModel(GridCharges):
                 parts.append(self.span_part(u, mine, losses, charges, False, 0))
                 continue
             dampener = self.grids[u].dampener_usd
-            sums = [max(0, *map(sub, vector, dampener)) + c for vector, c in zip(losses, charges, strict=True)]
+            rivals = [self.borne(account, (), u, mine, equity, base), self.borne(account, orders, u, mine, after, left)]
+            sums = [max(r, *map(sub, v, dampener)) + c for v, c, r in zip(losses, charges, rivals, strict=False)]
             held, whole = self._factors(u, sums[0], sums[-1])
             lots = sum(r.held_lots for r in mine.values())
             maintenance += held + lots
@@ -266,6 +269,20 @@ class MarginModel(GridCharges):
             initial, maintenance = initial + added[0], maintenance + added[1]
         more = span.total(self.credits, self.names, parts)
         return Margin(sum(base), initial + more[0], maintenance + more[1])
+
+    def borne(
+        self,
+        account: Account,
+        orders: Iterable[Order],
+        u: int,
+        risks: dict[int, Risk],
+        equity: list[int],
+        base: list[int],
+    ) -> int:
+        """Fall of collateral value where the worst loss beside the columns falls on the currency that it costs most."""
+        loss = max(self.beside.rival(account, orders, u, None))
+        bearers = [c for c, r in risks.items() if r.held_lots or (orders and r.ordered)] if loss else []
+        return max((base[c] - self.collateral(c, self.usd(c, equity[c]) - loss) for c in bearers), default=0)
 
     def _cross_losses(
         self, u: int, equity: list[int], base: list[int], risks: dict[int, Risk], ordered: bool

@@ -14,7 +14,7 @@ from exchange.config import (
     TickStep,
     Underlying,
 )
-from exchange.parameters import IsolatedParameters, LeverageTier, Peg, RateTier
+from exchange.parameters import ExpiryBasis, IsolatedParameters, LeverageTier, Peg, RateTier, Skew
 from exchange.parameters_span import (
     CalendarSpread,
     SpanCredit,
@@ -79,6 +79,8 @@ CHARGES = {
     "short_option_maintenance_ppm": 20_000,
     "settlement_basis_ppm": 15_000,
     "peg": Peg(tiers=(RateTier(above_usd=0, rate_ppm=2_000), RateTier(above_usd=3_000, rate_ppm=40_000))),
+    "skew": Skew(cap_base_ppm=900_000, width_ppm=1_000_000),
+    "expiry_basis": ExpiryBasis(move_ppm=90_000, add_ppm=1_500_000, multiplier_ppm=4_000_000),
 }
 
 

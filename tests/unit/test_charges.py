@@ -1,5 +1,6 @@
 """Charges beside the grid: figures worked out by hand, what is refused, and that no field is passed over."""
 
+import math
 from operator import sub
 from typing import Any
 
@@ -11,7 +12,8 @@ from exchange.config import MatrixParameters, Underlying, decode_config, encode
 from exchange.config_checks import faults
 from exchange.engine import Engine
 from exchange.events import EventKind
-from exchange.parameters import Peg, RateTier
+from exchange.parameters import ExpiryBasis, Peg, RateTier, Skew
+from margin_ext import price
 from tests.oracles import world
 from tests.oracles.bench import BUY, SELL, Bench, only
 from tests.oracles.history import History
@@ -27,6 +29,8 @@ CHARGE = {
     "short_option_maintenance_ppm": 5_000,
     "settlement_basis_ppm": 4_000,
     "peg": TIERS,
+    "skew": Skew(cap_base_ppm=900_000),
+    "expiry_basis": ExpiryBasis(move_ppm=200_000),
 }
 
 
@@ -91,6 +95,53 @@ def test_options_pay_where_a_strike_is_short_of_itself() -> None:
     assert added("segregated_pm", {CALL: 20, PUT: 12}, 0, **charge) == (0, 0)
 
 
+def test_a_calendar_spread_pays_where_the_forwards_part() -> None:
+    # 1 BTC long to the far expiry against 1 BTC of the perpetual: nothing in any column of the grid
+    positions, far = {LONG_FUTURE: 10_000, PERPETUAL: -10_000}, ExpiryBasis(move_ppm=100_000, add_ppm=500_000)
+    bench, plain = venue("segregated_pm", expiry_basis=far), venue("segregated_pm")
+    for one in (bench, plain):
+        for slot, lots in positions.items():
+            take(one, slot, lots)
+    days = (world.LONG_EXPIRY_NS - world.START_NS) / world.DAY_NS
+    # the forward falls by 10 %: 1/0.9 - 1 coins, times 0.5 + 2 T
+    loss = (1 / 0.9 - 1) * (0.5 + 2 * days / 365) * world.COIN
+    assert bench.margins(1)[1] - plain.margins(1)[1] == pytest.approx(loss, abs=10_000 * 0.5)
+
+
+def test_a_smile_is_tilted_and_bent() -> None:
+    """Rows against prices of the library at vols by the formula."""
+    skew = Skew(cap_base_ppm=300_000, cap_slope_ppm=-100_000, width_ppm=1_000_000, minimum_log_moneyness_ppm=20_000)
+    bench = venue("segregated_pm", skew=skew)
+    years = (world.LONG_EXPIRY_NS - world.START_NS) / world.DAY_NS / 365
+    cap = 0.3 - 0.1 * years**0.5
+    k = math.log(110_000 / 100_000)
+    tilt = min(k * cap / (years**0.5 * 0.6), cap)
+    for slot, call in ((CALL, True), (PUT, False)):
+        values = [price(100_000, 110_000, 0.6 * (1 + t), years, call) / 100_000 for t in (0, tilt, abs(tilt))]
+        wanted = [round((v - values[0]) * 0.1 * 1e10) for v in values[1:]]
+        assert bench.engine.rows.shifts(slot, False)[:2] == pytest.approx(wanted, abs=1)
+    k = math.log(90_000 / 100_000)
+    tilt = max(k * cap / (years**0.5 * 0.6), -cap)
+    values = [price(100_000, 90_000, 0.6 * (1 + t), years, False) for t in (0, tilt, -tilt)]
+    wanted = [round((v - values[0]) * 0.01 * 1e4) for v in values[1:]]
+    assert bench.engine.rows.shifts(USDC_PUT, True)[:2] == pytest.approx(wanted, abs=1)
+    assert wanted[0] < 0 < wanted[1]
+
+
+def test_an_option_pays_for_its_smile() -> None:
+    """Long or short, where a tilt costs more than the grid."""
+    skew = Skew(cap_base_ppm=600_000, cap_slope_ppm=0, width_ppm=500_000)
+    found = []
+    for fields in ({}, {"skew": skew}):
+        bench = venue("segregated_pm", price_range_ppm=1_000, vol_up_ppm=1, vol_down_ppm=1, extended_moves_ppm=(),
+                      **fields)  # fmt: skip
+        take(bench, CALL, 30)
+        found.append((bench.margins(1)[1], bench.engine.rows.shifts(CALL, False)))
+    (plain, _), (charged, row) = found
+    # in place of the grid's small loss; roll and rounding units stay
+    assert 30 * abs(row[0]) < charged < 30 * abs(row[0]) + plain
+
+
 def test_open_orders_count_at_their_worst() -> None:
     bench, plain = (venue("segregated_pm", **fields) for fields in (CHARGE, {}))
     for one in (bench, plain):
@@ -139,6 +190,7 @@ CHANGED: dict[str, Any] = {
     "initial_factor_ppm": 1_200_000, "maintenance_factor_ppm": 700_000,
 } | CHARGE  # fmt: skip
 WITH = {
+    "skew": {"price_range_ppm": 1_000, "extended_factor_ppm": 1, "vol_up_ppm": 1, "vol_down_ppm": 1},
     "vol_up_ppm": {"extended_factor_ppm": 1},
     "delta_move_per_coin_e9": {"delta_threshold_usd": 0},
     "delta_move_max_ppm": {"delta_threshold_usd": 0, "delta_move_per_coin_e9": 10**6},
@@ -183,6 +235,13 @@ def test_no_field_of_a_set_is_passed_over() -> None:
         ({"short_option_initial_ppm": 1_000_001}, "short_option contingencies"),
         ({"short_option_initial_ppm": -1, "short_option_maintenance_ppm": -1}, "short_option contingencies"),
         ({"settlement_basis_ppm": -1}, "settlement_basis_ppm must be"),
+        ({"skew": Skew(cap_base_ppm=1_000_001)}, "skew: cap_base_ppm"),
+        ({"skew": Skew(cap_slope_ppm=1)}, "skew: cap_base_ppm"),
+        ({"skew": Skew(width_ppm=0)}, "skew: width_ppm"),
+        ({"skew": Skew(minimum_log_moneyness_ppm=0)}, "skew: width_ppm"),
+        ({"skew": Skew(vol_base_ppm=-1)}, "skew: vol_base_ppm"),
+        ({"expiry_basis": ExpiryBasis(move_ppm=0)}, "expiry_basis: move_ppm"),
+        ({"expiry_basis": ExpiryBasis(add_ppm=-1)}, "expiry_basis: add_ppm"),
         ({"peg": Peg(tiers=())}, "peg: 1 to 16 tiers"),
         ({"peg": Peg(tiers=(RateTier(above_usd=1, rate_ppm=1),))}, "peg: 1 to 16 tiers"),
         ({"peg": Peg(tiers=(RateTier(above_usd=0, rate_ppm=1),) * 2)}, "peg: 1 to 16 tiers"),
