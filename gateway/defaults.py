@@ -2,7 +2,7 @@
 
 A file is TOML. Its top-level names are those of `exchange.config.Config` (tables such as `[limits]` may give
 some fields, lists such as `[[underlyings]]` replace the default list whole); beside them `[population]`,
-`[fund]`, `[sim]` and `[[rules]]`, which count at the first start only.
+`[fund]`, `[capital]`, `[sim]` and `[[rules]]`, which count at the first start only.
 """
 
 import tomllib
@@ -54,6 +54,8 @@ class Setup(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     population: Population = Population()
     fund: dict[str, int] = msgspec.field(default_factory=FUND.copy)
     """Endowment of the insurance fund in coins."""
+    capital: dict[str, int] = msgspec.field(default_factory=dict)
+    """The venue's own capital in coins, which pays for a default before the fund."""
     sim: SimParameters = SimParameters()
     rules: tuple[ListingRule, ...] | None = None
     """None: the feed's own."""
@@ -113,7 +115,7 @@ def load_setup(path: Path | None, venue_id: str, speed: float = 1.0) -> Setup:
         given = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigurationError(f"{path}: {error}") from None
-    beside = {name: given.pop(name) for name in ("population", "fund", "sim", "rules") if name in given}
+    beside = {name: given.pop(name) for name in ("population", "fund", "capital", "sim", "rules") if name in given}
     whole = msgspec.to_builtins(setup)
     whole["config"] = _overlaid(whole["config"], given)
     if "fund" in beside:
@@ -131,8 +133,10 @@ def load_setup(path: Path | None, venue_id: str, speed: float = 1.0) -> Setup:
 def _beside_faults(setup: Setup) -> list[str]:
     """What is wrong with the tables that count at the first start only."""
     known = {currency.name for currency in setup.config.currencies}
-    found = [f"fund.{name}: no such currency" for name in setup.fund if name not in known]
-    found += [f"fund.{name}: must not be negative" for name, amount in setup.fund.items() if amount < 0]
+    found = []
+    for table, amounts in (("fund", setup.fund), ("capital", setup.capital)):
+        found += [f"{table}.{name}: no such currency" for name in amounts if name not in known]
+        found += [f"{table}.{name}: must not be negative" for name, amount in amounts.items() if amount < 0]
     population = setup.population
     if not 0 <= population.accounts <= setup.config.limits.max_accounts:
         found.append("population.accounts: must be 0 to limits.max_accounts")

@@ -61,6 +61,11 @@ class Worker:
             await self.fund.close()
             self.fund = None
 
+    async def reach(self, access: RedisAccess) -> None:
+        """The server is somewhere else from now on."""
+        self._access = access
+        await self.close()
+
     async def _insist(self, operation: Operation) -> None:
         attempt = 0
         while True:

@@ -58,13 +58,13 @@ def create_account(core: Core, name: str, coins: dict[str, Any], model: MarginMo
     return account_id
 
 
-def endow_fund(core: Core, coins: dict[str, int]) -> None:
-    """The fund's capital by configuration."""
+def endow_fund(core: Core, coins: dict[str, int], kind: CommandKind = CommandKind.ENDOW_FUND) -> None:
+    """The fund's capital by configuration; with ENDOW_CAPITAL the venue's own."""
     for currency in core.engine.config.currencies:
         amount = coins.get(currency.name, 0)
         if amount > 0:
             minor = amount * 10**currency.exponent
-            core.demand(CommandKind.ENDOW_FUND, Transfer(currency=currency.name, amount_minor=minor))
+            core.demand(kind, Transfer(currency=currency.name, amount_minor=minor))
 
 
 def leverage_bound(underlying: Underlying) -> float:

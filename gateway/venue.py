@@ -35,6 +35,7 @@ from gateway.venue_core import (
     write_venue_record,
 )
 from gateway.venue_feed import Pump, open_feed
+from gateway.venue_fund import FundServer
 from gateway.venue_setup import (
     Options,
     check_unchanged,
@@ -45,7 +46,6 @@ from gateway.venue_setup import (
     is_loopback,
 )
 from persistence.data_dir import DataDirectory
-from persistence.embedded_redis import EmbeddedRedis
 from persistence.errors import JournalError
 from persistence.history import History
 from persistence.redis_access import RedisAccess
@@ -67,6 +67,7 @@ class Venue:
         self.ws = self.http = ""
         self.keys: list[dict[str, str]] = []
         self._starting = True
+        self.fund_server: FundServer | None = None
         self._tasks: list[asyncio.Task[Any]] = []
         self._closing = contextlib.AsyncExitStack()
 
@@ -143,9 +144,9 @@ class Venue:
         """How the venue's own worker reaches the fund; None where another process does."""
         if self.options.redis is not None or self.options.liquidator == "process":
             return self.options.redis
-        server = EmbeddedRedis.start(directory.redis)
-        self._closing.callback(server.stop)
-        return RedisAccess(server.url)
+        self.fund_server = FundServer(directory)
+        self._closing.callback(self.fund_server.stop)
+        return self.fund_server.access
 
     async def _open_doors(self, record: VenueRecord, admin_socket: Path) -> None:
         """Serve clients and administrators, then let time run."""
@@ -182,6 +183,8 @@ class Venue:
             self.gateway.fund_desk = self.worker.desk
         else:
             self._spawn(self.worker.run())
+        if self.fund_server is not None:
+            self._spawn(self.fund_server.run(self.worker.reach))
         self._spawn(self.pump.run())
         self._closing.push_async_callback(self._end_tasks)
         if options.bots:

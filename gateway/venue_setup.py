@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from exchange.commands import CommandKind
 from gateway import population
 from gateway.credentials import KEY_NAME, STORE_NAME, CredentialStore
 from gateway.defaults import ConfigurationError, Setup, differences
@@ -121,6 +122,7 @@ def first_start(core: Core, pump: Pump, feed: Feed, setup: Setup, seed: int, pro
         pump.publish(update)
     house = population.create_house(core)
     population.endow_fund(core, setup.fund)
+    population.endow_fund(core, setup.capital, CommandKind.ENDOW_CAPITAL)
     population.Populator(core, house[population.HOUSE], setup.population, seed).run(progress)
 
 

@@ -1,7 +1,8 @@
-"""Stress figures of the venue as a whole. Our own method."""
+"""Stress figures of the venue as a whole, and who has paid for defaults. Our own methods."""
 
 from typing import Any
 
+from gateway.admin_fund import report
 from gateway.errors import invalid_param
 from gateway.protocol import Params
 from gateway.registry import method
@@ -21,3 +22,16 @@ def get_stress(gateway, session, principal, params: Stress) -> list[dict[str, An
     if found and not chosen:
         raise invalid_param("underlying", "unknown underlying")
     return chosen
+
+
+class NoParams(Params, kw_only=True):
+    pass
+
+
+@method("public/get_default_waterfall", params=NoParams)
+def get_default_waterfall(gateway, session, principal, params: NoParams) -> dict[str, Any]:
+    """Per currency, in coins: what stands ready, and what each tranche has borne since genesis."""
+    return {
+        name: {part: one[part] for part in ("ready", "defaults", "borne")}
+        for name, one in report(gateway.engine).items()
+    }
