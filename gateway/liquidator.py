@@ -121,7 +121,7 @@ class Worker:
         elif operation.kind == "lease":
             await self._lease(fund, operation, currency)
         else:
-            await self._settle(fund, operation)
+            await self._settle(fund, operation, currency)
 
     async def _live(self, lease_id: int) -> LeaseView | None:
         return next((view for view in await self.desk.leases() if view.lease_id == lease_id), None)
@@ -146,13 +146,17 @@ class Worker:
         amount = max(min(held, view.requested_minor, view.used_minor + claim), view.granted_minor)
         await self.desk.grant(operation.lease_id, operation.currency, amount, amount < view.requested_minor)
 
-    async def _settle(self, fund: InsuranceFund, operation: Operation) -> None:
+    async def _settle(self, fund: InsuranceFund, operation: Operation, currency: str) -> None:
         """Draw what was used, give the rest back, and tell the engine."""
+        name = fund_name(operation.lease_id)
         try:
-            await fund.settle(fund_name(operation.lease_id), operation.amount_minor)
+            await fund.settle(name, operation.amount_minor)
         except FundError as error:
-            if error.code != "NOLEASE" or operation.amount_minor:
-                raise  # a lease that was opened without a request was never known to the fund
+            if error.code != "NOLEASE":
+                raise
+            if operation.amount_minor:  # a lease without a request was never known to the fund; this one it has lost
+                log.error("the insurance fund has lost %s; what was drawn on it is taken from the claim", name)
+                await fund.debit(operation.operation_id, currency, operation.amount_minor)
         view = await self._live(operation.lease_id)
         if view is None or view.state != "settling":
             return

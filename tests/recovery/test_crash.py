@@ -9,7 +9,6 @@ import pytest
 from exchange.engine import Engine
 from gateway.admin import AdminClient
 from gateway.venue_core import ADMIN_SOCKET, replay_into
-from persistence.data_dir import read_epoch
 from persistence.embedded_redis import EmbeddedRedis
 from persistence.insurance_fund import InsuranceFund
 from tests.serving import Served, margrave
@@ -43,7 +42,7 @@ def wait_for_auctions(venue: Served, closed: int, seconds: float) -> None:
 async def fund_differences(data_dir: Path, engine: Engine) -> dict[str, int]:
     """Per currency: the fund's record less the ledger's claim, less what leases in flight have used."""
     with EmbeddedRedis.start(data_dir / "redis") as server:
-        fund = await InsuranceFund.open(server.url, engine.config.venue_id, read_epoch(data_dir))
+        fund = await InsuranceFund.open(server.url, engine.config.venue_id, 0, attach=False)
         async with fund:
             found = {}
             for currency in engine.config.currencies:

@@ -4,10 +4,15 @@ Each run is a whole default of three owners (`fund_world.py`). A run without fau
 of fault strikes at each of them. `make test` takes a seeded sample, `make test-full` all of them.
 """
 
+import asyncio
 from pathlib import Path
 
 import pytest
+import redis
 
+from gateway.reconcile import audit
+from persistence.embedded_redis import EmbeddedRedis
+from persistence.insurance_fund import InsuranceFund
 from tests.recovery.fund_world import CALLS, KINDS, VENUE_DIES, play
 
 pytestmark = pytest.mark.redis
@@ -91,6 +96,32 @@ def test_many_storms(tmp_path: Path, steps, rng, seed: int, history_note) -> Non
         hits += struck(tmp_path / str(number), {at: str(rng.choice(KINDS)) for at in places}, history_note, seed)
     history_note(f"fund storms, seed {seed}: 150 runs, {hits} faults struck")
     assert hits > 300
+
+
+def test_a_server_that_lost_everything_is_made_whole_from_the_journal(tmp_path: Path) -> None:
+    """Without the cursor every operation is done again: money put in, fees, and what leases drew."""
+    world = play(tmp_path)
+
+    async def again() -> dict[str, int]:
+        with EmbeddedRedis.start(world.redis_root):
+            with redis.Redis(unix_socket_path=str(world.redis_root / "valkey.sock")) as raw:
+                raw.flushall()
+            (world.directory() / "fund.cursor").unlink()
+            world.open()
+            world.worker.attach(world.core.engine, world.core.sequencer)
+            task = asyncio.create_task(world.worker.run())
+            assert await world.worker.drained(20.0)
+            async with await InsuranceFund.open(f"unix://{world.redis_root / 'valkey.sock'}", "r", 1) as fund:
+                assert (await audit(fund)).faults == []
+                kinds = [entry.kind async for entry in fund.history()]
+            assert kinds.count("debit") == world.counts["FUND_LEASE_SETTLED"] and "reserve" not in kinds
+            difference = await world.worker.difference()
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            return difference
+
+    assert set(asyncio.run(again()).values()) == {0}
+    world.core.close(checkpoint=False)
 
 
 def test_the_kinds_cover_every_process() -> None:
