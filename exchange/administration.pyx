@@ -63,6 +63,12 @@ cdef class Administration(Reads):
             return self._transfer(kind, account_id, decode(body, type=vocabulary.Transfer))
         if kind in (CommandKind.ENDOW_CAPITAL, CommandKind.RELEASE_CAPITAL):
             return self._move_capital(kind, decode(body, type=vocabulary.Transfer))
+        if kind == CommandKind.SET_AUCTION_TERMS:
+            return self.liquidation.terms.set_terms(decode(body, type=payloads.AuctionTerms))
+        if kind == CommandKind.SET_UNWIND:
+            return self.liquidation.terms.set_unwind(account_id, decode(body, type=payloads.SetUnwind))
+        if kind == CommandKind.SET_BACKSTOP:
+            return self.liquidation.terms.set_backstop(account_id, decode(body, type=payloads.SetBackstop))
         return Reason.BAD_PAYLOAD, 0
 
     def _list(self, specs):

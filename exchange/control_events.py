@@ -70,3 +70,23 @@ MARGIN_MODE_CHANGED = np.dtype(
 )
 """isolated 0: the bucket is free for another instrument. Orders and positions of an isolated instrument belong to the
 bucket's account; `account_id` is the account that the bucket belongs to."""
+AUCTION_TERMS_CHANGED = np.dtype(
+    [
+        *HEADER,
+        ("underlying", "<u2"),
+        ("reserved0", "<u2"),
+        ("version", "<u4"),
+        ("buffer_ppm", "<u4"),
+        ("discount_start_ppm", "<u4"),
+        ("discount_cutoff_ppm", "<u4"),
+        ("compensation_cap_ppm", "<u4"),
+        ("fee_ppm", "<u4"),
+        ("reserved1", "<u4"),
+        ("fast_ns", "<i8"),
+        ("slow_ns", "<i8"),
+        ("insolvent_ns", "<i8"),
+        ("batch_ns", "<i8"),
+        ("reserved", "V40"),
+    ]
+)
+"""Terms of liquidation auctions that open from now on in an underlying."""

@@ -90,3 +90,34 @@ class BlockTrade(Struct):
     timestamp_ms: int
     nonce: str
     trades: tuple[BlockLeg, ...]
+
+
+class AuctionTerms(Struct):
+    """Payload of SET_AUCTION_TERMS: terms of new liquidation auctions in an underlying, fields of `config.Liquidation`;
+    None as the configuration has it."""
+
+    underlying: str
+    buffer_ppm: int | None = None
+    discount_start_ppm: int | None = None
+    discount_cutoff_ppm: int | None = None
+    compensation_cap_ppm: int | None = None
+    fee_ppm: int | None = None
+    fast_ns: int | None = None
+    slow_ns: int | None = None
+    insolvent_ns: int | None = None
+    batch_ns: int | None = None
+
+
+class SetUnwind(Struct):
+    """Payload of SET_UNWIND (account in the header): what the owner would rather have sold in a liquidation."""
+
+    preference: Literal["smallest", "proportional", "futures_first", "options_first"] = "smallest"
+
+
+class SetBackstop(Struct):
+    """Payload of SET_BACKSTOP (account in the header): take portfolios of at most so much that nobody else has bid for.
+
+    `most_usd` is their size at the index; 0: retained no longer.
+    """
+
+    most_usd: int

@@ -461,6 +461,23 @@ cdef packed struct MarginModeChanged:
     uint8_t isolated
     uint8_t reserved[27]
 
+cdef packed struct AuctionTermsChanged:
+    Header header
+    uint16_t underlying
+    uint16_t reserved0
+    uint32_t version
+    uint32_t buffer_ppm
+    uint32_t discount_start_ppm
+    uint32_t discount_cutoff_ppm
+    uint32_t compensation_cap_ppm
+    uint32_t fee_ppm
+    uint32_t reserved1
+    int64_t fast_ns
+    int64_t slow_ns
+    int64_t insolvent_ns
+    int64_t batch_ns
+    uint8_t reserved[40]
+
 cdef packed struct FundEvent:
     Header header
     uint64_t lease_id

@@ -259,6 +259,7 @@ class AuctionView(View):
     lease_id: int
     lease_currency: str
     lease_minor: int
+    terms_version: int = 0
 
 
 class LeaseView(View):

@@ -21,7 +21,6 @@ from gateway.topics import (
     TickerTopic,
     Topic,
     TradesTopic,
-    event_object,
 )
 from gateway.user_topics import (
     OrdersTopic,
@@ -242,7 +241,7 @@ class Channels:
                     topic.on_state(listing, STATE_WORDS.get(word, word))
             elif isinstance(topic, AuctionsTopic):
                 for kind, fields in news.auctions:
-                    topic.emit(event_object(kind, fields))
+                    topic.on_auction(kind, fields)
 
     def tell_stress(self, results: list[dict[str, Any]]) -> None:
         """A stress sweep is complete."""

@@ -174,6 +174,7 @@ class Reads:
                     "price": money(view.price_minor, exponent),
                     "remaining": view.remaining_ppm / 1_000_000,
                     "bids": view.bids,
+                    "terms_version": view.terms_version,
                     "lease": money(view.lease_minor, lease_exponent),
                     "portfolio": [
                         {

@@ -270,6 +270,13 @@ class AuctionsTopic(Topic):
         for auction in self.gateway.auctions():
             self.emit_to(session, {"type": "snapshot", **auction})
 
+    def on_auction(self, kind: int, fields: Any) -> None:
+        """A step of an auction, or new terms of an underlying."""
+        found = event_object(kind, fields)
+        if kind == EventKind.AUCTION_TERMS_CHANGED:
+            found["underlying"] = self.gateway.engine.config.underlyings[fields.underlying].name
+        self.emit(found)
+
 
 def event_object(kind: int, fields: Any, viewer: int = 0) -> dict[str, Any]:
     """An engine event as our own channels show it: its fields, sums in minor units.

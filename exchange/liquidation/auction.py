@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from exchange.config import Liquidation as Parameters
+from exchange.events import EventKind
 from exchange.liquidation.insurance import Leases
 from exchange.liquidation.slices import Path, Seller, terms_of
 from exchange.reasons import Reason
@@ -50,10 +51,18 @@ class Auction:
         "other_ns",
         "phase",
         "reason",
+        "retained_asked",
         "sold_ppm",
+        "terms",
+        "terms_version",
     )
 
-    def __init__(self, auction_id: int, account_id: int, entity: int, currency: int, phase: int, now: int) -> None:
+    def __init__(
+        self, auction_id: int, account_id: int, entity: int, currency: int, phase: int, now: int, terms: Parameters
+    ) -> None:
+        self.terms = terms
+        self.terms_version = 0
+        self.retained_asked = False  # retained bidders have had their turn
         self.auction_id = auction_id
         self.account_id = account_id
         self.entity = entity
@@ -73,8 +82,10 @@ class Auction:
     def export(self) -> list[Any]:
         """Canonical state."""
         bids = [[bid.bid_id, bid.account_id, bid.limit, bid.share_ppm] for bid in self.bids]
-        fields = [getattr(self, name) for name in self.__slots__ if name != "bids"]
-        return [*fields, bids]
+        later = ("bids", "retained_asked", "terms", "terms_version")
+        fields = [getattr(self, name) for name in self.__slots__ if name not in later]
+        more = [self.retained_asked, self.terms_version] if self.retained_asked or self.terms_version else []
+        return [*fields, bids, *more]
 
 
 class AuctionHouse:
@@ -86,21 +97,19 @@ class AuctionHouse:
         self.leases = Leases(desk, parameters)
         self.stressed: Callable[[Auction], int] = lambda auction: 0
         """What an auction's entity lacks under joint stress, minor units."""
-        self.unwind: dict[int, int] = {}
-        """By account: what its owner would rather have sold; `SMALLEST` where it is not there."""
 
     def price(self, auction: Auction) -> int:
         """What a bidder would pay for 100 % of what remains; cross accounts reckon in 1e-4 USD."""
         value: int = self.desk.robust_value(auction.account_id, auction.entity)
-        p = self.parameters
+        p = auction.terms
         if auction.phase == SOLVENT:
-            return value * self._discount_ppm(auction.clock_ns) // PPM
+            return value * self._discount_ppm(auction) // PPM
         maintenance: int = self.desk.margins(auction.account_id, auction.entity)[2]
         cap = maintenance * p.compensation_cap_ppm // PPM
         return min(value, 0) - cap * min(auction.clock_ns, p.insolvent_ns) // p.insolvent_ns
 
-    def _discount_ppm(self, clock_ns: int) -> int:
-        p = self.parameters
+    def _discount_ppm(self, auction: Auction) -> int:
+        p, clock_ns = auction.terms, auction.clock_ns
         if clock_ns < p.fast_ns:
             return p.discount_start_ppm - (p.discount_start_ppm - p.discount_cutoff_ppm) * clock_ns // p.fast_ns
         left = max(0, p.slow_ns - (clock_ns - p.fast_ns))
@@ -108,21 +117,35 @@ class AuctionHouse:
 
     def seller(self, auction: Auction, price: int) -> Seller:
         """The account as slices of it are sought at a price for all that remains."""
-        terms = terms_of(self.parameters, price)
+        terms = terms_of(auction.terms, price)
         return Seller(self.desk, auction.account_id, auction.entity, auction.currency, terms)
 
-    def path(self, auction: Auction) -> Path | None:
+    def path(self, auction: Auction, unwind: int) -> Path | None:
         """What is sold first at the current price: the path of the smallest slice; None for a share of everything."""
         price = self.price(auction)
         if auction.phase != SOLVENT or price <= 0:
             return None
-        return self.seller(auction, price).choose(self.unwind.get(auction.account_id, 0))
+        return self.seller(auction, price).choose(unwind)
 
     def minor(self, auction: Auction, amount: int) -> int:
         """An amount in the auction's unit as minor units of its currency (cross accounts reckon in 1e-4 USD)."""
         if self.desk.is_cross(auction.account_id):
             return int(self.desk.to_currency(auction.currency, amount))
         return amount
+
+    def emit(self, kind: EventKind, auction: Auction) -> None:
+        """An event of the auction as it stands."""
+        self.desk.emit_auction(
+            kind,
+            auction.account_id,
+            auction.auction_id,
+            auction.phase,
+            auction.reason,
+            auction.currency,
+            self.minor(auction, self.desk.robust_value(auction.account_id, auction.entity)),
+            self.minor(auction, self.desk.margins(auction.account_id, auction.entity)[2]),
+            self.minor(auction, self.price(auction)),
+        )
 
     def bid_reason(self, auction: Auction | None, account_id: int, phase: int, share_ppm: int) -> Reason:
         if not self.desk.exists(account_id):
@@ -210,7 +233,7 @@ class AuctionHouse:
         compensation."""
         value: int = self.desk.robust_value(auction.account_id, auction.entity)
         maintenance: int = self.desk.margins(auction.account_id, auction.entity)[2]
-        cap = maintenance * self.parameters.compensation_cap_ppm // PPM
+        cap = maintenance * auction.terms.compensation_cap_ppm // PPM
         lacked = self.minor(auction, max(-value, 0))
         amount = max(lacked, self.stressed(auction)) - lacked + self.minor(auction, max(-value, 0) + cap)
         if amount <= 0:
@@ -261,6 +284,7 @@ class AuctionHouse:
                     lease_id=auction.lease_id,
                     lease_currency=self.desk.currency_name(auction.currency) if lease else "",
                     lease_minor=lease.granted_minor if lease else 0,
+                    terms_version=auction.terms_version,
                 )
             )
         return out

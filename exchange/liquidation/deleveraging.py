@@ -61,7 +61,7 @@ class Deleveraging:
 
     def due(self, auction: Auction, now: int) -> bool:
         """Whether the insolvent phase is over and the fund has had its time to answer."""
-        if auction.phase != INSOLVENT or auction.clock_ns < self.parameters.insolvent_ns:
+        if auction.phase != INSOLVENT or auction.clock_ns < auction.terms.insolvent_ns:
             return False
         lease = self.house.leases.get(auction.lease_id)
         if lease is None or lease.state != "requested":

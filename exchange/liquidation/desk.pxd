@@ -25,6 +25,7 @@ cdef class Desk:
     cdef Collateral collateral
     cdef object cancel_orders
     cdef list currency_names
+    cdef list underlying_names
     cdef object stress
     cdef int _shift_all(self, uint32_t account_id, list legs, int sign) except -1
     cdef int _suppose(self, uint32_t account_id, list legs, dict payments, int sign) except -1

@@ -10,8 +10,8 @@ from exchange.events import BalanceCause, EventKind
 from exchange.market.instrument cimport KIND_OPTION, KIND_PERPETUAL, Instrument
 from exchange.reasons import Reason
 from exchange.records cimport (
-    AuctionEvent, AuctionLotSold, BalanceChanged, BidEvent, DefaultCovered, FundEvent, PositionDeleveraged,
-    PositionTransferred,
+    AuctionEvent, AuctionLotSold, AuctionTermsChanged, BalanceChanged, BidEvent, DefaultCovered, FundEvent,
+    PositionDeleveraged, PositionTransferred,
 )
 from exchange.risk.exposure cimport ALL_ORDERS, NO_ORDERS, Margin
 from exchange.risk.stress import MOVES_PPM, VOLS, Stress
@@ -36,6 +36,7 @@ cdef class Desk:
         self.collateral = collateral
         self.cancel_orders = cancel_orders
         self.currency_names = [currency.name for currency in config.currencies]
+        self.underlying_names = [underlying.name for underlying in config.underlyings]
         self.stress = None
 
     def currency_name(self, int currency):
@@ -212,6 +213,10 @@ cdef class Desk:
 
     def currency_of(self, uint32_t instrument):
         return self.instruments.at[instrument].currency
+
+    def underlying_index(self, str name):
+        """Number of an underlying, -1 where there is none of the name."""
+        return self.underlying_names.index(name) if name in self.underlying_names else -1
 
     def instrument_underlying(self, uint32_t instrument):
         return self.instruments.at[instrument].underlying
@@ -524,6 +529,20 @@ cdef class Desk:
         event.reason = reason
         event.auction_id = auction_id
         event.remaining_minor = remaining
+
+    def emit_terms(self, int kind, int underlying, version, terms):
+        cdef AuctionTermsChanged* event = <AuctionTermsChanged*>self.events.emit(kind, 2, 0)
+        event.underlying = underlying
+        event.version = version
+        event.buffer_ppm = terms.buffer_ppm
+        event.discount_start_ppm = terms.discount_start_ppm
+        event.discount_cutoff_ppm = terms.discount_cutoff_ppm
+        event.compensation_cap_ppm = terms.compensation_cap_ppm
+        event.fee_ppm = terms.fee_ppm
+        event.fast_ns = terms.fast_ns
+        event.slow_ns = terms.slow_ns
+        event.insolvent_ns = terms.insolvent_ns
+        event.batch_ns = terms.batch_ns
 
     def emit_covered(self, uint32_t account_id, auction_id, int currency, int reason, int64_t equity, int64_t capital,
                      int64_t fund, int64_t deleveraged):

@@ -23,6 +23,7 @@ from exchange.liquidation.auction import INSOLVENT, PPM, SOLVENT, Auction, Aucti
 from exchange.liquidation.deleveraging import Deleveraging
 from exchange.liquidation.sizing import LeaseSizing
 from exchange.liquidation.tear_up import TearUp
+from exchange.liquidation.terms import TermsBook
 from exchange.reasons import Reason
 from exchange.views import AuctionView, LeaseView
 
@@ -40,6 +41,7 @@ class Liquidation:
         self.auctions_closed = 0
         self.liquidations = 0
         self.house = AuctionHouse(desk, parameters)
+        self.terms = TermsBook(desk, parameters)
         self.house.stressed = LeaseSizing(desk, parameters.lease_stress_ppm, self.auctions).stressed
         self.deleveraging = Deleveraging(desk, self.house, parameters)
         self.tear_up = TearUp(desk)
@@ -70,17 +72,19 @@ class Liquidation:
         )
         self.desk.cancel_all(account_id, Reason.AUTO_LIQUIDATION)
         self._convert(account_id, entity, currency, 0)
-        if self._healthy(account_id, entity):
+        _, version, terms = self.terms.pick(account_id, entity)
+        if self._healthy(account_id, entity, terms.buffer_ppm):
             self._end(account_id, entity, Reason.RESTORED)
             return
         value = self.desk.robust_value(account_id, entity)
         phase = SOLVENT if value > 0 else INSOLVENT
-        auction = Auction(self.next_auction_id, account_id, entity, currency, phase, now)
+        auction = Auction(self.next_auction_id, account_id, entity, currency, phase, now, terms)
+        auction.terms_version = version
         self.next_auction_id += 1
         auction.equity_minor = self.house.minor(auction, equity)
         self.auctions[auction.auction_id] = auction
         self.by_account[account_id] = auction.auction_id
-        self._emit(EventKind.AUCTION_OPENED, auction)
+        self.house.emit(EventKind.AUCTION_OPENED, auction)
         if phase == INSOLVENT and not self._torn_up(auction):
             self._lease(auction, now)
 
@@ -94,7 +98,7 @@ class Liquidation:
         auction.clock_ns += max(0, now - max(last, self.desk.marks_since(auction.account_id)))
         if self._finished(auction):
             return
-        timeout = self.parameters.fast_ns + self.parameters.slow_ns
+        timeout = auction.terms.fast_ns + auction.terms.slow_ns
         value = self.desk.robust_value(auction.account_id, auction.entity)
         if auction.phase == SOLVENT and (value <= 0 or auction.clock_ns >= timeout):
             self._turn(auction, INSOLVENT)
@@ -109,12 +113,27 @@ class Liquidation:
             return
         if auction.phase == INSOLVENT:
             self._say(auction, self.house.watch(auction, now))
-        if now - auction.batch_ns >= self.parameters.batch_ns:
+        if now - auction.batch_ns >= auction.terms.batch_ns:
             auction.batch_ns = now
             self._clear(auction)
-        open_still = auction.auction_id in self.auctions
-        if open_still and self.deleveraging.due(auction, now) and self.deleveraging.run(auction):
+        if auction.auction_id not in self.auctions or not self.deleveraging.due(auction, now):
+            return
+        if not self._retained(auction) and self.deleveraging.run(auction):
             self._finished(auction, Reason.DELEVERAGED)
+
+    def _retained(self, auction: Auction) -> bool:
+        """Once, before deleveraging: retained bidders, by account, take what they can at the asking price; whether that
+        was all."""
+        if auction.retained_asked or not self.terms.backstops:
+            return False
+        auction.retained_asked = True
+        for account_id in self.terms.retained(auction.account_id, auction.entity):
+            price = self.house.minor(auction, self.house.price(auction))
+            self.bid(account_id, auction.auction_id, auction.phase, price, PPM)
+            self._clear(auction)
+            if auction.auction_id not in self.auctions:
+                return True
+        return False
 
     def _torn_up(self, auction: Auction) -> bool:
         """Tear an isolated position up against the owner's opposite buckets; whether that ended the auction."""
@@ -127,7 +146,7 @@ class Liquidation:
         auction.bids = []
         auction.phase = phase
         auction.clock_ns, auction.other_ns = auction.other_ns, auction.clock_ns
-        self._emit(EventKind.AUCTION_PHASE_CHANGED, auction)
+        self.house.emit(EventKind.AUCTION_PHASE_CHANGED, auction)
 
     # ------------------------------------------------------------------ bids
 
@@ -167,7 +186,7 @@ class Liquidation:
             (bid for bid in auction.bids if bid.limit >= self.house.minor(auction, price)),
             key=lambda bid: (-bid.limit, bid.bid_id),
         )
-        path = self.house.path(auction) if ready else None
+        path = self.house.path(auction, self.terms.unwind.get(auction.account_id, 0)) if ready else None
         for bid in ready:
             if auction.auction_id not in self.auctions:
                 return
@@ -205,16 +224,16 @@ class Liquidation:
             self.desk.convert_debts(account_id, currency, auction_id)
             self.desk.after(account_id)
 
-    def _healthy(self, account_id: int, entity: int) -> bool:
+    def _healthy(self, account_id: int, entity: int, buffer_ppm: int) -> bool:
         equity, _, maintenance = self.desk.margins(account_id, entity)
-        target = maintenance * (PPM + self.parameters.buffer_ppm) // PPM
+        target = maintenance * (PPM + buffer_ppm) // PPM
         return bool(equity >= target)
 
     def _finished(self, auction: Auction, closed: Reason = Reason.CLOSED_OUT) -> bool:
         """Close the auction where the account stands again or nothing is left to sell."""
         account_id, entity = auction.account_id, auction.entity
         if self.desk.held(account_id, entity):
-            if not self._healthy(account_id, entity):
+            if not self._healthy(account_id, entity, auction.terms.buffer_ppm):
                 return False
             self._close(auction, Reason.RESTORED)
             return True
@@ -233,7 +252,7 @@ class Liquidation:
             self._refuse(auction.auction_id, bid, auction.phase, Reason.AUCTION_CLOSED)
         auction.bids = []
         auction.reason = int(reason)
-        self._emit(EventKind.AUCTION_CLOSED, auction)
+        self.house.emit(EventKind.AUCTION_CLOSED, auction)
         del self.auctions[auction.auction_id]
         del self.by_account[auction.account_id]
         self.auctions_closed += 1
@@ -248,27 +267,12 @@ class Liquidation:
         if self.desk.after(account_id) == Level.MAINTENANCE_BREACHED:
             self.desk.monitor.put_back(account_id)
 
-    def _emit(self, kind: EventKind, auction: Auction) -> None:
-        value = self.desk.robust_value(auction.account_id, auction.entity)
-        _, _, maintenance = self.desk.margins(auction.account_id, auction.entity)
-        self.desk.emit_auction(
-            kind,
-            auction.account_id,
-            auction.auction_id,
-            auction.phase,
-            auction.reason,
-            auction.currency,
-            self.house.minor(auction, value),
-            self.house.minor(auction, maintenance),
-            self.house.minor(auction, self.house.price(auction)),
-        )
-
     def _say(self, auction: Auction, reason: Reason) -> None:
         """Show why an auction waits, on change."""
         if auction.reason != reason:
             auction.reason = int(reason)
             self.desk.set_liquidation(auction.account_id, True, reason)
-            self._emit(EventKind.AUCTION_PHASE_CHANGED, auction)
+            self.house.emit(EventKind.AUCTION_PHASE_CHANGED, auction)
 
     # ------------------------------------------------------------------ reads
 
@@ -291,4 +295,5 @@ class Liquidation:
             self.house.leases.export(),
             self.deleveraging.export(),
             self.tear_up.export(),
+            *self.terms.export(),
         ]

@@ -2,8 +2,13 @@
 
 from typing import Any
 
+from exchange import commands
+from exchange.commands import CommandKind
 from exchange.events import EventKind
+from exchange.liquidation.slices import Unwind as Preference
+from exchange.payloads import SetUnwind
 from gateway import records
+from gateway.admin_liquidation import shown
 from gateway.errors import ApiError, engine_refusal, invalid_param
 from gateway.protocol import Params
 from gateway.registry import method
@@ -11,12 +16,52 @@ from gateway.units import NotExact, money, to_minor
 
 PPM = 6
 USD_EXPONENT = 4
+PREFERENCES = tuple(one.name.lower() for one in Preference)
 
 
 @method("public/get_auctions")
 def get_auctions(gateway, session, principal, params) -> list[dict[str, Any]]:
     """Running auctions with their portfolios and current prices."""
     return gateway.auctions()
+
+
+class Terms(Params, kw_only=True):
+    underlying: str | None = None
+
+
+@method("public/get_auction_terms", params=Terms)
+def get_auction_terms(gateway, session, principal, params: Terms) -> list[dict[str, Any]]:
+    """What auctions that open now go by, per underlying, with the version of the terms."""
+    found = shown(gateway.engine)
+    if params.underlying is None:
+        return found
+    chosen = [one for one in found if one["underlying"] == params.underlying]
+    if not chosen:
+        raise invalid_param("underlying", "unknown underlying")
+    return chosen
+
+
+class Unwind(Params, kw_only=True):
+    preference: str
+
+
+@method("private/set_unwind_preference", params=Unwind, scope="account:read_write")
+def set_unwind_preference(gateway, session, principal, params: Unwind) -> dict[str, str]:
+    """What the account would rather have sold where it is liquidated."""
+    if params.preference not in PREFERENCES:
+        raise invalid_param("preference", "invalid value")
+    payload = SetUnwind(params.preference)
+    news = gateway.submit(commands.cold(CommandKind.SET_UNWIND, payload, principal.account_id), session)
+    if news.rejected:
+        raise engine_refusal(news.rejected)
+    return {"preference": params.preference}
+
+
+@method("private/get_unwind_preference", scope="account:read")
+def get_unwind_preference(gateway, session, principal, params) -> dict[str, str]:
+    """What `set_unwind_preference` has set, `smallest` where nothing has been."""
+    number = gateway.engine.liquidation.terms.unwind.get(principal.account_id, 0)
+    return {"preference": PREFERENCES[number]}
 
 
 class Bid(Params, kw_only=True):

@@ -8,6 +8,9 @@ import pytest
 from websockets.sync.client import ClientConnection, connect
 
 from exchange.commands import VOL_ENTRY, update_marks
+from exchange.payloads import AuctionTerms
+from gateway.admin_liquidation import Backstop, set_auction_terms, set_backstop
+from gateway.admin_operations import AdminError
 from gateway.distance import nearest
 from tests.clients.test_websocket import Client
 from tests.clients.venue import CALL, EXPIRY_NS, LINEAR, PERPETUAL, PUT, Account, Venue
@@ -178,3 +181,33 @@ def test_the_nearest_crossing_in_each_direction() -> None:
     assert nearest(dip, -1, (0.05, 0.2, 0.9)) is None
     assert nearest(lambda move: -1.0, 1, (0.1,)) == 0.0
     assert nearest(lambda move: 1 + move * 2, -1, (0.2, 0.9, 2.0)) == pytest.approx(-0.5, abs=1e-6)
+
+
+def test_terms_are_public_and_their_change_is_told(venue: Venue) -> None:
+    mine = opened(venue, venue.alice)
+    (terms,) = mine.result("public/get_auction_terms")
+    assert (terms["underlying"], terms["version"], terms["fee"], terms["fast_seconds"]) == ("BTC", 0, 0.02, 60.0)
+    mine.result("public/subscribe", channels=["auctions"])
+    venue.run(lambda: set_auction_terms(venue.gateway, AuctionTerms("BTC", fee_ppm=10_000, fast_ns=30 * 10**9)))
+    told = mine.wait_for("auctions")
+    assert (told["type"], told["underlying"], told["version"]) == ("auction_terms_changed", "BTC", 1)
+    (after,) = mine.result("public/get_auction_terms", underlying="BTC")
+    assert (after["version"], after["fee"], after["fast_seconds"]) == (1, 0.01, 30.0)
+    assert {k: v for k, v in after.items() if k not in ("version", "fee", "fast_seconds")} == {
+        k: v for k, v in terms.items() if k not in ("version", "fee", "fast_seconds")
+    }
+    assert mine.call("public/get_auction_terms", underlying="DOGE")["error"]["code"] == -32602
+    assert venue.run(lambda: set_backstop(venue.gateway, Backstop(account="bob", most_usd=10**6))) == {"retained": 1}
+    assert mine.result("public/get_auction_terms")[0]["retained_bidders"] == 1
+    with pytest.raises(AdminError, match="bad_configuration"):
+        venue.run(lambda: set_auction_terms(venue.gateway, AuctionTerms("BTC", fee_ppm=10**6)))
+
+
+def test_the_owner_says_what_goes_first(venue: Venue) -> None:
+    mine = opened(venue, venue.alice)
+    assert mine.result("private/get_unwind_preference") == {"preference": "smallest"}
+    for word in ("futures_first", "options_first", "proportional"):
+        assert mine.result("private/set_unwind_preference", preference=word) == {"preference": word}
+        assert mine.result("private/get_unwind_preference") == {"preference": word}
+    assert mine.call("private/set_unwind_preference", preference="never")["error"]["code"] == -32602
+    assert opened(venue, venue.bob).result("private/get_unwind_preference") == {"preference": "smallest"}

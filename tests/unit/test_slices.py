@@ -7,6 +7,7 @@ from exchange import commands, config, events
 from exchange.commands import CommandKind
 from exchange.events import EventKind
 from exchange.liquidation.slices import PPM, Terms, Unwind, closed_form_ppm
+from exchange.payloads import SetUnwind
 from tests.driver import DAY, SECOND, START_NS, USDC, Driver, linear_perpetual, make_config, only, option, perpetual
 from tests.oracles.shadow import Shadow
 from tests.oracles.slicing import NaiveSlices
@@ -100,7 +101,8 @@ def moved_by(found):
 def sold_at(index, unwind=Unwind.SMALLEST):
     venue, alice, carol = hedged()
     if unwind:
-        venue.engine.liquidation.house.unwind[alice] = int(unwind)
+        done = venue.cold(CommandKind.SET_UNWIND, SetUnwind(unwind.name.lower()), alice)
+        assert only(done, EventKind.COMMAND_DONE).detail == unwind
     for step in range(99_000, index, -1_000):
         run(venue, 1, step)
     run(venue, 1, index)
