@@ -1,5 +1,7 @@
 """Parameter sets of the margin models that the engine runs, as its configuration carries them, one per underlying."""
 
+from typing import Literal
+
 import msgspec
 
 
@@ -40,6 +42,17 @@ class ExpiryBasis(Struct):
     move_ppm: int = 45_000
     add_ppm: int = 500_000
     multiplier_ppm: int = 2_000_000
+
+
+class GridColumn(Struct, frozen=True):
+    """A column of a grid of one's own."""
+
+    move_ppm: int
+    vol: Literal["same", "up", "down"] = "same"
+    extended: bool = False
+    """Futures are clamped, coin rows scaled and losses dampened here."""
+    weight_ppm: int | None = None
+    """Of the P&L; None: 1, in an extended column `extended_factor_ppm` x range / |move|."""
 
 
 class MatrixParameters(Struct):
@@ -88,6 +101,8 @@ class MatrixParameters(Struct):
     skew: Skew | None = None
     """Competes with the worst column, as does the next."""
     expiry_basis: ExpiryBasis | None = None
+    columns: tuple[GridColumn, ...] | msgspec.UnsetType = msgspec.UNSET
+    """A grid of one's own instead of steps x vols and extended moves; the range still scales and clamps."""
 
 
 class StandardParameters(Struct):

@@ -20,7 +20,7 @@ from exchange.market.instrument cimport KIND_OPTION, MAX_LEGS, Instrument
 from exchange.market.order cimport Order
 from exchange.risk.exposure cimport ALL_ORDERS, Margin, ScenarioBook
 from exchange.risk.risk_rows cimport MAX_EXPIRIES
-from exchange.risk.scenarios import grid_of
+from exchange.risk.scenarios import grid_of, span_names
 from exchange.reads cimport Reads
 
 GREEKS = ("delta", "gamma", "vega", "theta", "rho", "net_delta")
@@ -311,11 +311,15 @@ cdef class WhatIf:
         entities = []
         for entity, (equity, initial, maintenance) in zip(self._entities(account_id), self.margins(account_id)):
             _, alone, _ = self.state.exposure.margins(account_id, entity, False)
-            entities.append({
+            found = {
                 "currency": "USD" if is_cross(self.state.accounts.at[account_id].model)
                 else self.state.currency_names[entity],
                 "equity": equity, "initial": initial, "maintenance": maintenance, "initial_of_positions": alone,
-            })
+            }
+            entities.append(found)
+            parts = self.state.exposure.span_parts(account_id, entity)
+            if parts:
+                found["span16"] = [self._part(account_id, entity, part) for part in parts]
         out["entities"] = entities
         if by_formula(self.state.accounts.at[account_id].model):
             out["parameters"] = [self._set(u, u.standard) for u in self.state.config.underlyings]
@@ -324,6 +328,21 @@ cdef class WhatIf:
             out["books"] = [book for k in range(self.state.rows.chain_count)
                             if (book := self._book(account_id, k)) is not None]
         return out
+
+    def _part(self, uint32_t account_id, int entity, dict part):
+        """An underlying's part of a requirement under `span16`, with what it belongs to."""
+        underlying = self.state.config.underlyings[part["underlying"]]
+        coin = not is_cross(self.state.accounts.at[account_id].model) and (
+            self.state.exposure.currency_underlying[entity] >= 0)
+        terms = self.state.config.span_credits
+        return part | {
+            "underlying": underlying.name, "unit": "1e-10 coin" if coin else "1e-4 USD",
+            "parameters": self._set(underlying, underlying.span),
+            "credits": None if terms is msgspec.UNSET else {"name": terms.name, "version": terms.version,
+                                                            "sha256": parameters_hash(terms)},
+            "initial_factor_ppm": underlying.span.initial_factor_ppm,
+            "maintenance_factor_ppm": underlying.span.maintenance_factor_ppm,
+        }
 
     def _set(self, underlying, parameters):
         return {"underlying": underlying.name, "name": parameters.name, "version": parameters.version,
@@ -356,6 +375,9 @@ cdef class WhatIf:
              "orders": orders[j]}
             for j, column in enumerate(grid_of(underlying)) if column.weight[0]
         ]
+        if underlying.span is not msgspec.UNSET:
+            names = span_names(underlying.span)
+            table = [row | {"name": names[j]} for j, row in enumerate(table)]
         roll = [
             {"expiry_ns": self.state.rows.bucket_expiry_ns[u * MAX_EXPIRIES + b], "delta_e10": deltas[b],
              "move_q32": int(grid.move_q32[b]), "charge_e10": -(-abs(deltas[b]) * int(grid.move_q32[b]) >> 32)}
@@ -364,6 +386,7 @@ cdef class WhatIf:
         return {
             "underlying": underlying.name, "currency": self.state.currency_names[currency],
             "unit": "1e-10 coin" if coin else "1e-4 USD",
+            "grid": "matrix" if underlying.span is msgspec.UNSET else "span16",
             "parameters": self._set(underlying, own),
             "index_price_e8": self.state.rows.index_e8[u], "scenarios": table, "roll": roll,
             "value_minor": value, "order_cost_minor": cost, "held_lots": held_lots, "open_lots": open_lots,

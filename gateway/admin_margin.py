@@ -20,7 +20,15 @@ def table(gateway: Any, params: OfAccount) -> dict[str, Any]:
     """Everything that an account's requirement is made of, with its portfolio at the same marks."""
     account_id = params.account_id(gateway)
     found = margin_table(gateway.engine, gateway.engine.what_if, account_id)
-    return found | {"exponents": gateway.listings.exponents, "portfolio": _case(gateway, account_id)}
+    found |= {
+        "account": gateway.engine.account(account_id).name,
+        "venue": gateway.engine.config.venue_id,
+        "exponents": gateway.listings.exponents,
+    }
+    try:
+        return found | {"portfolio": margin_case.document(gateway.engine, account_id)}
+    except (ParameterError, PortfolioError) as error:
+        return found | {"portfolio": None, "not_exportable": str(error)}
 
 
 @operation("portfolio", OfAccount)

@@ -45,10 +45,24 @@ def explain(
     else:
         account: str | int = int(target) if target.isdecimal() else target
         table = run(data_dir, "margin_table", account=account)
+        if table["portfolio"] is None:
+            _engine_alone(table, json, export or plot)
+            return
         case, result = _margined(target, lambda: models.case(table["portfolio"]))
         if export is not None:
             _write(export, msgspec.json.format(msgspec.json.encode(table["portfolio"]), indent=2).decode() + "\n")
     _show(table, case, result, json, plot)
+
+
+def _engine_alone(table: dict[str, Any], json: bool, file: Path | None) -> None:
+    """An account that the library cannot express: the engine's table, no file and no comparison."""
+    if file is not None:
+        fail(f"{file}: {table['not_exportable']}", FAILED)
+    if json:
+        print_json({"engine": table})
+        return
+    show_engine(table)
+    out.print(f"\nNo comparison: {table['not_exportable']}", markup=False)
 
 
 def _margined(name: str, load: Any) -> tuple[models.Case, models.MarginResult]:

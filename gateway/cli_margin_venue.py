@@ -26,16 +26,18 @@ def table_of(first: str, *others: str) -> Table:
 
 def show_engine(found: Row) -> None:
     """The engine's table: books or positions, then what is required of each entity."""
-    source = found["portfolio"]["source"]
     exponents = found["exponents"]
     out.print(
-        f"account {source['account_id']} {source['account']}, {found['margin_model']}, venue {source['venue']} "
+        f"account {found['account_id']} {found['account']}, {found['margin_model']}, venue {found['venue']} "
         f"at seq {found['seq']}",
         style="bold",
         markup=False,
     )
     for book in found.get("books", ()):
         _book(book, found["margin_model"])
+    for entity in found["entities"]:
+        for part in entity.get("span16", ()):
+            _span(part, entity["currency"])
     if "positions" in found:
         _formulas(found, exponents)
     table = table_of("engine", "balance", "initial", "of positions", "maintenance", "excess")
@@ -64,13 +66,48 @@ def _book(book: Row, model: str) -> None:
     table = table_of("scenario", "weight", "positions", "orders", "dampener", "loss", "")
     for place, row in enumerate(book["scenarios"]):
         label = f"{row['move_ppm'] / 10_000:+.4g} % vol {row['vol']}" + (" extended" if row["extended"] else "")
+        if "name" in row:
+            label = f"{place + 1:2} {row['name']}"
         cells = (row["positions"], row["orders"], row["dampener"], losses[place])
         mark = "worst" if place == worst else ""
         table.add_row(label, f"{row['weight']:.4g}", *(amount(cell / scale) for cell in cells), mark)
     out.print(table)
     roll = sum(row["charge_e10"] for row in book["roll"]) / 10**10
+    name = "delivery" if book["grid"] == "span16" else "roll"
     out.print(
-        f"  roll {amount(roll)} {book['underlying']}, lots {book['held_lots']} held and {book['open_lots']} open",
+        f"  {name} {amount(roll)} {book['underlying']}, lots {book['held_lots']} held and {book['open_lots']} open",
+        markup=False,
+    )
+
+
+SPAN_FIGURES = {
+    "scan": "scan risk",
+    "calendar_e10": "calendar charge",
+    "delivery_e10": "delivery charge",
+    "credit": "credit between underlyings",
+    "short_option_minimum": "short-option minimum",
+    "price_risk": "price risk",
+    "net_option_value": "net option value",
+}
+
+
+def _span(part: Row, currency: str) -> None:
+    """Charges of an underlying under span16 by name, of the positions and with the open orders."""
+    scale = 10**10 if part["unit"] == "1e-10 coin" else 10**4
+    unit = currency if scale == 10**10 else "USD"
+    out.print(f"\n{part['underlying']} by span16 ({unit}), {_title(part['parameters'])}", style="bold", markup=False)
+    if part["credits"] is not None:
+        out.print(f"  credits: {_title(part['credits'])}", markup=False)
+    table = table_of("figure", "positions", "with orders", "")
+    for name, words in SPAN_FIGURES.items():
+        coins = name.endswith("_e10")
+        cells = (amount(value / (10**10 if coins else scale)) for value in part[name])
+        table.add_row(words, *cells, part["underlying"] if coins else unit)
+    out.print(table)
+    factors = (f"{part[name] / 10**6:g}" for name in ("initial_factor_ppm", "maintenance_factor_ppm"))
+    out.print(
+        f"  factors {' and '.join(factors)}, delta {amount(part['delta_e10'] / 10**10)}, "
+        f"lots {part['held_lots']} held and {part['open_lots']} open",
         markup=False,
     )
 

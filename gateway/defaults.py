@@ -1,8 +1,9 @@
 """What a venue is made of when nobody says otherwise, and what a configuration file may say.
 
 A file is TOML. Its top-level names are those of `exchange.config.Config` (tables such as `[limits]` may give
-some fields, lists such as `[[underlyings]]` replace the default list whole); beside them `[population]`,
-`[fund]`, `[capital]`, `[sim]` and `[[rules]]`, which count at the first start only.
+some fields, lists such as `[[underlyings]]` replace the default list whole); beside them `[parameters]`, margin
+parameter sets by underlying (`gateway/parameter_sets.py`), and `[population]`, `[fund]`, `[capital]`, `[sim]` and
+`[[rules]]`, which count at the first start only.
 """
 
 import tomllib
@@ -14,6 +15,8 @@ import msgspec
 from exchange.config import Config, Currency, Limits, Liquidation, ListingRule, MatrixParameters, Underlying
 from exchange.config_checks import faults
 from gateway.feeds import SimParameters
+from gateway.parameter_sets import with_sets
+from margin_ext.models import ParameterError
 
 STALE_NS = 10_000_000_000
 LEASE_WAIT_NS = 30_000_000_000
@@ -116,13 +119,19 @@ def load_setup(path: Path | None, venue_id: str, speed: float = 1.0) -> Setup:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigurationError(f"{path}: {error}") from None
     beside = {name: given.pop(name) for name in ("population", "fund", "capital", "sim", "rules") if name in given}
+    sets = given.pop("parameters", {})
+    credit = given.pop("span_credits", None)
     whole = msgspec.to_builtins(setup)
     whole["config"] = _overlaid(whole["config"], given)
     if "fund" in beside:
         whole["fund"] = beside.pop("fund")  # not merged: what a file does not name is not endowed
     try:
         setup = msgspec.convert(_overlaid(whole, beside), Setup)
-    except msgspec.ValidationError as error:
+        if not isinstance(sets, dict):
+            raise ParameterError("parameters: must be a table, a set by underlying's name")
+        config = with_sets(setup.config, sets, credit, path.parent)
+        setup = msgspec.structs.replace(setup, config=config)
+    except (msgspec.ValidationError, ParameterError) as error:
         raise ConfigurationError(f"{path}: {error}") from None
     wrong = [*faults(setup.config), *_beside_faults(setup)]
     if wrong:

@@ -10,90 +10,14 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from exchange.parameters import ExpiryBasis, MatrixParameters, Peg, Skew, StandardParameters
 from exchange.what_if import parameters_hash
+from gateway.library_sets import matrix_set, own_set, span_set, standard_set, venue_hash
 from gateway.units import E8, money
 from margin_ext import models
-from margin_ext.models.parameter_files import checked
-from margin_ext.models.parameters import MatrixSet
-from margin_ext.models.parameters_formula import FutureSchedule, FutureTier, StandardSet
 
 DAY_NS = 86_400_000_000_000
 USD_UNIT = 1e-4
-PARTS = {"peg": Peg, "skew": Skew, "expiry_basis": ExpiryBasis}
 FIGURES = ("balance", "initial", "maintenance")
-
-
-# ------------------------------------------------------------------------------------------------ parameter sets
-
-
-def matrix_set(parameters: MatrixParameters, numeraire: str) -> MatrixSet:
-    """The engine's grid as a set of the library; ParameterError where the library takes no such set."""
-    values = msgspec.to_builtins(parameters) | {"numeraire": numeraire}
-    return checked(msgspec.convert(values, MatrixSet))  # type: ignore[return-value]
-
-
-def standard_set(parameters: StandardParameters, underlying: str) -> StandardSet:
-    """The engine's formulas for one underlying as a set of the library."""
-    tier = FutureTier(
-        initial_ppm=parameters.future_initial_ppm,
-        maintenance_ppm=parameters.future_maintenance_ppm,
-        slope_ppb_per_coin=parameters.per_coin_ppm * 1_000,
-    )
-    made = StandardSet(
-        name=parameters.name,
-        version=parameters.version,
-        option_initial_ppm=parameters.short_initial_ppm,
-        option_initial_floor_ppm=parameters.short_floor_ppm,
-        call_maintenance_ppm=parameters.short_maintenance_ppm,
-        put_maintenance_ppm=parameters.short_maintenance_ppm,
-        put_maintenance_of_mark_ppm=parameters.put_mark_ppm,
-        cap_spreads=True,
-        futures=(FutureSchedule(underlying=underlying, tiers=(tier,)),),
-    )
-    return checked(made)  # type: ignore[return-value]
-
-
-def venue_hash(own: models.ParameterSet, underlying: str) -> str | None:
-    """SHA-256 that a venue shows for these parameters; None for a set that no venue can have."""
-    try:
-        if isinstance(own, MatrixSet):
-            grid = _matrix(own)
-            return parameters_hash(grid) if matrix_set(grid, own.numeraire) == own else None
-        if isinstance(own, StandardSet):
-            formulas = _formulas(own)
-            return parameters_hash(formulas) if standard_set(formulas, underlying) == own else None
-    except (ValueError, models.ParameterError):
-        pass
-    return None
-
-
-def _matrix(own: MatrixSet) -> MatrixParameters:
-    """The engine's parameters of a set; what the engine has no name for is left out."""
-
-    def part(value: Any, kind: type) -> Any:
-        return {name: msgspec.to_builtins(getattr(value, name)) for name in kind.__struct_fields__}
-
-    values = {name: getattr(own, name) for name in MatrixParameters.__struct_fields__}
-    nested = {name: part(values[name], kind) for name, kind in PARTS.items() if values[name] is not None}
-    return msgspec.convert(values | nested, MatrixParameters)
-
-
-def _formulas(own: StandardSet) -> StandardParameters:
-    """Those of a set with one futures schedule of one tier; ValueError for another."""
-    (schedule,) = own.futures
-    (tier,) = schedule.tiers
-    return StandardParameters(
-        name=own.name,
-        version=own.version,
-        short_initial_ppm=own.option_initial_ppm,
-        short_floor_ppm=own.option_initial_floor_ppm,
-        short_maintenance_ppm=own.call_maintenance_ppm,
-        put_mark_ppm=own.put_maintenance_of_mark_ppm,
-        future_initial_ppm=tier.initial_ppm,
-        future_maintenance_ppm=tier.maintenance_ppm,
-        per_coin_ppm=tier.slope_ppb_per_coin // 1_000,
-    )
 
 
 # ------------------------------------------------------------------------------------------------ the case
@@ -108,12 +32,8 @@ def document(engine: Any, account_id: int) -> dict[str, Any]:
     config, model = engine.config, account.margin_model
     known = [(n, u) for n, u in enumerate(config.underlyings) if engine.index_price(n)]
     names = {u.name for _, u in known}
-    numeraire = "usd" if model.startswith("cross") else "coin"
-    sets = {
-        u.name: matrix_set(u.matrix, numeraire) if model.endswith("_pm") else standard_set(u.standard, u.name)
-        for _, u in known
-    }
     positions = [_position(engine, view) for view in engine.positions(account_id) if view.quantity_lots]
+    sets = _sets(known, model, {row["underlying"] for row in positions})
     funding = dict.fromkeys((c.name for c in config.currencies), 0)
     for view in engine.positions(account_id):
         funding[engine.instrument(view.instrument).settlement] += view.funding_accrued_minor
@@ -135,6 +55,18 @@ def document(engine: Any, account_id: int) -> dict[str, Any]:
         "positions": positions,
         "source": _source(engine, account),
     }
+
+
+def _sets(known: list[tuple[int, Any]], model: str, held: set[str]) -> dict[str, models.ParameterSet]:
+    """The venue's sets by underlying; the library takes those of one model, that of what is held."""
+    if not model.endswith("_pm"):
+        return {u.name: standard_set(u.standard, u.name) for _, u in known}
+    numeraire = "usd" if model.startswith("cross") else "coin"
+    spans = {u.name: span_set(u.span) for _, u in known if u.span is not msgspec.UNSET}
+    grids = {u.name: matrix_set(u.matrix, numeraire) for _, u in known if u.span is msgspec.UNSET}
+    if held & set(spans) and held & set(grids):
+        raise models.ParameterError("parameters: the library margins underlyings of matrix and span16 apart")
+    return dict(spans) if not grids or held & set(spans) else dict(grids)
 
 
 def _position(engine: Any, view: Any) -> dict[str, Any]:
@@ -168,7 +100,6 @@ def _position(engine: Any, view: Any) -> dict[str, Any]:
 def _source(engine: Any, account: Any) -> dict[str, Any]:
     """Where the case comes from and what the venue's engine says of it; amounts in units of `currency`."""
     table = engine.what_if.explain(account.account_id)
-    standard = account.margin_model.endswith("_sm")
     exponents = {c.name: c.exponent for c in engine.config.currencies}
     entities = []
     for entity in table["entities"]:
@@ -198,7 +129,7 @@ def _source(engine: Any, account: Any) -> dict[str, Any]:
                 "sha256": parameters_hash(own),
             }
             for u in engine.config.underlyings
-            for own in (u.standard if standard else u.matrix,)
+            for own in (own_set(u, account.margin_model),)
         ],
         "entities": entities,
     }
@@ -213,7 +144,9 @@ def comparison(case: models.Case, result: models.MarginResult) -> list[dict[str,
     `rounding`: the largest difference that the venue's integers explain (docs/margin.md).
     """
     source = case.source or {}
-    found = []
+    found: list[dict[str, Any]] = []
+    if result.model == "span16":
+        return found  # in USD and without collateral there; a venue's are in the account's numeraire, coins a position
     for entity in source.get("entities", ()):
         unit = entity["currency"]
         figures = _figures(case, result, str(source["margin_model"]), unit)

@@ -12,6 +12,7 @@ from typing import Any
 
 from exchange.commands import CommandKind, OrderType, Side, TimeInForce
 from exchange.config import Config, CreateAccount, MarginModel, Transfer, Underlying
+from exchange.parameters_span import SpanParameters
 from exchange.views import InstrumentView
 from gateway import records
 from gateway.defaults import Population
@@ -73,8 +74,17 @@ def leverage_bound(underlying: Underlying) -> float:
     An inverse long loses r / (1 - r) coins per coin of notional at the low end of the price range r, plus the
     roll charge; a linear one less.
     """
+    span = underlying.span
+    if isinstance(span, SpanParameters):
+        extreme = span.price_scan_range_ppm / PPM * span.extreme_multiple_ppm / PPM
+        price_range = span.price_scan_range_ppm / PPM
+        loss = max(price_range / (1.0 - price_range), span.extreme_cover_ppm / PPM * extreme / (1.0 - extreme))
+        return MARGIN_USE_MAX / ((loss + span.delivery_ppm / PPM) * span.initial_factor_ppm / PPM)
     matrix = underlying.matrix
     price_range = matrix.price_range_ppm / PPM
+    if isinstance(matrix.columns, tuple):
+        falls = [-c.move_ppm / PPM * (1.0 if c.weight_ppm is None else c.weight_ppm / PPM) for c in matrix.columns]
+        price_range = min(0.95, max(price_range, *falls))
     loss = price_range / (1.0 - price_range) + matrix.minimum_move_ppm / PPM
     return MARGIN_USE_MAX / (loss * matrix.initial_factor_ppm / PPM)
 

@@ -78,7 +78,7 @@ cdef class Bands:
         free(self.found)
 
     cdef bint active(self, int underlying) except -1:
-        """Whether the population is large enough, and the underlying margined by `matrix`."""
+        """Whether the population is large enough, and the underlying margined by steps x vols of `matrix`."""
         return (self.rows.grid[underlying].kind == GRID_MATRIX
                 and self.accounts.high > self.least_accounts and self.rows.underlying_count <= MAX_BAND_UNDERLYINGS
                 and self.currencies <= MAX_BAND_CURRENCIES)

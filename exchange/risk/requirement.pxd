@@ -17,7 +17,8 @@ cdef inline int64_t worst_rival(Extra* extra) noexcept:
 
 
 cdef class Requirements(Charges):
-    cdef Spans spans
+    cdef readonly Spans spans
+    cdef list told           # gathers the parts of a requirement while they are asked for
     cdef int64_t _borne(self, uint32_t account_id, int underlying, int64_t* base, int64_t* costs, int scope,
                         int64_t usd) noexcept
     cdef int64_t _chain_loss(self, uint32_t account_id, int chain, ScenarioBook* book, int scope,
@@ -31,10 +32,12 @@ cdef class Requirements(Charges):
     cdef int64_t _roll(self, int underlying, ScenarioBook** books, int count, int ordered) noexcept
     cdef int64_t _usd_of_coin(self, int underlying, int64_t coin_e10) noexcept
     cdef int64_t _charges(self, int underlying, ScenarioBook** books, int count, int ordered, bint coin) noexcept
+    cdef void _span_charges(self, SpanPart* part, int which, ScenarioBook** books, int count, int ordered,
+                            bint coin) noexcept
     cdef void _span_book(self, SpanPart* part, ScenarioBook* book, bint coin, int64_t unit, bint ordered) noexcept
     cdef void _span_cross(self, SpanPart* part, ScenarioBook** books, const int* currency, int count, int which,
                           int ordered, const int64_t* losses) noexcept
-    cdef int _span_sum(self, SpanPart* parts, int count, int64_t unit, Margin* out) noexcept
+    cdef int _span_sum(self, SpanPart* parts, int count, int64_t unit, Margin* out) except -1
     cdef bint _cross_losses(self, uint32_t account_id, int underlying, int64_t* base, int64_t* costs, int scope,
                             int64_t* losses) noexcept
     cdef int64_t _order_costs(self, uint32_t account_id, int currency, int scope) except? -1

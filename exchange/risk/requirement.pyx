@@ -9,7 +9,7 @@ from libc.string cimport memset
 from exchange.clearing.account cimport by_formula, is_cross
 from exchange.risk.quote_caps cimport QuoteSum
 from exchange.risk.risk_rows cimport GRID_SPAN, MAX_SCENARIOS, Grid
-from exchange.risk.span cimport MAX_PARTS, SpanPart, Spans, span_requirement, span_without_orders
+from exchange.risk.span cimport MAX_PARTS, SpanPart, Spans, span_figures, span_requirement, span_without_orders
 from exchange.wide cimport wide_mul_div_ceil, wide_mul_shift
 from margin_ext.kernels cimport worst_loss
 
@@ -95,9 +95,19 @@ cdef class Requirements(Charges):
     cdef int64_t _charges(self, int underlying, ScenarioBook** books, int count, int ordered, bint coin) noexcept:
         """Charges on deltas over some books of one underlying, in the row unit, rounded up; see `_roll`."""
         cdef int64_t charge = self._roll(underlying, books, count, ordered)
-        if self.rows.grid[underlying].kind == GRID_SPAN:
-            charge += self.spans.calendar(underlying, books, count, ordered, &self.failed)
         return charge if coin else self._usd_of_coin(underlying, charge)
+
+    cdef void _span_charges(self, SpanPart* part, int which, ScenarioBook** books, int count, int ordered,
+                            bint coin) noexcept:
+        """Charges on deltas and the short-option minimum of a part. The charge on delivery is that of the roll."""
+        cdef int u = part.underlying
+        part.calendar_e10[which] = self.spans.calendar(u, books, count, ordered, &self.failed)
+        part.delivery_e10[which] = self._roll(u, books, count, ordered)
+        part.charge[which] = part.calendar_e10[which] + part.delivery_e10[which]
+        part.short_minimum[which] = self.spans.short_minimum(u, books, count, ordered, &self.failed)
+        if not coin:
+            part.charge[which] = self._usd_of_coin(u, part.charge[which])
+            part.short_minimum[which] = self._usd_of_coin(u, part.short_minimum[which])
 
     cdef int64_t _usd_of_coin(self, int underlying, int64_t coin_e10) noexcept:
         """1e-10 coin at the index in 1e-4 USD, rounded up."""
@@ -223,16 +233,13 @@ cdef class Requirements(Charges):
                 for j in range(SPAN_SCENARIOS):
                     losses[j] -= <int64_t>orders_pnl[j]
             self.spans.scan(part, which, losses)
-            part.charge[which] = self._charges(u, &book, 1, which, coin)
-            part.short_minimum[which] = self.spans.short_minimum(u, &book, 1, which, &self.failed)
-            if not coin:
-                part.short_minimum[which] = self._usd_of_coin(u, part.short_minimum[which])
+            self._span_charges(part, which, &book, 1, which, coin)
             part.option_value[which] = book.option_minor + (book.option_up_minor if which else 0)
             part.option_value[which] = wide_mul_div_ceil(part.option_value[which], 1, unit, &self.failed)
         if not ordered:
             span_without_orders(part)
 
-    cdef int _span_sum(self, SpanPart* parts, int count, int64_t unit, Margin* out) noexcept:
+    cdef int _span_sum(self, SpanPart* parts, int count, int64_t unit, Margin* out) except -1:
         """Add the requirements of an entity's underlyings under `span16`, credits between them taken off."""
         cdef Grid* g
         cdef int p
@@ -246,7 +253,20 @@ cdef class Requirements(Charges):
                                                        &self.failed)
             out.initial += unit * span_requirement(&parts[p], 1, g.initial_factor_ppm,
                                                    parts[p].held_lots + parts[p].open_lots, &self.failed)
+            if self.told is not None:
+                self.told.append(span_figures(&parts[p]))
         return 0
+
+    def span_parts(self, uint32_t account_id, int currency):
+        """What the requirement of an entity is made of under `span16`: figures by name per underlying, each of the
+        positions alone and with the open orders, in the entity's row unit where the name says no other."""
+        cdef Margin m
+        self.told = []
+        try:
+            self.margin(account_id, currency, ALL_ORDERS, &m)
+            return self.told
+        finally:
+            self.told = None
 
     cdef bint _counts(self, int scope, int chain) noexcept:
         """Whether a chain's open orders count in a cross account: all, none, or those of one chain's underlying."""
@@ -422,6 +442,4 @@ cdef class Requirements(Charges):
             if value:
                 part.option_value[which] += self._haircut(currency[k], -self.usd_units(currency[k], -value)) + 1
         self.spans.scan(part, which, losses)
-        part.charge[which] = self._charges(u, books, count, ordered, False)
-        part.short_minimum[which] = self._usd_of_coin(
-            u, self.spans.short_minimum(u, books, count, ordered, &self.failed))
+        self._span_charges(part, which, books, count, ordered, False)

@@ -10,6 +10,7 @@ cdef enum:
 cdef enum GridKind:
     GRID_MATRIX = 0
     GRID_SPAN = 1
+    GRID_OWN = 2             # a matrix with columns of its own
 
 ctypedef struct Grid:        # one underlying's scenario columns
     double spot_multiplier[MAX_SCENARIOS]

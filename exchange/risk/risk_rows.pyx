@@ -131,6 +131,7 @@ cdef class RiskRows:
             g.move_clamp[j] = parameters.price_range_ppm / 1_000_000 if column.extended else 0.0
             g.dampener_ratio[j] = column.dampener[0] / column.dampener[1]
             g.dampener_usd[j] = nearest(g.dampener_ratio[j] * parameters.extended_dampener_usd * 1e4)
+        g.kind = GRID_MATRIX if parameters.columns is msgspec.UNSET else GRID_OWN
         g.initial_factor_ppm = parameters.initial_factor_ppm
         g.maintenance_factor_ppm = parameters.maintenance_factor_ppm
         g.vol_up = parameters.vol_up_ppm / 1_000_000

@@ -16,7 +16,7 @@ import msgspec
 from msgspec import UNSET
 
 from exchange.config import Underlying
-from exchange.parameters import ExpiryBasis, MatrixParameters, Peg, Skew
+from exchange.parameters import ExpiryBasis, GridColumn, MatrixParameters, Peg, Skew
 from exchange.parameters_span import SpanParameters
 
 PPM = 1_000_000
@@ -26,6 +26,7 @@ MAX_USD = 10**12
 CHARGES = ("futures", "short_options", "settlement_basis", "peg")
 """What a set may add to the factored sum, by name; see exchange/risk/charges.pyx."""
 VOL_SAME, VOL_UP, VOL_DOWN = 0, 1, 2
+VOLS = ("same", "up", "down")
 THIRDS = (0, 1, -1, 2, -2, 3, -3)
 """Of the scan range: the price moves of `span16` in order."""
 
@@ -55,25 +56,37 @@ def _pair(value: Fraction) -> tuple[int, int]:
 
 
 def columns(parameters: MatrixParameters) -> list[Column]:
-    """The grid, padded with weightless columns to a multiple of 8; the unshocked column comes first."""
+    """The grid, padded with weightless columns to a multiple of 8; the unshocked column comes first, unless a set has
+    columns of its own."""
     one, zero = (1, 1), (0, 1)
+    if parameters.columns is not UNSET:
+        grid = [_own_column(parameters, column) for column in parameters.columns]
+        return grid + [Column(0, VOL_SAME, False, zero, one, zero)] * (-len(grid) % LANES)
     steps = parameters.price_steps_per_side
     grid = []
     moves = sorted(range(-steps, steps + 1), key=lambda step: (abs(step), step))
     for step in moves:
         move = parameters.price_range_ppm * step // steps
         grid += [Column(move, vol, False, one, one, zero) for vol in (VOL_SAME, VOL_UP, VOL_DOWN)]
+    grid += [_extended(parameters, move_ppm, VOL_UP) for move_ppm in parameters.extended_moves_ppm]
+    return grid + [Column(0, VOL_SAME, False, zero, one, zero)] * (-len(grid) % LANES)
+
+
+def _extended(parameters: MatrixParameters, move_ppm: int, vol: int) -> Column:
     price_range = Fraction(parameters.price_range_ppm, PPM)
-    factor = Fraction(parameters.extended_factor_ppm, PPM)
-    for move_ppm in parameters.extended_moves_ppm:
-        jump = Fraction(move_ppm, PPM)
-        edge = 1 + (price_range if jump > 0 else -price_range)
-        ratio = max(abs(jump) / price_range, Fraction(1)) - 1
-        weight = factor * price_range / abs(jump)
-        grid.append(Column(move_ppm, VOL_UP, True, _pair(weight), _pair((1 + jump) / edge), _pair(ratio)))
-    while len(grid) % LANES:
-        grid.append(Column(0, VOL_SAME, False, zero, one, zero))
-    return grid
+    jump = Fraction(move_ppm, PPM)
+    edge = 1 + (price_range if jump > 0 else -price_range)
+    ratio = max(abs(jump) / price_range, Fraction(1)) - 1
+    weight = Fraction(parameters.extended_factor_ppm, PPM) * price_range / abs(jump)
+    return Column(move_ppm, vol, True, _pair(weight), _pair((1 + jump) / edge), _pair(ratio))
+
+
+def _own_column(parameters: MatrixParameters, own: GridColumn) -> Column:
+    vol = VOLS.index(own.vol)
+    made = Column(own.move_ppm, vol, False, (1, 1), (1, 1), (0, 1))
+    if own.extended:
+        made = _extended(parameters, own.move_ppm, vol)
+    return made if own.weight_ppm is None else msgspec.structs.replace(made, weight=(own.weight_ppm, PPM))
 
 
 def span_columns(parameters: SpanParameters) -> list[Column]:
@@ -88,6 +101,16 @@ def span_columns(parameters: SpanParameters) -> list[Column]:
         cover = (parameters.extreme_cover_ppm, PPM)
         grid.append(Column(move[0] // PPM, VOL_SAME, False, cover, one, zero, move))
     return grid
+
+
+def span_names(parameters: SpanParameters) -> list[str]:
+    """What the sixteen scenarios are called, in order."""
+    names = [f"{thirds:+d}/3 range, vol {vol}" for thirds in THIRDS for vol in ("up", "down")]
+    whole, rest = divmod(parameters.extreme_multiple_ppm, PPM)
+    multiple = f"{whole}.{rest:06}".rstrip("0").rstrip(".")
+    cover = f"{parameters.extreme_cover_ppm // 10_000}.{parameters.extreme_cover_ppm % 10_000:04}"
+    cover = cover.rstrip("0").rstrip(".")
+    return names + [f"{sign}{multiple} ranges, {cover} % of it" for sign in "+-"]
 
 
 def grid_of(underlying: Underlying) -> list[Column]:
@@ -111,6 +134,8 @@ def check(parameters: MatrixParameters) -> str:
         return "price_steps_per_side must be 1 to 8"
     if any(move <= -PPM or move == 0 for move in parameters.extended_moves_ppm):
         return "extended moves must be above -100 % and not zero"
+    if parameters.columns is not UNSET and (fault := _check_columns(parameters)):
+        return fault
     if len(columns(parameters)) > 64:
         return "more than 64 scenarios"
     if parameters.vol_multiplier_floor_ppm <= 0:
@@ -118,6 +143,21 @@ def check(parameters: MatrixParameters) -> str:
     if not 0 < parameters.maintenance_factor_ppm <= parameters.initial_factor_ppm:
         return "factors must satisfy 0 < maintenance <= initial"
     return check_parts(parameters)
+
+
+def _check_columns(parameters: MatrixParameters) -> str:
+    """What is wrong with a set's own columns."""
+    own = parameters.columns or ()
+    if not 1 <= len(own) <= 64:
+        return "columns: 1 to 64"
+    if parameters.extended_moves_ppm:
+        return "extended_moves_ppm must be empty where columns are given"
+    for place, column in enumerate(own):
+        if not -PPM < column.move_ppm <= 1_000 * PPM or (column.extended and column.move_ppm == 0):
+            return f"columns[{place}].move_ppm must be above -100 %, and an extended column must move"
+        if column.weight_ppm is not None and not 0 <= column.weight_ppm <= 100 * PPM:
+            return f"columns[{place}].weight_ppm must be 0 to 100,000,000"
+    return ""
 
 
 def beside_grid(parameters: MatrixParameters) -> bool:

@@ -58,6 +58,8 @@ ctypedef struct SpanPart:            # one underlying in one margin entity; [0] 
     bint ordered
     int64_t scan[2]                  # row units of the entity from here on
     int64_t charge[2]                # calendar and delivery
+    int64_t calendar_e10[2]          # 1e-10 coin
+    int64_t delivery_e10[2]
     int64_t short_minimum[2]
     int64_t option_value[2]
     int64_t price_risk[2]
@@ -81,3 +83,4 @@ cdef class Spans:
 
 cdef int64_t span_requirement(const SpanPart* part, int which, int64_t factor_ppm, int64_t lots, int* bad) noexcept
 cdef void span_without_orders(SpanPart* part) noexcept
+cdef dict span_figures(SpanPart* part)

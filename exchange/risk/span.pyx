@@ -191,6 +191,24 @@ cdef class Spans:
                 share = wide_mul_div_floor(used[p], <int64_t>1 << 40, n, bad)
                 parts[p].credit[which] = wide_mul_shift(parts[p].price_risk[which], share, 40, bad)
 
+    def charge_of(self, int underlying, list deltas, list ups, list downs, bint ordered, int64_t capped=0):
+        """Calendar charge of deltas by tier (the sides of each netted), 1e-10 coin: one expiry of each tier. With
+        `ordered`, what it may become where `ups` and `downs` may be added and taken in any part, and `capped` more be
+        moved anywhere. OverflowError beyond 64 bits."""
+        cdef int64_t delta[MAX_EXPIRIES]
+        cdef int64_t up[MAX_EXPIRIES]
+        cdef int64_t down[MAX_EXPIRIES]
+        cdef int8_t tier[MAX_EXPIRIES]
+        cdef int b, bad = 0
+        cdef int64_t charge
+        for b in range(len(deltas)):
+            delta[b], up[b], down[b], tier[b] = deltas[b], ups[b], downs[b], b
+        charge = span_calendar(&self.set[underlying].spreads, tier, len(deltas), delta, up, down, ordered, capped,
+                               &bad)
+        if bad:
+            raise OverflowError("calendar charge out of range")
+        return charge
+
     def explain(self, int underlying):
         """{expiry_ns: tier's number} of the expiries in use at the last mark."""
         cdef int b
@@ -211,6 +229,22 @@ cdef void span_without_orders(SpanPart* part) noexcept:
     """No open orders count: the figures are those of the positions."""
     part.scan[1] = part.scan[0]
     part.charge[1] = part.charge[0]
+    part.calendar_e10[1] = part.calendar_e10[0]
+    part.delivery_e10[1] = part.delivery_e10[0]
     part.short_minimum[1] = part.short_minimum[0]
     part.option_value[1] = part.option_value[0]
     part.price_risk[1] = part.price_risk[0]
+
+
+cdef dict span_figures(SpanPart* part):
+    """A part by name."""
+    return {
+        "underlying": part.underlying, "delta_e10": part.delta_e10, "held_lots": part.held_lots,
+        "open_lots": part.open_lots, "scan": [part.scan[0], part.scan[1]],
+        "calendar_e10": [part.calendar_e10[0], part.calendar_e10[1]],
+        "delivery_e10": [part.delivery_e10[0], part.delivery_e10[1]],
+        "charges": [part.charge[0], part.charge[1]], "credit": [part.credit[0], part.credit[1]],
+        "price_risk": [part.price_risk[0], part.price_risk[1]],
+        "short_option_minimum": [part.short_minimum[0], part.short_minimum[1]],
+        "net_option_value": [part.option_value[0], part.option_value[1]],
+    }

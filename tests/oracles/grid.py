@@ -5,7 +5,7 @@ columns follow from parameters and how rows, marks and deltas become integers, i
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import numpy as np
@@ -33,29 +33,43 @@ class Column:
     dampener: Fraction = Fraction(0)
 
 
+def extended_column(p: MatrixParameters, ppm: int, vol: int) -> Column:
+    """A move beyond the range: weight, coin factor, multiple of the dampener."""
+    reach, move = Fraction(p.price_range_ppm, PPM), Fraction(ppm, PPM)
+    weight = Fraction(p.extended_factor_ppm, PPM) * reach / abs(move)
+    edge = 1 + reach if move > 0 else 1 - reach
+    excess = max(abs(move) / reach, Fraction(1)) - 1
+    return Column(move, vol, True, weight, (1 + move) / edge, excess)
+
+
 def matrix_columns(p: MatrixParameters) -> list[Column]:
-    """Price buckets nearest first, three vols each; the extended moves, vol up only; weightless padding."""
-    reach = Fraction(p.price_range_ppm, PPM)
+    """Price buckets nearest first, three vols each; the extended moves, vol up only. Or a grid of one's own."""
     out = []
+    for own in p.columns or ():
+        vol = {"same": SAME, "up": UP, "down": DOWN}[own.vol]
+        column = extended_column(p, own.move_ppm, vol) if own.extended else Column(Fraction(own.move_ppm, PPM), vol)
+        weight = column.weight if own.weight_ppm is None else Fraction(own.weight_ppm, PPM)
+        out.append(replace(column, weight=weight))
+    if out:
+        return out
     for step in sorted(range(-p.price_steps_per_side, p.price_steps_per_side + 1), key=lambda s: (abs(s), s)):
         move = Fraction(p.price_range_ppm * step // p.price_steps_per_side, PPM)
         out += [Column(move, vol) for vol in (SAME, UP, DOWN)]
-    for ppm in p.extended_moves_ppm:
-        move = Fraction(ppm, PPM)
-        weight = Fraction(p.extended_factor_ppm, PPM) * reach / abs(move)
-        edge = 1 + reach if move > 0 else 1 - reach
-        excess = max(abs(move) / reach, Fraction(1)) - 1
-        out.append(Column(move, UP, True, weight, (1 + move) / edge, excess))
-    padding = -len(out) % LANES
-    return out + [Column(Fraction(0), SAME, weight=Fraction(0))] * padding
+    return out + [extended_column(p, ppm, UP) for ppm in p.extended_moves_ppm]
+
+
+def padded(columns: list[Column], size: int) -> list[Column]:
+    """With weightless columns up to a size, and a multiple of eight."""
+    size = max(size, len(columns))
+    return columns + [Column(Fraction(0), SAME, weight=Fraction(0))] * (size + -size % LANES - len(columns))
 
 
 class Grid:
     """Columns of one underlying, and the figures that follow the index and the time."""
 
-    def __init__(self, parameters: MatrixParameters, coin_exponent: int | None) -> None:
+    def __init__(self, parameters: MatrixParameters, coin_exponent: int | None, size: int = 0) -> None:
         self.parameters = parameters
-        self.columns = matrix_columns(parameters)
+        self.columns = padded(matrix_columns(parameters), size)
         self.coin_exponent = coin_exponent
         self.multiplier = np.array([(PPM + int(c.move * PPM)) / PPM for c in self.columns])
         self.weight = np.array([float(c.weight) for c in self.columns])

@@ -9,7 +9,7 @@ from exchange.config import Config
 from exchange.parameters_span import SpanParameters
 from margin_ext import pricer
 from tests.oracles.contract import PPM, Contract, ceil_div
-from tests.oracles.grid import DAY_NS, DOWN, SAME, UP, YEAR_NS, Column, Grid
+from tests.oracles.grid import DAY_NS, DOWN, SAME, UP, YEAR_NS, Column, Grid, matrix_columns, padded
 
 STEPS = (0, 1, -1, 2, -2, 3, -3)
 
@@ -17,7 +17,7 @@ STEPS = (0, 1, -1, 2, -2, 3, -3)
 class SpanGrid(Grid):
     """Columns of one underlying that is margined by `span16`."""
 
-    def __init__(self, parameters: SpanParameters, coin_exponent: int | None) -> None:
+    def __init__(self, parameters: SpanParameters, coin_exponent: int | None, size: int) -> None:
         self.span = self.parameters = parameters
         self.coin_exponent = coin_exponent
         reach = Fraction(parameters.price_scan_range_ppm, PPM)
@@ -25,10 +25,8 @@ class SpanGrid(Grid):
         far = reach * Fraction(parameters.extreme_multiple_ppm, PPM)
         cover = Fraction(parameters.extreme_cover_ppm, PPM)
         self.columns += [Column(move, SAME, weight=cover) for move in (far, -far)]
+        self.columns = padded(self.columns, size)
         self.price_moves = [1 + reach * step / 3 for step in STEPS]
-        self._arrays()
-
-    def _arrays(self) -> None:
         self.multiplier = np.array([float(1 + c.move) for c in self.columns])
         self.weight = np.array([float(c.weight) for c in self.columns])
         self.coin_factor = np.ones(len(self.columns))
@@ -76,17 +74,10 @@ class SpanGrid(Grid):
 def grids_of(config: Config) -> list[Grid]:
     """Every underlying's grid, all padded to the same number of columns."""
     exponents = {c.underlying: c.exponent for c in config.currencies if c.underlying}
+    spans = [u.span if isinstance(u.span, SpanParameters) else None for u in config.underlyings]
+    size = max(16 if s else len(matrix_columns(u.matrix)) for s, u in zip(spans, config.underlyings, strict=True))
     found: list[Grid] = []
-    for u in config.underlyings:
-        span = u.span if isinstance(u.span, SpanParameters) else None
+    for span, u in zip(spans, config.underlyings, strict=True):
         exponent = exponents.get(u.name)
-        found.append(SpanGrid(span, exponent) if span else Grid(u.matrix, exponent))
-    size = max(len(grid.columns) for grid in found)
-    for grid in found:
-        missing = size - len(grid.columns)
-        if missing and not isinstance(grid, SpanGrid):
-            raise NotImplementedError("only the shorter grid of span16 is padded here")
-        grid.columns += [Column(Fraction(0), SAME, weight=Fraction(0))] * missing
-        if isinstance(grid, SpanGrid):
-            grid._arrays()
+        found.append(SpanGrid(span, exponent, size) if span else Grid(u.matrix, exponent, size))
     return found

@@ -14,7 +14,7 @@ from exchange.config import (
     TickStep,
     Underlying,
 )
-from exchange.parameters import ExpiryBasis, IsolatedParameters, LeverageTier, Peg, RateTier, Skew
+from exchange.parameters import ExpiryBasis, GridColumn, IsolatedParameters, LeverageTier, Peg, RateTier, Skew
 from exchange.parameters_span import (
     CalendarSpread,
     SpanCredit,
@@ -57,6 +57,18 @@ BTC_SPAN = SpanParameters(
     short_option_minimum_ppm=60_000,
 )
 ETH_SPAN = SpanParameters(price_scan_range_ppm=180_000, vol_scan_range_ppm=300_000, short_option_method="maximum")
+OWN_MATRIX = MatrixParameters(
+    extended_moves_ppm=(),
+    extended_dampener_usd=500,
+    columns=(
+        GridColumn(move_ppm=-120_000, vol="up"),
+        GridColumn(move_ppm=-60_000),
+        GridColumn(move_ppm=70_000, vol="down", weight_ppm=1_250_000),
+        GridColumn(move_ppm=140_000, vol="up"),
+        GridColumn(move_ppm=-400_000, extended=True),
+        GridColumn(move_ppm=900_000, vol="up", extended=True, weight_ppm=150_000),
+    ),
+)
 SPAN_CREDITS = SpanCredits(
     credits=(
         SpanCredit(
@@ -175,10 +187,12 @@ def configuration(**changes: object) -> Config:
 
 
 def spanned(configuration: Config, both: bool = True) -> Config:
-    """The same venue with BTC, or BTC and ETH with credits between them, margined by `span16`."""
+    """The same venue with BTC, or BTC and ETH with credits between them, margined by `span16`; else ETH by a grid of
+    its own."""
     btc, eth = configuration.underlyings
     btc = msgspec.structs.replace(btc, span=BTC_SPAN)
     if not both:
+        eth = msgspec.structs.replace(eth, matrix=OWN_MATRIX)
         return msgspec.structs.replace(configuration, underlyings=(btc, eth))
     eth = msgspec.structs.replace(eth, span=ETH_SPAN)
     return msgspec.structs.replace(configuration, underlyings=(btc, eth), span_credits=SPAN_CREDITS)

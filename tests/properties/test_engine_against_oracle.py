@@ -210,7 +210,7 @@ def test_engine_and_naive_venue_agree_on_charges_beside_the_grid(seed: int, hist
 
 @pytest.mark.parametrize("spans", [1, 2])
 def test_engine_and_naive_venue_agree_under_span16(spans: int, seed: int, history_note: Note) -> None:
-    """BTC beside an ETH of the other grid, then both with credits between them."""
+    """BTC beside an ETH with columns of its own, then both with credits between them."""
     history_note(f"engine against naive venue, span16 on {spans}: 12,000 commands from seed {seed}")
     _, counts = run(seed + spans, 12_000, TIGHT, spans=spans)
     assert [name for name in SPANNED if not counts[name]] == []

@@ -18,16 +18,18 @@ from tests.oracles.bench import BUY, SELL, Bench, only
 
 MODELS = ("segregated_pm", "cross_pm", "segregated_sm", "cross_sm")
 EXPIRY_NS = world.START_NS + 30 * world.DAY_NS
+LATER_NS = world.START_NS + 60 * world.DAY_NS
 INDEX = {0: 90_000.0, 1: 3_000.0}
 FEES = Fees(maker_ppm=500, taker_ppm=500)  # what a resting order pays is what was counted
 HELD, RICH = 1, 2
 
 
-def _future(name: str, underlying: str, linear: bool) -> Instrument:
+def _future(name: str, underlying: str, linear: bool, expiry_ns: int = 0) -> Instrument:
     lot_e8 = (10**6 if underlying == "BTC" else 5 * 10**7) if linear else 10**11
     return Instrument(
-        name=name, kind="perpetual", underlying=underlying, settlement="USDC" if linear else underlying,
-        inverse=not linear, price_unit_e8=10**8, lot_size_e8=lot_e8, fees=FEES,
+        name=name, kind="future" if expiry_ns else "perpetual", expiry_ns=expiry_ns, underlying=underlying,
+        settlement="USDC" if linear else underlying, inverse=not linear, price_unit_e8=10**8, lot_size_e8=lot_e8,
+        fees=FEES,
     )  # fmt: skip
 
 
@@ -49,10 +51,11 @@ INSTRUMENTS = (
     _option(80_000, "put", True),
     _option(95_000, "call", True),
     _option(100_000, "call", True),
+    _future("BTC_USDC-LATER", "BTC", True, LATER_NS),
 )
 
 
-def configuration(haircuts: bool, charged: bool = False) -> Config:
+def configuration(haircuts: bool, charged: bool = False, spans: int = 0) -> Config:
     """Two coins and a dollar that perpetuals on both settle in; charges so tight that every one binds somewhere."""
     haircut = {"BTC": (20_000, 1_030_000), "ETH": (75_000, 1_025_000), "USDC": (10_000, 1_080_000)}
     currencies = tuple(
@@ -72,7 +75,8 @@ def configuration(haircuts: bool, charged: bool = False) -> Config:
         instruments=INSTRUMENTS,
         limits=Limits(max_accounts=8, max_instruments=32, max_open_orders=64, max_open_orders_per_account=16),
     )
-    return world.charged(plain) if charged else plain
+    plain = world.charged(plain) if charged else plain
+    return world.spanned(plain, spans > 1) if spans else plain
 
 
 class Order(NamedTuple):
@@ -90,6 +94,7 @@ class Draw(NamedTuple):
     orders: tuple[tuple[int, int, int, int], ...]
     haircuts: bool
     charged: bool = False
+    spans: int = 0
 
 
 SLOTS = st.integers(0, len(INSTRUMENTS) - 1)
@@ -108,12 +113,14 @@ DRAWS = st.builds(
 
 def opened(model: str, draw: Draw) -> Bench:
     """An account with the drawn positions, taken at the mark while it was rich, and its orders resting."""
-    bench = Bench(configuration(draw.haircuts, draw.charged))
+    bench = Bench(configuration(draw.haircuts, draw.charged, draw.spans))
     plenty = {"BTC": 10_000 * world.COIN, "ETH": 10_000 * world.COIN, "USDC": 10**9 * world.DOLLAR}
     btc, usdc = draw.cash
     bench.account("held", model, BTC=btc * world.COIN + 1, USDC=usdc * world.DOLLAR + 1)
     bench.account("rich", "segregated_pm", **plenty)
-    bench.marks(INDEX[0], {EXPIRY_NS: 91_000.0}, {slot: 0.7 for slot, _, _ in bench.engine.pairs(0)})
+    bench.marks(
+        INDEX[0], {EXPIRY_NS: 91_000.0, LATER_NS: 92_000.0}, {slot: 0.7 for slot, _, _ in bench.engine.pairs(0)}
+    )
     bench.marks(INDEX[1], underlying=1)
     for slot, lots in draw.positions:
         order = priced(bench, slot, BUY if lots > 0 else SELL, 0, abs(lots))
@@ -165,6 +172,21 @@ def fill(bench: Bench, wanted: tuple[int, ...]) -> int:
 @example(draw=Draw((3, 1_000), (), ((1, BUY, 15, 8), (2, BUY, 15, 5)), True))  # into a debt together, not alone
 @example(draw=Draw((3, 0), (), ((6, BUY, 10, 30), (7, BUY, 10, 30)), True))  # premiums that are owed
 def test_no_subset_of_fills_leaves_less_than_was_counted(model: str, draw: Draw) -> None:
+    every_subset(model, draw)
+
+
+@pytest.mark.parametrize("model", MODELS[:2])
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(draw=DRAWS, spans=st.integers(1, 2))
+@example(draw=Draw((1, 100_000), ((1, 100), (8, -100)), ((1, SELL, -1, 40), (8, BUY, 1, 40)), True), spans=1)
+@example(draw=Draw((0, 100_000), ((7, 40),), ((7, BUY, 5, 30), (7, SELL, -5, 40), (6, SELL, 0, 20)), True), spans=1)
+@example(draw=Draw((0, 100_000), ((1, 100), (2, -60)), ((1, SELL, 0, 40), (2, BUY, 0, 30)), False), spans=2)
+def test_no_subset_of_fills_leaves_less_than_was_counted_under_span16(model: str, draw: Draw, spans: int) -> None:
+    every_subset(model, draw._replace(spans=spans))
+
+
+def every_subset(model: str, draw: Draw) -> None:
+    """Every subset of the account's orders traded, each in an engine of its own."""
     first = opened(model, draw)
     orders = [order.order_id for order in first.engine.open_orders(HELD)]
     counted = excess(first, model)

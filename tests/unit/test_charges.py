@@ -12,7 +12,7 @@ from exchange.config import MatrixParameters, Underlying, decode_config, encode
 from exchange.config_checks import faults
 from exchange.engine import Engine
 from exchange.events import EventKind
-from exchange.parameters import ExpiryBasis, Peg, RateTier, Skew
+from exchange.parameters import ExpiryBasis, GridColumn, Peg, RateTier, Skew
 from margin_ext import price
 from tests.oracles import world
 from tests.oracles.bench import BUY, SELL, Bench, only
@@ -188,9 +188,11 @@ CHANGED: dict[str, Any] = {
     "extended_factor_ppm": 5_000_000, "extended_dampener_usd": 10**9, "annualised_move_risk_ppm": 500_000,
     "minimum_move_ppm": 30_000, "delta_threshold_usd": 0, "delta_move_per_coin_e9": 10**6, "delta_move_max_ppm": 1,
     "initial_factor_ppm": 1_200_000, "maintenance_factor_ppm": 700_000,
+    "columns": (GridColumn(move_ppm=-300_000, vol="up"),),
 } | CHARGE  # fmt: skip
 WITH = {
     "skew": {"price_range_ppm": 1_000, "extended_factor_ppm": 1, "vol_up_ppm": 1, "vol_down_ppm": 1},
+    "columns": {"extended_moves_ppm": ()},
     "vol_up_ppm": {"extended_factor_ppm": 1},
     "delta_move_per_coin_e9": {"delta_threshold_usd": 0},
     "delta_move_max_ppm": {"delta_threshold_usd": 0, "delta_move_per_coin_e9": 10**6},

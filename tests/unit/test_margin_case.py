@@ -9,7 +9,7 @@ from exchange import config
 from exchange.parameters import MatrixParameters, StandardParameters
 from exchange.views import TENOR_DAYS
 from exchange.what_if import parameters_hash
-from gateway import margin_case
+from gateway import library_sets, margin_case
 from gateway.render_margin import liquidation_price
 from margin_ext import models
 from margin_ext.models.sensitivities import TENOR_DAYS as LIBRARY_TENORS
@@ -72,11 +72,11 @@ def test_hashes_are_the_venues() -> None:
     """Of sets made from a venue's parameters, and of none that a venue cannot have."""
     matrix, standard = MatrixParameters(vol_up_ppm=400_000), StandardParameters(per_coin_ppm=70)
     for numeraire in ("coin", "usd"):
-        assert margin_case.venue_hash(margin_case.matrix_set(matrix, numeraire), "BTC") == parameters_hash(matrix)
-    own = margin_case.standard_set(standard, "ETH")
-    assert margin_case.venue_hash(own, "ETH") == parameters_hash(standard)
-    assert margin_case.venue_hash(own, "BTC") is None
-    assert margin_case.venue_hash(models.shipped("span16"), "BTC") is None
+        assert library_sets.venue_hash(library_sets.matrix_set(matrix, numeraire), "BTC") == parameters_hash(matrix)
+    own = library_sets.standard_set(standard, "ETH")
+    assert library_sets.venue_hash(own, "ETH") == parameters_hash(standard)
+    assert library_sets.venue_hash(own, "BTC") is None
+    assert library_sets.venue_hash(models.shipped("isolated"), "BTC") is None
 
 
 def test_greeks_are_those_of_the_library() -> None:

@@ -163,3 +163,43 @@ def test_credits_name_underlyings_that_are_there() -> None:
     found = faults(configuration(credit=credit))
     assert "span_credits[0].legs: SOL is not margined by span16" in found
     assert faults(configuration()) == []
+
+
+@pytest.mark.parametrize("model", ["segregated_pm", "cross_pm"])
+def test_the_margin_table_adds_up_to_the_requirement(model: str) -> None:
+    spread = terms.CalendarSpread(priority=1, first="near", second="far", rate_ppm=20_000)
+    span = terms.SpanParameters(
+        tiers=TIERS, calendar=(spread,), delivery_ppm=1_000, delivery_days=30, short_option_minimum_ppm=10_000
+    )
+    leg = terms.SpreadLeg(underlying="BTC", ratio_ppm=1_000_000, side="long")
+    other = terms.SpreadLeg(underlying="ETH", ratio_ppm=25_000_000, side="short")
+    credit = terms.SpanCredit(priority=1, legs=(leg, other), rate_ppm=500_000)
+    positions = {NEAR: 100, FAR: -60, CALL: -30, ETH: -400}
+    bench = holding(positions, model, span=span, credit=terms.SpanCredits(name="pair", credits=(credit,)))
+    bench.place(1, PERPETUAL, BUY, 99_000, 20)
+    table = bench.engine.what_if.explain(1)
+    (entity,) = table["entities"]
+    unit = 1 if model == "cross_pm" else 100
+    sums = [0, 0]
+    for part in entity["span16"]:
+        for orders, factor in enumerate((part["maintenance_factor_ppm"], part["initial_factor_ppm"])):
+            risk = part["scan"][orders] + part["charges"][orders] - part["credit"][orders]
+            risk = max(risk, part["short_option_minimum"][orders], 0)
+            lots = part["held_lots"] + (part["open_lots"] if orders else 0)
+            sums[orders] += unit * max(-(-risk * factor // 10**6) + lots, part["net_option_value"][orders])
+    assert sums[0] == entity["maintenance"]
+    costs = sum(book["order_cost_minor"] for book in table["books"]) // (100 // unit)
+    assert abs(entity["initial"] - sums[1] - costs) <= 1
+    btc, eth = entity["span16"]
+    assert btc["calendar_e10"][0] > 0 < btc["delivery_e10"][0] and btc["credit"][0] > 0 < eth["credit"][0]
+    assert btc["credit"][1] == eth["credit"][1] == 0  # BTC has an open order
+    assert (btc["credits"]["name"], len(btc["parameters"]["sha256"])) == ("pair", 64)
+    (book,) = [book for book in table["books"] if book["underlying"] == "BTC"]
+    assert [row["name"] for row in book["scenarios"]][:3] == [
+        "+0/3 range, vol up",
+        "+0/3 range, vol down",
+        "+1/3 range, vol up",
+    ]
+    assert (book["grid"], len(book["scenarios"])) == ("span16", 16)
+    # scan risk is found again from the table
+    assert max(0, *(-row["positions"] for row in book["scenarios"])) == btc["scan"][0]

@@ -1,0 +1,107 @@
+"""Parameter sets of the engine as the library's and back, field by field, and the hash that a venue shows for one."""
+
+from typing import Any
+
+import msgspec
+
+from exchange.parameters import ExpiryBasis, MatrixParameters, Peg, Skew, StandardParameters
+from exchange.parameters_span import SpanParameters
+from exchange.what_if import parameters_hash
+from margin_ext import models
+from margin_ext.models.parameter_files import checked
+from margin_ext.models.parameters import MatrixSet
+from margin_ext.models.parameters_formula import FutureSchedule, FutureTier, SpanSet, StandardSet
+
+PARTS = {"peg": Peg, "skew": Skew, "expiry_basis": ExpiryBasis}
+
+
+def matrix_set(parameters: MatrixParameters, numeraire: str) -> MatrixSet:
+    """The engine's grid as a set of the library; ParameterError where the library takes no such set."""
+    values = msgspec.to_builtins(parameters) | {"numeraire": numeraire}
+    return checked(msgspec.convert(values, MatrixSet))  # type: ignore[return-value]
+
+
+def standard_set(parameters: StandardParameters, underlying: str) -> StandardSet:
+    """The engine's formulas for one underlying as a set of the library."""
+    tier = FutureTier(
+        initial_ppm=parameters.future_initial_ppm,
+        maintenance_ppm=parameters.future_maintenance_ppm,
+        slope_ppb_per_coin=parameters.per_coin_ppm * 1_000,
+    )
+    made = StandardSet(
+        name=parameters.name,
+        version=parameters.version,
+        option_initial_ppm=parameters.short_initial_ppm,
+        option_initial_floor_ppm=parameters.short_floor_ppm,
+        call_maintenance_ppm=parameters.short_maintenance_ppm,
+        put_maintenance_ppm=parameters.short_maintenance_ppm,
+        put_maintenance_of_mark_ppm=parameters.put_mark_ppm,
+        cap_spreads=True,
+        futures=(FutureSchedule(underlying=underlying, tiers=(tier,)),),
+    )
+    return checked(made)  # type: ignore[return-value]
+
+
+def venue_hash(own: models.ParameterSet, underlying: str) -> str | None:
+    """SHA-256 that a venue shows for these parameters; None for a set that no venue can have."""
+    try:
+        if isinstance(own, MatrixSet):
+            grid = matrix_of(own)
+            return parameters_hash(grid) if matrix_set(grid, own.numeraire) == own else None
+        if isinstance(own, SpanSet):
+            spans = span_of(own)
+            return parameters_hash(spans) if span_set(spans) == own else None
+        if isinstance(own, StandardSet):
+            formulas = formulas_of(own)
+            return parameters_hash(formulas) if standard_set(formulas, underlying) == own else None
+    except (ValueError, models.ParameterError):
+        pass
+    return None
+
+
+def matrix_of(own: MatrixSet) -> MatrixParameters:
+    """The engine's parameters of a set; what the engine has no name for is left out."""
+
+    def part(value: Any, kind: type) -> Any:
+        return {name: msgspec.to_builtins(getattr(value, name)) for name in kind.__struct_fields__}
+
+    values = {name: getattr(own, name) for name in MatrixParameters.__struct_fields__}
+    nested = {name: part(values[name], kind) for name, kind in PARTS.items() if values[name] is not None}
+    own_columns = [msgspec.to_builtins(column) for column in values.pop("columns")]
+    more = {"columns": own_columns} if own_columns else {}
+    return msgspec.convert(values | nested | more, MatrixParameters)
+
+
+def span_set(parameters: SpanParameters) -> SpanSet:
+    """The engine's `span16` as a set of the library."""
+    return checked(msgspec.convert(msgspec.to_builtins(parameters), SpanSet))  # type: ignore[return-value]
+
+
+def span_of(own: SpanSet) -> SpanParameters:
+    """The engine's parameters of a `span16` set; what the engine has no name for is left out."""
+    values = msgspec.to_builtins(own)
+    return msgspec.convert({name: values[name] for name in SpanParameters.__struct_fields__}, SpanParameters)
+
+
+def formulas_of(own: StandardSet) -> StandardParameters:
+    """Those of a set with one futures schedule of one tier; ValueError for another."""
+    (schedule,) = own.futures
+    (tier,) = schedule.tiers
+    return StandardParameters(
+        name=own.name,
+        version=own.version,
+        short_initial_ppm=own.option_initial_ppm,
+        short_floor_ppm=own.option_initial_floor_ppm,
+        short_maintenance_ppm=own.call_maintenance_ppm,
+        put_mark_ppm=own.put_maintenance_of_mark_ppm,
+        future_initial_ppm=tier.initial_ppm,
+        future_maintenance_ppm=tier.maintenance_ppm,
+        per_coin_ppm=tier.slope_ppb_per_coin // 1_000,
+    )
+
+
+def own_set(underlying: Any, model: str) -> Any:
+    """The engine's parameters that accounts of a model are margined by."""
+    if not model.endswith("_pm"):
+        return underlying.standard
+    return underlying.matrix if underlying.span is msgspec.UNSET else underlying.span
