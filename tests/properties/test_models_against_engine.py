@@ -8,9 +8,12 @@ import msgspec
 import numpy as np
 import pytest
 
-from exchange.config import Config, MatrixParameters
+from exchange.config import Config, Instrument, Limits, MatrixParameters
+from exchange.config import Currency as EngineCurrency
+from exchange.config import Underlying as EngineUnderlying
 from exchange.events import EventKind
-from margin_ext.models import margin, matrix
+from gateway.library_sets import span_set
+from margin_ext.models import CreditSet, margin, matrix
 from margin_ext.models.parameter_files import checked
 from margin_ext.models.parameters import MatrixSet
 from margin_ext.models.parameters_formula import FutureSchedule, FutureTier, StandardSet
@@ -193,3 +196,72 @@ def test_formula_requirements_agree(model: str, run: int, rng: np.random.Generat
             continue
         for ours, engine in ((totals[name].initial, initial), (totals[name].maintenance, maintenance)):
             assert engine / scale[name] == pytest.approx(ours, rel=1e-9, abs=(2 * lots + 10) / scale[name])
+
+
+SPAN_NS = [world.START_NS + days * world.DAY_NS for days in (3, 40, 120)]
+
+
+def spanned_venue() -> Config:
+    """Contracts in USDC on two coins that are margined by `span16`, with a credit between them."""
+    future = {
+        "settlement": "USDC", "inverse": False, "price_unit_e8": 10**6, "lot_size_e8": 10**6,
+        "max_price_units": 100_000_000,
+    }  # fmt: skip
+    listed = []
+    for coin, strikes in (("BTC", (80_000, 90_000, 100_000)), ("ETH", (2_800, 3_200))):
+        listed.append(Instrument(name=f"{coin}-PERPETUAL", kind="perpetual", underlying=coin, **future))
+        for expiry_ns in SPAN_NS:
+            at = {"underlying": coin, "expiry_ns": expiry_ns}
+            listed.append(Instrument(name=f"{coin}-{expiry_ns}", kind="future", **at, **future))
+            listed += [
+                Instrument(
+                    name=f"{coin}-{expiry_ns}-{strike}-{kind}", kind="option", strike_e8=strike * 10**8,
+                    option_type=kind, **at, **future,
+                )
+                for strike in strikes
+                for kind in ("call", "put")
+            ]  # fmt: skip
+    btc, eth = (
+        EngineUnderlying(name=name, index_name=name.lower(), span=span)
+        for name, span in (("BTC", world.BTC_SPAN), ("ETH", world.ETH_SPAN))
+    )
+    return Config(
+        currencies=(EngineCurrency(name="USDC", exponent=6),), underlyings=(btc, eth), instruments=tuple(listed),
+        limits=Limits(max_accounts=4, max_instruments=64), span_credits=world.SPAN_CREDITS,
+    )  # fmt: skip
+
+
+def span_traded(rng: np.random.Generator) -> Bench:
+    """Account 1 with random positions against account 2, in a venue of `spanned_venue`."""
+    bench = Bench(spanned_venue())
+    for name in ("held", "rich"):
+        bench.account(name, USDC=10**10 * world.DOLLAR)
+    for number, price in enumerate(PRICES):
+        forwards = {expiry_ns: price * rng.uniform(0.97, 1.05) for expiry_ns in SPAN_NS}
+        vols = {slot: rng.uniform(0.3, 1.4) for slot, _, _ in bench.engine.pairs(number)}
+        bench.marks(price, forwards, vols, underlying=number)
+    slots = bench.engine.instruments()
+    for slot in rng.permutation(slots)[: rng.integers(1, 14)]:
+        slot, side, lots = int(slot), int(rng.integers(2)), int(rng.integers(10, 3_000))
+        price = max(1, bench.engine.market(slot).mark_price_e8 // 10**6)
+        bench.place(2, slot, 1 - side, price, lots)
+        bench.place(1, slot, side, price, lots)
+    return bench
+
+
+@pytest.mark.parametrize("run", range(16))
+def test_span16_requirements_agree_in_dollars(run: int, rng: np.random.Generator) -> None:
+    """The engine's equity holds option values, and so its requirement: above the library's by the net option value."""
+    rng = np.random.default_rng([run, int(rng.integers(1 << 31))])
+    bench = span_traded(rng)
+    config = bench.engine.config
+    p = as_portfolio(bench)
+    found = {u.name: span_set(u.span) for u in config.underlyings}
+    credit = msgspec.convert(msgspec.to_builtins(config.span_credits), CreditSet)
+    requirements = margin(p, found, credit_set=credit).requirements
+    assert requirements
+    _, initial, maintenance = bench.margins(1)
+    above = most_above(p, USD_UNIT, PRICES[0])
+    for name, engine in (("initial", initial), ("maintenance", maintenance)):
+        ours = sum(getattr(one, name) - one.added["net_option_value"].initial for one in requirements)
+        assert -5 * USD_UNIT <= engine / 1e6 - ours <= above

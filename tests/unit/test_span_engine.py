@@ -4,11 +4,14 @@ from typing import Any
 
 import pytest
 
+from exchange import commands
 from exchange import parameters_span as terms
-from exchange.config import Config, Currency, Instrument, Limits, Underlying
+from exchange.commands import CommandKind
+from exchange.config import ChangeMarginModel, Config, Currency, Instrument, Limits, Underlying
 from exchange.config_checks import faults
+from exchange.reasons import Reason
 from tests.oracles import world
-from tests.oracles.bench import BUY, SELL, Bench
+from tests.oracles.bench import BUY, SELL, Bench, reasons
 
 NEAR_NS, FAR_NS = world.START_NS + 20 * world.DAY_NS, world.START_NS + 120 * world.DAY_NS
 TIERS = (
@@ -203,3 +206,24 @@ def test_the_margin_table_adds_up_to_the_requirement(model: str) -> None:
     assert (book["grid"], len(book["scenarios"])) == ("span16", 16)
     # scan risk is found again from the table
     assert max(0, *(-row["positions"] for row in book["scenarios"])) == btc["scan"][0]
+
+
+def test_a_change_of_model_that_would_breach_is_refused_and_shown_before() -> None:
+    bench = Bench(configuration())
+    bench.account("held", "segregated_sm", USDC=6_000 * world.DOLLAR)
+    bench.account("rich", USDC=10_000_000 * world.DOLLAR)
+    bench.marks(100_000.0, {NEAR_NS: 100_000.0, FAR_NS: 100_000.0}, {CALL: 0.6})
+    bench.place(2, PERPETUAL, SELL, 100_000, 100)
+    bench.place(1, PERPETUAL, BUY, 100_000, 100)
+    # the formulas want a little more than 2 % of 100,000, span16 15 %
+    assert 2_000 < usd(bench)[0] < 2_100
+    (view,) = bench.engine.what_if.under_model(1, "segregated_pm").currencies
+    assert (view.initial_margin_minor, view.maintenance_margin_minor) == (15_000_010_000, 15_000_010_000)
+    change = commands.cold(CommandKind.CHANGE_MARGIN_MODEL, ChangeMarginModel("segregated_pm"), 1)
+    assert reasons(bench.send(change)) == [Reason.NOT_ENOUGH_FUNDS]
+    assert bench.engine.account(1).margin_model == "segregated_sm"
+    bench.transfer(CommandKind.DEPOSIT, 1, "USDC", 10_000 * world.DOLLAR)
+    change = commands.cold(CommandKind.CHANGE_MARGIN_MODEL, ChangeMarginModel("segregated_pm"), 1)
+    assert reasons(bench.send(change)) == []
+    assert usd(bench) == (15_000.01, 15_000.01)
+    assert bench.engine.audit() == []
