@@ -27,6 +27,7 @@ from gateway.news import News
 from gateway.output import CommitQueue
 from gateway.reads import Reads
 from gateway.recorder import Recorder
+from gateway.reserved import has_room
 from gateway.server import Server
 from gateway.session import Session
 from gateway.settings import DEFAULTS, PROFILES, Settings
@@ -150,9 +151,12 @@ class Gateway(Reads):
                 self._on_fatal(error)
 
     def submit(self, command: bytearray, session: Session | None = None) -> News:
-        """Have a command sequenced and applied; returns what it changed. 10047 where the journal is full."""
+        """Have a command sequenced and applied; returns what it changed. 10047 where the journal is full, or a client's
+        command (`session`) would take the room that is kept for what lowers risk."""
         if self.failure is not None:
             raise ApiError(13028, {"reason": "engine_stopped"})
+        if session is not None and not has_room(self.sequencer, command, self.settings.reserved_ppm):
+            raise ApiError(10047)
         self.projection.current_session = session
         try:
             self.sequencer.submit(command)

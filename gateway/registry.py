@@ -13,7 +13,7 @@ class Nothing(Params, kw_only=True):
 class Method:
     """One method of the API. `handler(gateway, session, principal, params)` returns the result."""
 
-    __slots__ = ("decoder", "handler", "kind", "name", "scope", "websocket_only")
+    __slots__ = ("decoder", "handler", "kind", "name", "reducing", "scope", "websocket_only")
 
     def __init__(
         self,
@@ -23,7 +23,9 @@ class Method:
         scope: str,
         kind: str,
         websocket_only: bool,
+        reducing: bool,
     ):
+        self.reducing = reducing
         self.name, self.handler, self.decoder = name, handler, ParamDecoder(params)
         self.scope, self.kind, self.websocket_only = scope, kind, websocket_only
 
@@ -44,14 +46,16 @@ def method(
     scope: str = "",
     kind: str = "non_matching",
     websocket_only: bool = False,
+    reducing: bool = False,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Register a handler under its names. `scope` empty: public; "any": any login will do."""
+    """Register a handler under its names. `scope` empty: public; "any": any login will do. `reducing`: it only cancels
+    or closes, and has credits of its own where those of its kind are spent."""
 
     def register(handler: Callable[..., Any]) -> Callable[..., Any]:
         for name in names:
             if name in METHODS:
                 raise ValueError(f"{name} is registered twice")
-            METHODS[name] = Method(name, handler, params, scope, kind, websocket_only)
+            METHODS[name] = Method(name, handler, params, scope, kind, websocket_only, reducing)
         return handler
 
     return register

@@ -106,8 +106,16 @@ class Session:
             raise ApiError(10030)
         gateway = self.gateway
         holder = principal.account_id if principal is not None else self.address
-        gateway.throttle.check(found.kind, holder, now_ns)
-        params = request.params(found.decoder)
+        try:
+            gateway.throttle.check(found.kind, holder, now_ns)
+            params = request.params(found.decoder)
+        except ApiError as error:
+            if error.code != 10028 or found.kind != "matching":
+                raise
+            params = request.params(found.decoder)
+            if not (found.reducing or getattr(params, "reduce_only", None)):
+                raise
+            gateway.throttle.check("reducing", holder, now_ns)
         if params.access_token:
             principal = gateway.auth.token(params.access_token, now_ns)
         self._authorise(found, principal)

@@ -17,6 +17,8 @@ class RateLimits(msgspec.Struct, frozen=True):
     non_matching: Bucket | None = None
     matching: Bucket | None = None
     subscribe: Bucket | None = None
+    reducing: Bucket | None = None
+    """For cancels and reduce-only orders where `matching` is spent."""
     connections_per_address: int = 0
     """0: unlimited."""
     sessions_per_key: int = 64
@@ -27,6 +29,7 @@ DERIBIT = RateLimits(
     non_matching=Bucket(cost=500, pool=50_000, refill=10_000),
     matching=Bucket(cost=1_000, pool=20_000, refill=5_000),
     subscribe=Bucket(cost=3_000, pool=30_000, refill=10_000),
+    reducing=Bucket(cost=1_000, pool=20_000, refill=5_000),
     connections_per_address=32,
     sessions_per_key=16,
 )
@@ -59,6 +62,8 @@ class Settings(msgspec.Struct, frozen=True):
     max_nonces: int = 100_000
     auth_failures_per_connection: int = 20
     raw_needs_login: bool = True
+    reserved_ppm: int = 125_000
+    """Share of the inbound queue kept for cancels, reduce-only orders and the venue's own commands."""
     history_per_account: int = 2_000
     history_per_instrument: int = 2_000
     history_accounts: int = 100_000

@@ -40,7 +40,7 @@ class Throttle:
         self.limits = limits
         self._buckets = {
             name: bucket
-            for name in ("non_matching", "matching", "subscribe")
+            for name in ("non_matching", "matching", "subscribe", "reducing")
             if (bucket := getattr(limits, name)) is not None
         }
         self._meters: OrderedDict[tuple[str, object], CreditMeter] = OrderedDict()

@@ -22,7 +22,7 @@ class OrderId(Params, kw_only=True):
     order_id: str
 
 
-@method("private/cancel", params=OrderId, scope=TRADE, kind="matching")
+@method("private/cancel", params=OrderId, scope=TRADE, kind="matching", reducing=True)
 def cancel(gateway, session, principal, params: OrderId) -> dict[str, Any]:
     """Cancel one order; answers with the order as it ended."""
     record = open_order(gateway, principal, params.order_id)
@@ -142,7 +142,7 @@ def currency_targets(gateway, named: str | list[str] | None, kind: str) -> list[
     return [{"currency": number, **target} for number in numbers if number >= 0 for target in kind_targets(kind)]
 
 
-@method("private/cancel_all", params=CancelAll, scope=TRADE, kind="matching")
+@method("private/cancel_all", params=CancelAll, scope=TRADE, kind="matching", reducing=True)
 def cancel_all(gateway, session, principal, params: CancelAll) -> Any:
     """Cancel every open order of the account."""
     return _cancel_many(gateway, session, principal, params, [{}])
@@ -154,6 +154,7 @@ def cancel_all(gateway, session, principal, params: CancelAll) -> Any:
     params=CancelAll,
     scope=TRADE,
     kind="matching",
+    reducing=True,
 )
 def cancel_all_by_currency(gateway, session, principal, params: CancelAll) -> Any:
     """Cancel the open orders of a currency (or several), kind and type."""
@@ -163,7 +164,7 @@ def cancel_all_by_currency(gateway, session, principal, params: CancelAll) -> An
     return _cancel_many(gateway, session, principal, params, _typed(targets, params.type))
 
 
-@method("private/cancel_all_by_currency_pair", params=CancelAll, scope=TRADE, kind="matching")
+@method("private/cancel_all_by_currency_pair", params=CancelAll, scope=TRADE, kind="matching", reducing=True)
 def cancel_all_by_currency_pair(gateway, session, principal, params: CancelAll) -> Any:
     """Cancel the open orders of all instruments on an index such as `btc_usd`."""
     if params.currency_pair is None:
@@ -178,7 +179,7 @@ def cancel_all_by_currency_pair(gateway, session, principal, params: CancelAll) 
     return _cancel_many(gateway, session, principal, params, targets)
 
 
-@method("private/cancel_all_by_instrument", params=CancelAll, scope=TRADE, kind="matching")
+@method("private/cancel_all_by_instrument", params=CancelAll, scope=TRADE, kind="matching", reducing=True)
 def cancel_all_by_instrument(gateway, session, principal, params: CancelAll) -> Any:
     """Cancel the open orders of one instrument; with `include_combos` those of combos that have it as a leg too."""
     if params.instrument_name is None:
@@ -191,7 +192,7 @@ def cancel_all_by_instrument(gateway, session, principal, params: CancelAll) -> 
     )
 
 
-@method("private/cancel_by_label", params=CancelAll, scope=TRADE, kind="matching")
+@method("private/cancel_by_label", params=CancelAll, scope=TRADE, kind="matching", reducing=True)
 def cancel_by_label(gateway, session, principal, params: CancelAll) -> Any:
     """Cancel the open orders that carry a label, in a currency (or several) where given."""
     if not params.label:

@@ -237,7 +237,7 @@ def submit_cancel(gateway, session, principal, target: dict[str, Any], freeze: b
     return news
 
 
-@method("private/cancel_quotes", params=CancelQuotes, scope=TRADE, kind="matching")
+@method("private/cancel_quotes", params=CancelQuotes, scope=TRADE, kind="matching", reducing=True)
 def cancel_quotes(gateway, session, principal, params: CancelQuotes) -> Any:
     """Cancel quotes by a filter; with `freeze_quotes` none are taken for a second."""
     count, found = 0, []

@@ -69,7 +69,7 @@ def _close(gateway, session, principal, slot: int, lots: int) -> tuple[int, list
     return 0, [one for one in news.trades if record is not None and one.event.taker_order_id == record.order_id]
 
 
-@method("private/flatten_portfolio", scope=TRADE, kind="matching")
+@method("private/flatten_portfolio", scope=TRADE, kind="matching", reducing=True)
 def flatten_portfolio(gateway, session, principal, params) -> dict[str, Any]:
     """Cancel all orders, then close every position with reduce-only market orders, as far as books and bands allow.
 

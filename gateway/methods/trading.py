@@ -201,7 +201,7 @@ class ClosePosition(Params, kw_only=True):
     price: float | None = None
 
 
-@method("private/close_position", params=ClosePosition, scope=TRADE, kind="matching")
+@method("private/close_position", params=ClosePosition, scope=TRADE, kind="matching", reducing=True)
 def close_position(gateway, session, principal, params: ClosePosition) -> dict[str, Any]:
     """Close a position with a reduce-only order, market or limit."""
     if params.type not in ("limit", "market"):

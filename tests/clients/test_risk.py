@@ -12,6 +12,7 @@ from exchange.payloads import AuctionTerms
 from gateway.admin_liquidation import Backstop, set_auction_terms, set_backstop
 from gateway.admin_operations import AdminError
 from gateway.distance import nearest
+from gateway.settings import Settings
 from tests.clients.test_websocket import Client
 from tests.clients.venue import CALL, EXPIRY_NS, LINEAR, PERPETUAL, PUT, Account, Venue
 
@@ -211,3 +212,23 @@ def test_the_owner_says_what_goes_first(venue: Venue) -> None:
         assert mine.result("private/get_unwind_preference") == {"preference": word}
     assert mine.call("private/set_unwind_preference", preference="never")["error"]["code"] == -32602
     assert opened(venue, venue.bob).result("private/get_unwind_preference") == {"preference": "smallest"}
+
+
+def test_a_client_out_of_credits_can_still_lower_its_risk(tmp_path: Any) -> None:
+    with Venue(tmp_path / "limited", Settings(rate_profile="deribit")) as venue:
+        mine = opened(venue, venue.alice)
+        bob = opened(venue, venue.bob)
+        bob.result("private/buy", instrument_name=PERPETUAL, amount=5_000, price=99_900)
+        bob.result("private/sell", instrument_name=PERPETUAL, amount=1_000, price=100_000)
+        mine.result("private/buy", instrument_name=PERPETUAL, amount=1_000, price=100_000)
+        ids = [
+            mine.result("private/buy", instrument_name=PERPETUAL, amount=10, price=90_000)["order"]["order_id"]
+            for _ in range(19)
+        ]
+        assert mine.result("private/cancel", order_id=ids[0])["order_state"] == "cancelled"
+        sold = mine.result("private/sell", instrument_name=PERPETUAL, amount=500, price=99_900, reduce_only=True)
+        assert sold["order"]["filled_amount"] == 500
+        assert mine.result("private/flatten_portfolio")["flat"] is True
+        assert mine.call("private/buy", instrument_name=PERPETUAL, amount=10, price=90_000)["error"]["code"] == 10028
+        while CONNECTIONS:
+            CONNECTIONS.pop().close()

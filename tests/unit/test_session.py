@@ -11,8 +11,10 @@ import msgspec
 import pytest
 
 from exchange import commands, config
+from exchange.commands import CommandKind
 from exchange.engine import InvariantBroken
 from gateway import methods
+from gateway.errors import ApiError
 from gateway.gateway import Gateway
 from gateway.registry import METHODS
 from gateway.session import Session
@@ -507,11 +509,47 @@ def test_a_full_journal_refuses_and_remembers_disconnects(make_desk: Callable[..
     digest = desk.gateway.engine.state_digest()
     assert peer.code(method, **params) == 10047
     assert desk.gateway.engine.state_digest() == digest
+    # what is left of it is kept for what lowers risk; the venue's own commands take it all
+    while journal.pending_bytes < journal.pending_limit_bytes:
+        desk.gateway.submit(commands.record(CommandKind.TICK))
+    with pytest.raises(ApiError):
+        desk.gateway.submit(commands.record(CommandKind.TICK))
     peer.session.closed()
     assert len(open_ids(watcher)) == placed
     journal.sync()
     desk.gateway.retry_cancels()
     assert open_ids(watcher) == []
+
+
+def test_what_lowers_risk_has_room_that_others_cannot_take(make_desk: Callable[..., Desk]) -> None:
+    desk = make_desk(pending_limit_bytes=16_384)
+    peer, other, maker = desk.open(desk.alice), desk.open(desk.bob), desk.open(open_account(desk.gateway, "maker"))
+    journal = desk.gateway.sequencer.journal
+    maker.result("private/buy", instrument_name=PERPETUAL, amount=5_000, price=99_000)
+    maker.result("private/sell", instrument_name=PERPETUAL, amount=1_000, price=100_000)
+    peer.result("private/buy", instrument_name=PERPETUAL, amount=1_000, price=100_000)
+    journal.sync()
+    method, params = order("buy", 10, 98_000)
+    mine = peer.result(method, **params)["order"]["order_id"]
+    while "result" in other.answer(method, **params):
+        pass
+    kept = journal.pending_limit_bytes - journal.pending_bytes
+    assert journal.pending_limit_bytes // 8 - 64 <= kept <= journal.pending_limit_bytes // 8
+    # new orders are refused, whoever gives them; cancels and reduce-only orders are not
+    assert peer.code(method, **params) == other.code(method, **params) == 10047
+    assert peer.code("private/edit", order_id=mine, amount=20, price=98_000) == 10047
+    assert peer.result("private/cancel", order_id=mine)["order_state"] == "cancelled"
+    closed = peer.result("private/sell", instrument_name=PERPETUAL, amount=400, price=99_000, reduce_only=True)
+    assert closed["order"]["filled_amount"] == 400
+    assert (
+        peer.result("private/close_position", instrument_name=PERPETUAL, type="market")["order"]["filled_amount"] == 600
+    )
+    assert other.result("private/cancel_all") > 0
+    # the room is bounded as well
+    answers = [peer.answer("private/cancel_all") for _ in range(300)]
+    assert "result" in answers[0] and answers[-1]["error"]["code"] == 10047
+    journal.sync()
+    assert "result" in peer.answer(method, **params)
 
 
 def test_a_restarted_gateway_knows_the_live_orders(desk: Desk) -> None:

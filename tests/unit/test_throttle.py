@@ -37,6 +37,13 @@ def test_holders_and_kinds_do_not_share() -> None:
     throttle.check("non_matching", 1, 0)
 
 
+def test_what_lowers_risk_has_credits_of_its_own() -> None:
+    throttle = Throttle(DERIBIT)
+    spend_all(throttle, "matching", 1, 0)
+    assert spend_all(throttle, "reducing", 1, 0) == 20
+    assert spend_all(throttle, "reducing", 1, SECOND_NS) == 5
+
+
 def test_off_never_refuses() -> None:
     throttle = Throttle(OFF)
     for _ in range(10_000):
