@@ -190,9 +190,9 @@ cdef class Desk:
             self.stress = Stress(self.accounts, self.instruments, self.positions, self.exposure.rows, self.exposure)
         self.stress.begin()
 
-    def lacking(self, uint32_t account_id, int entity):
-        """What an entity lacks by set and column of the stress ladder, 1e-4 USD."""
-        return self.stress.lacking(account_id, entity)
+    def lacking(self, uint32_t account_id, int entity, list columns):
+        """What an entity lacks by set and the given columns of the stress ladder, 1e-4 USD."""
+        return self.stress.lacking(account_id, entity, columns)
 
     def usd_currency(self):
         """First currency worth one USD, else 0: what a cross account pays and is paid in."""

@@ -48,13 +48,13 @@ class LeaseSizing:
 
     def _row(self, auction: Auction) -> list[int]:
         """What the entity lacks by set and column, in minor units of the auction's currency at the moved index."""
-        sets: list[list[int]] = self.desk.lacking(auction.account_id, auction.entity)
+        wanted = [column for column, _ in self.columns]
+        sets: list[list[int]] = self.desk.lacking(auction.account_id, auction.entity, wanted)
         coin = self.desk.underlying_of(auction.currency)
         row = []
         for number, found in enumerate(sets):
             moves_coin = coin >= 0 and (number == coin or number == len(sets) - 1)
-            for column, move in self.columns:
-                lacked = found[column]
+            for (_, move), lacked in zip(self.columns, found, strict=True):
                 if lacked:
                     # the ladder's dollars are at the moved index, of which a coin buys that much more or less
                     lacked = self.desk.to_currency(auction.currency, lacked)

@@ -97,15 +97,17 @@ cdef class Stress:
             count -= 1
         return self.next_account >= self.accounts.high
 
-    def lacking(self, uint32_t account_id, int entity):
-        """What one entity lacks, 1e-4 USD, by set and (move, vol) as in `result`. Not within a sweep: its sums are
-        lost; `begin` where marks have come since."""
+    def lacking(self, uint32_t account_id, int entity, list columns):
+        """What one entity lacks, 1e-4 USD, by set as in `result` and the given columns. Not within a sweep: its sums
+        are lost; `begin` where marks have come since."""
         cdef int s, j
+        if any([not 0 <= j < COLUMNS for j in columns]):
+            raise ValueError("no such column")
         memset(self.below, 0, sizeof(self.below))
         memset(self.deficit, 0, sizeof(self.deficit))
         self._entity(account_id, entity)
         self.groups = {}
-        return [[self.deficit[s * COLUMNS + j] for j in range(COLUMNS)] for s in range(self.sets)]
+        return [[self.deficit[s * COLUMNS + <int>j] for j in columns] for s in range(self.sets)]
 
     cdef int _price(self, uint32_t slot) except -1:
         """The instrument's row: change of a lot's value in USD at the moved index against today's value moved along."""

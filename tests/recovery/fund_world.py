@@ -85,6 +85,7 @@ class World:
         self.struck: list[str] = []
         """Which faults struck where."""
         self.counts: dict[str, int] = {}
+        self.dying = False
         self.life = 0
         self.now_ns = START_NS
         self.redis_root: Path = shared.redis_root if shared else root / "redis"
@@ -159,7 +160,7 @@ class World:
         step = Step(name, moment)
         self.steps.append(step)
         kind = self.faults.get(len(self.steps) - 1, "")
-        if not kind or not step.bears(kind):
+        if not kind or self.dying or not step.bears(kind):
             return
         self.struck.append(f"{kind} {step}")
         if kind in ("server", "venue and server", "away") and self.server is not None:
@@ -173,6 +174,7 @@ class World:
         if kind in VENUE_DIES:  # what the next life finds is what is there at this moment
             shutil.copytree(self.directory(), self.root / f"venue-{self.life + 1}")
         if kind == "worker" or kind in VENUE_DIES:
+            self.dying = True
             raise Died(kind)
         if kind == "lost reply":
             raise FundUnavailable("UNAVAILABLE", "the reply got lost")
@@ -296,7 +298,7 @@ class World:
 
     async def restart(self, gone: Died) -> None:
         """The worker alone, or the venue from what its directory held at that moment."""
-        kind = str(gone)
+        kind, self.dying = str(gone), False
         if kind == "worker":
             # its process is gone, the venue's queue and cursor are as they were
             await self.end_worker()
