@@ -18,6 +18,7 @@ from typing import Self
 import msgspec
 
 from exchange.commands import RECORD_VERSION
+from persistence import history_auctions
 from persistence import history_schema as schema
 from persistence.history_notes import Frame
 from persistence.history_rows import Rows
@@ -89,7 +90,7 @@ class History:
             for old in folder.glob(FILE_NAME + "*"):
                 old.unlink()
             connection = _connect_writer(path)
-            connection.executescript(f"BEGIN; {schema.SCHEMA} COMMIT")
+            connection.executescript(f"BEGIN; {schema.SCHEMA} {history_auctions.SCHEMA} COMMIT")
             connection.execute("INSERT INTO meta VALUES (1, ?, 0, 0, 0)", (VERSION,))
             found = connection, Rows(connection)
         return cls(path, *found, queue_bytes)

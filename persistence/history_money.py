@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from exchange.events import BalanceCause, EventKind
@@ -28,6 +29,7 @@ class MoneyRows:
     _transactions: list[Any]
     _settlements: list[Any]
     _deliveries: list[Any]
+    _auction_step: Callable[[Any, bytes], None]
 
     def _transaction(
         self, fields: Any, account_id: int, currency: str, word: str, *, instrument_id: int | None = None,
@@ -84,6 +86,7 @@ class MoneyRows:
             )  # fmt: skip
 
     def _sold(self, fields: Any, record: bytes) -> None:
+        self._auction_step(fields, record)
         # Of a cross account's auction the sums are dollars, not a currency of the ledger.
         currency = self._currencies[fields.currency] if fields.currency < len(self._currencies) else "USD"
         for account_id, word, fee in (

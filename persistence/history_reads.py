@@ -17,6 +17,7 @@ import msgspec
 
 from exchange.views import InstrumentView
 from persistence.history import connect
+from persistence.history_auctions import AuctionReads
 from persistence.history_blocks import BlockReads
 from persistence.history_notes import decode_view
 from persistence.history_schema import RANK_BITS
@@ -122,7 +123,7 @@ _ASCENDING = {sql: sql.replace(" DESC", "") for sql in (
 )}  # fmt: skip
 
 
-class HistoryReader(BlockReads, TriggerReads):
+class HistoryReader(AuctionReads, BlockReads, TriggerReads):
     """One connection beside the writer, used by one thread."""
 
     def __init__(self, path: Path):
@@ -277,10 +278,8 @@ class HistoryReader(BlockReads, TriggerReads):
     def candles(
         self, instrument_id: int, resolution: int, start_ns: int, end_ns: int, limit: int
     ) -> tuple[list[Any], Any | None, int]:
-        """(candles with trades ascending, the last one before them or None, trade id they go up to).
-
-        A candle is (start, open, high, low, close, lots, value, base).
-        """
+        """(candles with trades ascending, the last one before them or None, trade id they go up to); a candle is
+        (start, open, high, low, close, lots, value, base)."""
         self._rows("BEGIN", ())
         try:
             before = self._rows(_LAST_CANDLE, (instrument_id, resolution, start_ns))

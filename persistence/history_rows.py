@@ -16,6 +16,7 @@ import numpy as np
 from exchange.commands import SLOT_BYTES, OrderFlag, OrderType, TradeFlag
 from exchange.events import LAYOUTS, EventKind, quote_label
 from persistence import history_schema as schema
+from persistence.history_auctions import ADD_STEP, WORDS, AuctionRows
 from persistence.history_candles import Candles
 from persistence.history_money import MoneyRows
 from persistence.history_notes import Contract, Notes, decode_notes, decode_view, group_of
@@ -48,7 +49,7 @@ _LAYOUTS = {
 }
 
 
-class Rows(MoneyRows, TriggerRows):
+class Rows(MoneyRows, AuctionRows, TriggerRows):
     """Gathers the rows of events, for the caller to write in one transaction."""
 
     def __init__(self, connection: sqlite3.Connection):
@@ -86,6 +87,7 @@ class Rows(MoneyRows, TriggerRows):
             int(EventKind.INSTRUMENT_SETTLED): self._settled,
             int(EventKind.POSITION_SETTLED): self._position_settled,
             int(EventKind.POSITION_TRANSFERRED): self._moved,
+            **{int(kind): self._auction_step for kind in WORDS},
             int(EventKind.AUCTION_LOT_SOLD): self._sold,
             int(EventKind.POSITION_DELEVERAGED): self._moved,
             int(EventKind.POSITION_TORN_UP): self._moved,
@@ -106,6 +108,7 @@ class Rows(MoneyRows, TriggerRows):
         self._fills: list[tuple[Any, ...]] = []
         self._transactions: list[tuple[Any, ...]] = []
         self._settlements: list[tuple[Any, ...]] = []
+        self._auction_steps: list[tuple[Any, ...]] = []
         self._deliveries: list[tuple[Any, ...]] = []
         self._candles = Candles()
         self._funding: list[tuple[Any, ...]] = []
@@ -267,6 +270,7 @@ class Rows(MoneyRows, TriggerRows):
             (schema.ADD_FILL, self._fills),
             (schema.ADD_TRANSACTION, self._transactions),
             (schema.ADD_SETTLEMENT, self._settlements),
+            (ADD_STEP, self._auction_steps),
             (schema.ADD_DELIVERY, self._deliveries),
             (schema.ADD_CANDLE, self._candles.rows()),
             (schema.ADD_FUNDING, self._funding),

@@ -7,12 +7,14 @@ from exchange.commands import CommandKind
 from exchange.events import EventKind
 from exchange.liquidation.slices import Unwind as Preference
 from exchange.payloads import SetUnwind
+from exchange.reasons import Reason
 from gateway import records
 from gateway.admin_liquidation import shown
 from gateway.errors import ApiError, engine_refusal, invalid_param
+from gateway.methods.filters import check_count, continuation
 from gateway.protocol import Params
 from gateway.registry import method
-from gateway.units import NotExact, money, to_minor
+from gateway.units import NotExact, money, ms, to_minor
 
 PPM = 6
 USD_EXPONENT = 4
@@ -23,6 +25,49 @@ PREFERENCES = tuple(one.name.lower() for one in Preference)
 def get_auctions(gateway, session, principal, params) -> list[dict[str, Any]]:
     """Running auctions with their portfolios and current prices."""
     return gateway.auctions()
+
+
+class History(Params, kw_only=True):
+    auction_id: int | None = None
+    count: int | None = None
+    continuation: str | None = None
+
+
+@method("public/get_auction_history", params=History)
+def get_auction_history(gateway, session, principal, params: History) -> dict[str, Any]:
+    """Steps of auctions of all time, newest first: what was asked, sold and closed. Not whose, nor to whom."""
+    count, before = check_count(params.count, 20), continuation(params.continuation)
+    if params.auction_id is not None and not 0 < params.auction_id < 1 << 63:
+        raise invalid_param("auction_id", "out of range")
+    reader = gateway.archive.reader
+    found = [] if reader is None else reader.auction_steps(params.auction_id or 0, before, count + 1)
+    token = str(found[count - 1][0]) if len(found) > count else "none"
+    exponents = gateway.listings.exponents
+    return {"steps": [_step(row, exponents[row[6]]) for row in found[:count]], "continuation": token}
+
+
+def _step(row: Any, exponent: int) -> dict[str, Any]:
+    """A row of the store; what a step does not have is left out."""
+    _, auction_id, stamp, word, phase, reason, currency, value, requirement, price, share, fee, compensation = row
+    found = {
+        "auction_id": auction_id,
+        "timestamp": ms(stamp),
+        "step": word,
+        "phase": phase,
+        "currency": currency,
+        "price": money(price, exponent),
+    }
+    if word == "sold":
+        return found | {
+            "share": share / 10**PPM,
+            "fee": money(fee, exponent),
+            "compensation": money(compensation, exponent),
+        }
+    return found | {
+        "reason": Reason(reason).name.lower(),
+        "value": money(value, exponent),
+        "requirement": money(requirement, exponent),
+    }
 
 
 class Terms(Params, kw_only=True):

@@ -1,5 +1,6 @@
 """An account's own risk over the wire: distance to liquidation, warnings with it, out of everything in one call."""
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 from websockets.sync.client import ClientConnection, connect
 
-from exchange.commands import VOL_ENTRY, update_marks
+from exchange.commands import VOL_ENTRY, CommandKind, record, update_marks
 from exchange.payloads import AuctionTerms
 from gateway.admin_liquidation import Backstop, set_auction_terms, set_backstop
 from gateway.admin_operations import AdminError
@@ -232,3 +233,35 @@ def test_a_client_out_of_credits_can_still_lower_its_risk(tmp_path: Any) -> None
         assert mine.call("private/buy", instrument_name=PERPETUAL, amount=10, price=90_000)["error"]["code"] == 10028
         while CONNECTIONS:
             CONNECTIONS.pop().close()
+
+
+def test_auctions_have_a_history(venue: Venue) -> None:
+    weak = venue.account("weak", btc="1", usdc="0")
+    bob, buyer, mine = opened(venue, venue.bob), opened(venue, venue.alice), opened(venue, weak)
+    trade(bob, mine, PERPETUAL, "buy", 400_000, INDEX)
+    assert buyer.result("public/get_auction_history") == {"steps": [], "continuation": "none"}
+    index = float(INDEX)
+    while not buyer.result("public/get_auctions"):
+        index -= 500
+        marks(venue, index)
+        venue.run(lambda: venue.gateway.submit(record(CommandKind.TICK)))
+    (auction,) = buyer.result("public/get_auctions")
+    terms = {"auction_id": auction["auction_id"], "phase": auction["phase"]}
+    buyer.result("private/place_bid", **terms, limit=auction["value"], share=1.0)
+    while buyer.result("public/get_auctions"):
+        time.sleep(0.1)
+        venue.run(lambda: venue.gateway.submit(record(CommandKind.TICK)))
+    time.sleep(0.5)
+    told = buyer.result("public/get_auction_history")
+    assert [step["step"] for step in told["steps"]] == ["closed", "sold", "opened"]
+    closed, sold, first = told["steps"]
+    assert closed["reason"] == "restored" and first["reason"] == "awaiting_bids"
+    assert 0 < sold["share"] < 1 and sold["fee"] == pytest.approx(0.02 * sold["price"], abs=1e-9)
+    assert sold["price"] / sold["share"] == pytest.approx(0.95 * auction["value"], rel=0.01)
+    assert first["value"] == auction["value"] and not any("account_id" in step for step in told["steps"])
+    # page by page, and by auction
+    page = buyer.result("public/get_auction_history", count=2, auction_id=auction["auction_id"])
+    rest = buyer.result("public/get_auction_history", count=2, continuation=page["continuation"])
+    assert page["steps"] + rest["steps"] == told["steps"] and rest["continuation"] == "none"
+    assert buyer.result("public/get_auction_history", auction_id=99)["steps"] == []
+    assert buyer.call("public/get_auction_history", auction_id=0)["error"]["code"] == -32602
