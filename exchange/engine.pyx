@@ -104,7 +104,8 @@ cdef class Engine(Administration):
         if self.config is not None:
             self.links.begin()
         try:
-            if self.config is not None and header.time_ns >= self.stages.next_ns:
+            # a checkpoint tells of the events before it: what time has brought comes with the next command
+            if self.config is not None and header.time_ns >= self.stages.next_ns and header.kind != CMD_CHECKPOINT:
                 self.stages.advance(header.time_ns)
             self._dispatch(data)
             if self.trading.noted or self.links.heard or header.kind == CMD_TICK:

@@ -57,6 +57,17 @@ def test_the_stages_come_at_their_nanosecond_and_every_change_is_said(venue):
     venue.sound()
 
 
+def test_a_checkpoint_says_nothing_and_the_next_command_does(venue):
+    """It carries the hash of the events before it: an event of its own would break it."""
+    venue.now += STALE + 1
+    venue.sequencer.checkpoint()
+    assert stage(venue) == "live"
+    only(venue.tick(), EventKind.MARK_STAGE_CHANGED)
+    fresh = Engine()
+    fresh.apply_many(b"".join(venue.journal.records))
+    assert fresh.state_digest() == venue.engine.state_digest()
+
+
 def test_any_command_notices_not_only_ticks(venue):
     venue.now += HALT + 1
     found = venue.place(venue.alice, NAME, "sell", 200_000, 10)
