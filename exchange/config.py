@@ -29,6 +29,12 @@ class Currency(Struct):
     exponent: int
     haircut_ppm: int = 0
     debt_ppm: int = 1_000_000
+    debt_interest_ppm: int = 0
+    """What a cross account's debt costs a year of 8,760 hours; charged at each full hour of UTC, rounded up."""
+    debt_limit_minor: int = 0
+    """A cross account's debt above it is converted into what it has in other currencies; 0: debts stay."""
+    conversion_spread_ppm: int = 0
+    """What such a conversion costs beside the index, of the money spent; to the venue's fees."""
     underlying: str | None = None
     """The underlying whose index values this currency in USD; None: worth one USD."""
 

@@ -39,6 +39,10 @@ def _currencies(config: Config) -> list[str]:
                 found.append(f"currency {currency.name}: a coin's exponent must be 10 (the unit of risk rows)")
         if not 0 <= currency.haircut_ppm < 1_000_000 or currency.debt_ppm < 1_000_000:
             found.append(f"currency {currency.name}: haircut must be below, debt factor at least 1,000,000 ppm")
+        if not 0 <= currency.debt_interest_ppm <= 10_000_000 or not 0 <= currency.conversion_spread_ppm < 1_000_000:
+            found.append(f"currency {currency.name}: interest is 0 to 10,000,000 ppm, a spread below 1,000,000 ppm")
+        if currency.debt_limit_minor < 0:
+            found.append(f"currency {currency.name}: a debt limit is not negative")
     return found
 
 

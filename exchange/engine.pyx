@@ -174,6 +174,7 @@ cdef class Engine(Administration):
             self.uncross.tick()
             self.triggers.drain()
             self.triggers.on_trades()
+            self.debts.tick(self.time_ns)
             self.liquidation.tick(self.time_ns)
             return 0
         if kind == CMD_PLACE_BID:

@@ -81,7 +81,8 @@ class BalanceCause(IntEnum):
     FUND_COVER = 8
     COLLATERAL = 9
     CONVERSION = 18
-    """Debts of an account in liquidation settled with its money in other currencies, at the index."""
+    """Debts settled with the account's money in other currencies, at the index; outside liquidation with a spread."""
+    INTEREST = 60
     CAPITAL_ENDOWMENT = 58
     CAPITAL_RELEASE = 59
 

@@ -54,6 +54,7 @@ cdef class State:
     cdef int64_t day_end_ns
     cdef readonly Desk desk
     cdef readonly object liquidation
+    cdef readonly object debts
     cdef readonly object settlement
     cdef public int64_t band_accounts    # safe bands from this many accounts on; before genesis, and no part of state
     cdef readonly object uncross

@@ -10,6 +10,7 @@ from exchange import invariants, views
 from exchange.trading.blocks import Blocks
 from exchange.trading.buckets import Buckets
 from exchange.trading.killswitch import KillSwitch
+from exchange.liquidation.debts import Debts
 from exchange.liquidation.stages import Liquidation
 from exchange.market.order cimport Order, OrderDetail
 from exchange.risk.bands import LEAST_ACCOUNTS
@@ -81,6 +82,7 @@ cdef class State:
                          self.marks, self.switches, self.monitor, self.events, self.collateral, self.cancel_orders,
                          config)
         self.liquidation = Liquidation(self.desk, config.liquidation)
+        self.debts = Debts(self.desk, config.currencies)
 
     cdef int rebuild_books(self, uint32_t account_id) except -1:
         """An account's scenario books anew: its numeraire has changed."""
@@ -162,6 +164,7 @@ cdef class State:
             self.blocks.export(),
             self.liquidation.export(),
             self.stages.export(),
+            *self.debts.export(),
         ]
 
     cdef _order_export(self, uint32_t slot):

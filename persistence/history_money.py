@@ -17,6 +17,7 @@ CAUSES = {
     BalanceCause.FUND_COVER: "fund_cover",
     BalanceCause.COLLATERAL: "collateral",
     BalanceCause.CONVERSION: "conversion",
+    BalanceCause.INTEREST: "interest",
 }
 
 

@@ -4,7 +4,7 @@ The stages above it are plain Python; every state change they make goes through 
 """
 
 from exchange.clearing.account cimport MODEL_CROSS, by_formula, is_cross
-from exchange.clearing.ledger cimport SYS_CAPITAL, SYS_FUND, SYS_OUTSIDE
+from exchange.clearing.ledger cimport SYS_CAPITAL, SYS_FEES, SYS_FUND, SYS_OUTSIDE
 from exchange.clearing.position cimport Position, PositionList
 from exchange.events import BalanceCause, EventKind
 from exchange.market.instrument cimport KIND_OPTION, KIND_PERPETUAL, Instrument
@@ -450,6 +450,48 @@ cdef class Desk:
             if now[c] != before[c]:
                 self.ledger.transfer_system(SYS_OUTSIDE, account_id, c, now[c] - before[c])
                 self._emit_balance(account_id, c, BalanceCause.CONVERSION, now[c] - before[c], now[c], auction_id)
+
+    # ------------------------------------------------------------------ debts
+
+    def debtors(self):
+        """Cross accounts with a debt that are not in liquidation, ascending id."""
+        cdef uint32_t a
+        cdef int c
+        found = []
+        for a in range(1, self.accounts.high):
+            if is_cross(self.accounts.at[a].model) and not self.accounts.at[a].in_liquidation:
+                for c in range(self.exposure.currencies):
+                    if self.ledger.balance(a, c) < 0:
+                        found.append(a)
+                        break
+        return found
+
+    def cash(self, uint32_t account_id, int currency):
+        return self.ledger.balance(account_id, currency)
+
+    def priced(self, int currency, int64_t time_ns):
+        """Whether a currency has a fresh price in USD."""
+        cdef int u = self.exposure.currency_underlying[currency]
+        return u < 0 or (self.marks.fresh(u, time_ns) and self.exposure.rows.grid[u].coin_base_q40 > 0)
+
+    def converted(self, int source, int target, amount):
+        """An amount of one currency in minor units of another, at the index, rounded down."""
+        return self._convert(source, target, amount)
+
+    def converted_up(self, int source, int target, amount):
+        return -self._convert(source, target, -amount)
+
+    def exchange(self, uint32_t account_id, int source, int64_t spent, int target, int64_t bought):
+        """Two legs against the world outside: `spent` is negative."""
+        self.ledger.transfer_system(SYS_OUTSIDE, account_id, source, spent)
+        self.ledger.transfer_system(SYS_OUTSIDE, account_id, target, bought)
+
+    def pay_fees(self, uint32_t account_id, int currency, int64_t amount):
+        """From an account to the venue's fees."""
+        self.ledger.transfer_system(SYS_FEES, account_id, currency, -amount)
+
+    def emit_balance(self, uint32_t account_id, int currency, int cause, int64_t amount):
+        self._emit_balance(account_id, currency, cause, amount, self.ledger.balance(account_id, currency), 0)
 
     def after(self, uint32_t account_id):
         """Re-margin an account after its cash changed."""

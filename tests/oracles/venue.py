@@ -18,6 +18,7 @@ from tests.oracles.account import Account
 from tests.oracles.advancing import Advancing
 from tests.oracles.blocks import Blocks
 from tests.oracles.calendar import next_day_end
+from tests.oracles.debts import Debts
 from tests.oracles.isolating import Isolating
 from tests.oracles.linking import AT_ONCE
 from tests.oracles.links import Links
@@ -130,6 +131,7 @@ class Venue:
         self.trading.end_auctions()
         self.waiting.drain()
         self.waiting.look()
+        self.debts.tick()
 
     def take(self) -> list[Predicted]:
         events, self.state.events = self.state.events, []
@@ -150,6 +152,7 @@ class Venue:
         self.marking = Marking(self.state)
         self.staging = Staging(self.state, self.marking)
         self.marking.on_marked = self.staging.look
+        self.debts = Debts(self.state, self.marking)
         for spec in configuration.instruments:
             self.list_one(spec)
 

@@ -18,6 +18,7 @@ import pytest
 
 from exchange import events
 from exchange.commands import CommandKind, OrderFlag, OrderType, TimeInForce, TriggerSource
+from exchange.config import Config
 from exchange.engine import Engine
 from exchange.events import BalanceCause, EventKind
 from exchange.reasons import Reason
@@ -81,8 +82,9 @@ def coverage(happened: list, counts: Counter, waiting: set[int]) -> None:
             counts[f"{kind.name}:{Reason(event['reason']).name}"] += 1
         if kind in (EventKind.ORDER_ACCEPTED, EventKind.TRIGGER_PLACED, EventKind.ORDER_TRIGGERED):
             counts[f"{kind.name}:{OrderType(event['order_type']).name}"] += 1
+        if kind == EventKind.BALANCE_CHANGED:
+            counts[f"cause:{BalanceCause(event['cause']).name}"] += 1
         if kind == EventKind.BALANCE_CHANGED and event["cause"] == BalanceCause.COLLATERAL:
-            counts["cause:COLLATERAL"] += 1
             counts["bucket:drew"] += names[-1] != "COMMAND_DONE" and "ORDER_ACCEPTED" in names
             counts["bucket:returned"] += "ORDER_CANCELLED" in names
         counts["bucket:traded"] += kind == EventKind.TRADE_EXECUTED and event["account_id"] > world.ACCOUNTS
@@ -130,17 +132,18 @@ def missing(counts: Counter, ample: bool) -> list[str]:
     return [name for name in wanted if not counts[name]]
 
 
-def run(seed: int, length: int, kind: tuple[int, int], charged: bool = False, spans: int = 0) -> tuple[Engine, Counter]:
-    """Both twins over one history; fails at the first command on which they differ. `charged`: parameter sets with
-    every charge beside the grid. `spans`: how many underlyings are margined by span16."""
+def run(
+    seed: int, length: int, kind: tuple[int, int], shape: Callable[[Config], Config] = lambda plain: plain
+) -> tuple[Engine, Counter]:
+    """Both twins over one history; fails at the first command on which they differ. `shape` changes the venue's
+    configuration."""
     wealth, sample_every = kind
     ample = kind == AMPLE
     expiry_ns = world.START_NS + DAYS * world.DAY_NS + 17 * world.HOUR_NS // 2
     combos = world.combos(expiry_ns) if "combos" in FEATURES else ()
     venue_of = world.configuration(instruments=world.instruments(expiry_ns))
     venue_of = world.with_buckets(venue_of if ample else world.tightened(venue_of))
-    venue_of = world.charged(venue_of) if charged else venue_of
-    venue_of = world.spanned(venue_of, spans > 1) if spans else venue_of
+    venue_of = shape(venue_of)
     history = History(
         seed, configuration=venue_of, leap_every=LEAP_EVERY, wealth=wealth, features=FEATURES, combos=combos
     )
@@ -202,7 +205,7 @@ def test_engine_and_naive_venue_agree(seed: int, history_note: Note) -> None:
 
 def test_engine_and_naive_venue_agree_on_charges_beside_the_grid(seed: int, history_note: Note) -> None:
     history_note(f"engine against naive venue with charges: 8,000 commands from seed {seed}, every event compared")
-    _, counts = run(seed, 8_000, TIGHT, charged=True)
+    _, counts = run(seed, 8_000, TIGHT, world.charged)
     met = ("ORDER_REJECTED:NOT_ENOUGH_FUNDS", "ORDER_CANCELLED:MAINTENANCE_WOULD_BREACH", "accepted:lane", "level:2")
     assert [name for name in met if not counts[name]] == []
     assert counts["TRADE_EXECUTED"] > 200
@@ -212,8 +215,17 @@ def test_engine_and_naive_venue_agree_on_charges_beside_the_grid(seed: int, hist
 def test_engine_and_naive_venue_agree_under_span16(spans: int, seed: int, history_note: Note) -> None:
     """BTC beside an ETH with columns of its own, then both with credits between them."""
     history_note(f"engine against naive venue, span16 on {spans}: 12,000 commands from seed {seed}")
-    _, counts = run(seed + spans, 12_000, TIGHT, spans=spans)
+    _, counts = run(seed + spans, 12_000, TIGHT, lambda plain: world.spanned(plain, spans > 1))
     assert [name for name in SPANNED if not counts[name]] == []
+
+
+def test_engine_and_naive_venue_agree_on_debts(seed: int, history_note: Note) -> None:
+    history_note(
+        f"engine against naive venue with terms of debts: 8,000 commands from seed {seed}, every event compared"
+    )
+    engine, counts = run(seed, 8_000, TIGHT, world.indebted)
+    assert counts["cause:INTEREST"] and counts["cause:CONVERSION"]
+    assert engine.audit() == []
 
 
 def test_engine_and_naive_venue_agree_where_money_is_no_object(seed: int, history_note: Note) -> None:
