@@ -1,4 +1,4 @@
-from libc.stdint cimport int64_t, uint32_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from exchange.clearing.account cimport Accounts
 from exchange.clearing.ledger cimport Ledger
@@ -18,7 +18,7 @@ cdef class Collateral:
     cdef bint can_give(self, uint32_t holder, int currency, int64_t amount) except -1
     cdef bint cover(self, uint32_t bucket, int currency, int64_t missing) except -1
     cdef int undo(self, uint32_t bucket, int currency) except -1
-    cdef int told(self, uint32_t bucket, int currency, uint32_t slot) except -1
+    cdef int told(self, uint32_t bucket, int currency, uint64_t order_id) except -1
     cdef int give_back(self, uint32_t bucket, int currency, int64_t amount) except -1
     cdef int move(self, uint32_t bucket, int currency, int64_t amount) except -1
     cdef int balance_changed(self, uint32_t account_id, int currency, uint32_t instrument, int64_t amount,

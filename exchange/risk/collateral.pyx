@@ -50,12 +50,12 @@ cdef class Collateral:
             self.taken_minor = 0
         return 0
 
-    cdef int told(self, uint32_t bucket, int currency, uint32_t slot) except -1:
-        """What was drawn for an order in a pool slot, as events."""
+    cdef int told(self, uint32_t bucket, int currency, uint64_t order_id) except -1:
+        """What was drawn for an order, as events."""
         cdef int64_t amount = self.taken_minor
         self.taken_minor = 0
         self.accounts.at[bucket].drawn_minor += amount
-        self.drawn[slot] = amount
+        self.drawn[order_id] = amount
         return self._moved(bucket, currency, amount)
 
     cdef int move(self, uint32_t bucket, int currency, int64_t amount) except -1:
@@ -68,9 +68,9 @@ cdef class Collateral:
         self.accounts.at[bucket].drawn_minor -= amount
         return self.move(bucket, currency, -amount)
 
-    def returned(self, uint32_t slot):
+    def returned(self, uint64_t order_id):
         """What an order drew in this command; it is taken back before it was accepted."""
-        return self.drawn.pop(slot, 0)
+        return self.drawn.pop(order_id, 0)
 
     def _moved(self, uint32_t bucket, int currency, int64_t amount):
         """BALANCE_CHANGED of the account that pays, then of the one that is paid."""

@@ -154,7 +154,7 @@ cdef class Trading(DryRun):
         cdef uint32_t account_id = order.account_id
         if reason:
             return self.pretrade.collateral.undo(account_id, currency)
-        self.pretrade.collateral.told(account_id, currency, slot)
+        self.pretrade.collateral.told(account_id, currency, order.order_id)
         self.monitor.check(account_id)
         self.monitor.check(self.accounts.at[account_id].holder)
         return 0
@@ -163,10 +163,11 @@ cdef class Trading(DryRun):
         """Take back a prepared order that was not accepted, and what it drew with it."""
         cdef Order* order = &self.orders.at[slot]
         cdef uint32_t account_id = order.account_id
+        cdef uint64_t order_id = order.order_id
         cdef int currency = self.instruments.at[order.instrument].currency
         self.exposure.order_reduced(order, order.remaining_lots, True)
         self.orders.remove(slot)
-        if self.pretrade.collateral.drawn and (amount := self.pretrade.collateral.returned(slot)):
+        if self.pretrade.collateral.drawn and (amount := self.pretrade.collateral.returned(order_id)):
             self.pretrade.collateral.give_back(account_id, currency, amount)
             self.monitor.check(account_id)
             self.monitor.check(self.accounts.at[account_id].holder)
