@@ -4,13 +4,13 @@ import pytest
 
 from exchange import commands
 from exchange.commands import CommandKind, FillCondition, LinkType, OrderFlag, OrderType, TriggerSource
-from exchange.config import InstrumentState
+from exchange.config import InstrumentState, SetMarginMode
 from exchange.events import EventKind
 from exchange.reasons import Reason
 from tests.driver import Driver, kinds, only, perpetual
 from tests.unit.test_links import E8, NAME, link, mine, order, stop
 
-OCO, OTO, _ = LinkType
+OCO, OTO, OTOCO = LinkType
 FIRST, COMPLETE, INCREMENTAL = FillCondition
 LAST = {"trigger_source": TriggerSource.LAST_PRICE}
 
@@ -163,4 +163,20 @@ def test_an_uncrossing_fills_one_of_two(venue):
     assert (venue.alice, Reason.OTHER_CLOSED) in [
         (e.account_id, e.reason) for e in found if e.kind == EventKind.ORDER_CANCELLED
     ]
+    venue.sound()
+
+
+def test_what_an_isolated_order_drew_is_not_taken_from_who_gets_its_slot(venue):
+    """The taker's order is gone when the other account's first order takes its place in the pool and is taken back."""
+    venue.cold(CommandKind.SET_MARGIN_MODE, SetMarginMode(NAME, "isolated", 1_000), venue.carol)
+    untakeable = stop("sell", 150_000, 10)
+    link(venue, OTOCO, COMPLETE, order("buy", 198_000, 10), order("sell", 202_000, 10), untakeable)
+    before = venue.cash(venue.alice)
+    found = venue.place(venue.carol, NAME, "sell", 198_000, 10)
+    assert [e.reason for e in found if e.kind == EventKind.ORDER_REJECTED] == [
+        Reason.TRIGGER_PRICE_TOO_HIGH, Reason.OTHER_CLOSED,
+    ]  # fmt: skip
+    moved = [e.account_id for e in found if e.kind == EventKind.BALANCE_CHANGED]
+    assert moved and venue.alice not in moved
+    assert venue.cash(venue.alice) == before
     venue.sound()
