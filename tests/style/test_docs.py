@@ -6,7 +6,7 @@ import sys
 import tomllib
 from pathlib import Path
 
-from exchange.config import Config, Limits, Liquidation, MatrixParameters
+from exchange.config import Config, Currency, Limits, Liquidation, MatrixParameters
 from margin_ext.models import parameters, parameters_formula, portfolio_files
 from tests.style.tree import ROOT, text, tracked
 
@@ -35,6 +35,7 @@ def test_configuration_named_in_the_risk_pages_exists() -> None:
     sets = [one for one in (*vars(parameters).values(), *vars(parameters_formula).values()) if isinstance(one, type)]
     structs = (
         Config,
+        Currency,
         Limits,
         Liquidation,
         MatrixParameters,
