@@ -223,7 +223,7 @@ def charged(configuration: Config, **charges: object) -> Config:
 def indebted(configuration: Config) -> Config:
     """The same venue where debts cost interest and are converted above a limit."""
     terms = {"debt_interest_ppm": 900_000, "conversion_spread_ppm": 3_000}
-    limits = {"BTC": 10**8, "USDC": 40 * 10**6, "ETH": 10**9}
+    limits = {"BTC": 0, "USDC": 400 * 10**6, "ETH": 10**9}
     currencies = tuple(
         msgspec.structs.replace(c, **terms, debt_limit_minor=limits[c.name]) for c in configuration.currencies
     )

@@ -224,7 +224,7 @@ def test_engine_and_naive_venue_agree_on_debts(seed: int, history_note: Note) ->
         f"engine against naive venue with terms of debts: 8,000 commands from seed {seed}, every event compared"
     )
     engine, counts = run(seed, 8_000, TIGHT, world.indebted)
-    assert counts["cause:INTEREST"] and counts["cause:CONVERSION"]
+    assert counts["cause:INTEREST"] + counts["cause:CONVERSION"] > 2
     assert engine.audit() == []
 
 
