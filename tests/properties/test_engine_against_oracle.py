@@ -83,10 +83,10 @@ def coverage(happened: list, counts: Counter, waiting: set[int]) -> None:
         if kind in (EventKind.ORDER_ACCEPTED, EventKind.TRIGGER_PLACED, EventKind.ORDER_TRIGGERED):
             counts[f"{kind.name}:{OrderType(event['order_type']).name}"] += 1
         if kind == EventKind.BALANCE_CHANGED:
+            collateral = event["cause"] == BalanceCause.COLLATERAL
             counts[f"cause:{BalanceCause(event['cause']).name}"] += 1
-        if kind == EventKind.BALANCE_CHANGED and event["cause"] == BalanceCause.COLLATERAL:
-            counts["bucket:drew"] += names[-1] != "COMMAND_DONE" and "ORDER_ACCEPTED" in names
-            counts["bucket:returned"] += "ORDER_CANCELLED" in names
+            counts["bucket:drew"] += collateral and names[-1] != "COMMAND_DONE" and "ORDER_ACCEPTED" in names
+            counts["bucket:returned"] += collateral and "ORDER_CANCELLED" in names
         counts["bucket:traded"] += kind == EventKind.TRADE_EXECUTED and event["account_id"] > world.ACCOUNTS
         if kind == EventKind.ORDER_ACCEPTED:
             counts["accepted:" + TimeInForce(event["time_in_force"]).name] += 1
