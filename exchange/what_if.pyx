@@ -247,24 +247,44 @@ cdef class WhatIf:
         cdef Order order
         cdef Margin before, after
         cdef int currency = self.state.listing.at[slot].currency
-        cdef bint cross = is_cross(self.state.accounts.at[account_id].model)
+        if not self._supposed(&order, account_id, slot, side, price_units, lots):
+            return -1
+        self.state.exposure.margin(account_id, currency, ALL_ORDERS, &before)
+        self.state.exposure.order_added(&order)
+        self.state.exposure.margin(account_id, currency, ALL_ORDERS, &after)
+        self.state.exposure.order_reduced(&order, lots, True)
+        added = max(0, after.initial - before.initial)
+        cross = is_cross(self.state.accounts.at[account_id].model)
+        return self.state.desk.to_currency(currency, added) if cross else added
+
+    def order_table(self, uint32_t account_id, uint32_t slot, int side, int64_t price_units, int64_t lots):
+        """`explain` of the account with an order among its open ones; None where its limits do not let it in."""
+        cdef Order order
+        if not self._supposed(&order, account_id, slot, side, price_units, lots):
+            return None
+        self.state.exposure.order_added(&order)
+        try:
+            return self.explain(account_id)
+        finally:
+            self.state.exposure.order_reduced(&order, lots, True)
+
+    cdef bint _supposed(self, Order* order, uint32_t account_id, uint32_t slot, int side, int64_t price_units,
+                        int64_t lots) except -1:
+        """Fill in an order that is not placed; whether the account's limits would let it in."""
         if lots <= 0 or price_units <= 0:
-            return -1
+            return False
         if self.state.pretrade.limit_reason(account_id, slot, side, lots, False):
-            return -1
-        memset(&order, 0, sizeof(Order))
+            return False
+        memset(order, 0, sizeof(Order))
         order.account_id = account_id
         order.owner_id = self.state.accounts.at[account_id].owner_id
         order.instrument = slot
         order.side = side
         order.price_units = price_units
         order.remaining_lots = lots
-        self.state.exposure.margin(account_id, currency, ALL_ORDERS, &before)
-        self.state.exposure.order_added(&order)
-        self.state.exposure.margin(account_id, currency, ALL_ORDERS, &after)
-        self.state.exposure.order_reduced(&order, lots, True)
-        added = max(0, after.initial - before.initial)
-        return self.state.desk.to_currency(currency, added) if cross else added
+        # figures of open orders are brought up to date from the orders there are, which this one is not
+        self.state.exposure.refresh_orders(account_id, self.state.listing.at[slot].chain)
+        return True
 
     def fees(self, uint32_t slot, int64_t price_units, int64_t lots):
         """(maker, taker) fee of a trade, minor units."""

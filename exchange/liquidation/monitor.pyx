@@ -30,10 +30,11 @@ cdef class Monitor:
     cdef int _rank(self, const Margin* m) except -1:
         """How many of the thresholds the equity is below: warnings, outermost first, then the maintenance margin."""
         cdef int rank = 0, bad = 0
-        if m.equity < m.maintenance:
+        cdef int64_t balance = m.equity - m.excluded, requirement = m.maintenance - m.excluded
+        if balance < requirement:
             return self.warning_count + 1
-        while (rank < self.warning_count and m.maintenance
-                and m.equity < wide_mul_div_ceil(m.maintenance, self.warning_ppm[rank], 1_000_000, &bad)):
+        while (rank < self.warning_count and requirement
+                and balance < wide_mul_div_ceil(requirement, self.warning_ppm[rank], 1_000_000, &bad)):
             rank += 1
         if bad:
             raise OverflowError("maintenance margin out of range")

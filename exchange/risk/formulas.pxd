@@ -10,6 +10,7 @@ ctypedef struct Margin:      # minor units of the currency, or 1e-4 USD of an ac
     int64_t equity
     int64_t initial
     int64_t maintenance
+    int64_t excluded         # under `span16`: option value that is in equity and maintenance alike, no part of ratios
 
 ctypedef struct Standard:    # parameters of one underlying
     int64_t short_initial_e9

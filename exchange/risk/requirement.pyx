@@ -118,6 +118,7 @@ cdef class Requirements(Charges):
 
         `scope` says which open orders count towards the initial margin.
         """
+        out.excluded = 0
         if by_formula(self.accounts.at[account_id].model):
             return self._formula(account_id, currency, scope, out)
         if is_cross(self.accounts.at[account_id].model):
@@ -253,6 +254,7 @@ cdef class Requirements(Charges):
                                                        &self.failed)
             out.initial += unit * span_requirement(&parts[p], 1, g.initial_factor_ppm,
                                                    parts[p].held_lots + parts[p].open_lots, &self.failed)
+            out.excluded += unit * max(parts[p].option_value[0], 0)
             if self.told is not None:
                 self.told.append(span_figures(&parts[p]))
         return 0

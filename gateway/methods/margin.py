@@ -24,6 +24,7 @@ class Margins(Params, kw_only=True):
     instrument_name: str
     amount: float
     price: float
+    scenario_table: bool | None = None
 
 
 def _lots(listing: Any, amount: float, param: str) -> int:
@@ -39,7 +40,8 @@ def _lots(listing: Any, amount: float, param: str) -> int:
 
 @method("private/get_margins", params=Margins, scope="trade:read")
 def get_margins(gateway, session, principal, params: Margins) -> dict[str, Any]:
-    """Initial margin that a buy or a sell order would add, and its fees, in the settlement currency."""
+    """Initial margin that a buy or a sell order would add, and its fees, in the settlement currency; with
+    `scenario_table` everything that the account's requirement would be made of with either order open."""
     listing = gateway.listing(params.instrument_name)
     lots, units = _lots(listing, params.amount, "amount"), price_units(listing, params.price)
     market = gateway.engine.market(listing.slot)
@@ -57,7 +59,13 @@ def get_margins(gateway, session, principal, params: Margins) -> dict[str, Any]:
     if min(sides) < 0:
         raise ApiError(10021, {"reason": "beyond_limits", "param": "amount"})
     unit = listing.unit_e8 / E8
-    return {
+    tables = {}
+    if params.scenario_table:
+        tables = {
+            f"{name}_table": what_if.order_table(owner, listing.slot, side, units, lots)
+            for side, name in enumerate(("buy", "sell"))
+        }
+    return tables | {
         "buy": money(sides[0], listing.exponent),
         "sell": money(sides[1], listing.exponent),
         "buy_maker_fee": fees[0],
@@ -107,6 +115,7 @@ class Simulation(Params, kw_only=True):
     currency: str
     simulated_positions: dict[str, float] | str | None = None
     add_positions: bool | None = None
+    scenario_table: bool | None = None
 
 
 def _simulated(gateway, params: Simulation) -> dict[int, int]:
@@ -139,12 +148,18 @@ def _suppose(gateway, principal, params: Simulation, question) -> Any:
 
 @method("private/simulate_portfolio", params=Simulation, scope=READ)
 def simulate_portfolio(gateway, session, principal, params: Simulation) -> dict[str, Any]:
-    """The account summary of a currency with supposed positions, beside (default) or instead of the account's own."""
-    currency = currency_name(params.currency)
-    summaries = _suppose(gateway, principal, params, lambda what_if: gateway.summaries(principal.account_id, what_if))
+    """The account summary of a currency with supposed positions, beside (default) or instead of the account's own;
+    with `scenario_table` also what `private/get_margin_table` says of them."""
+    currency, account_id = currency_name(params.currency), principal.account_id
+
+    def asked(what_if) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+        table = margin_table(gateway.engine, what_if, account_id) if params.scenario_table else {}
+        return gateway.summaries(account_id, what_if), table
+
+    summaries, table = _suppose(gateway, principal, params, asked)
     for summary in summaries:
         if summary["currency"] == currency:
-            return summary
+            return summary | ({"margin_table": table} if table else {})
     raise invalid_param("currency", "invalid currency")
 
 

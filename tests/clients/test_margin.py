@@ -44,6 +44,32 @@ def test_margins_of_an_order_are_what_the_order_adds(alice: Client) -> None:
     assert refused(alice, "private/get_order_margin_by_ids", ids=["999999"]) == 10004
 
 
+def test_margins_of_an_order_come_with_the_table_that_they_are_from(venue: Venue, alice: Client) -> None:
+    digest = venue.digest()
+    params = {"instrument_name": PERPETUAL, "amount": 10_000, "price": 99_000}
+    plain = alice.result("private/get_margins", **params)
+    said = alice.result("private/get_margins", **params, scenario_table=True)
+    assert plain == {name: value for name, value in said.items() if not name.endswith("_table")}
+    now = alice.result("private/get_margin_table", currency="BTC")
+    (before,) = (one["initial"] for one in now["entities"] if one["currency"] == "BTC")
+    for side in ("buy", "sell"):
+        table = said[f"{side}_table"]
+        (after,) = (one["initial"] for one in table["entities"] if one["currency"] == "BTC")
+        assert (after - before) / 1e10 == pytest.approx(said[side], abs=1e-9)
+        (book,) = (one for one in table["books"] if one["currency"] == "BTC")
+        assert book["parameters"]["sha256"] and book["open_lots"] == 1_000
+        assert min(row["orders"] for row in book["scenarios"]) < 0
+    summary = alice.result("private/simulate_portfolio", currency="BTC", simulated_positions={CALL: -1.0})
+    whole = alice.result(
+        "private/simulate_portfolio", currency="BTC", simulated_positions={CALL: -1.0}, scenario_table=True
+    )
+    table = whole.pop("margin_table")
+    assert whole == summary
+    (entity,) = (one for one in table["entities"] if one["currency"] == "BTC")
+    assert entity["initial"] / 1e10 == pytest.approx(summary["initial_margin"])
+    assert venue.digest() == digest
+
+
 def test_a_simulated_portfolio_changes_nothing(venue: Venue, alice: Client) -> None:
     digest = venue.digest()
     plain = alice.result("private/get_account_summary", currency="BTC")

@@ -4,6 +4,7 @@ from abc import abstractmethod
 
 from exchange.config import Config
 from tests.oracles import span
+from tests.oracles.book import BUY, Order
 from tests.oracles.contract import Contract, ceil_div
 from tests.oracles.grid import Grid
 from tests.oracles.quote_caps import QuoteCaps
@@ -12,6 +13,14 @@ from tests.oracles.span import Part
 from tests.oracles.span_grid import SpanGrid
 
 E10 = 10**10
+
+
+def slippage(contract: Contract, order: Order, index_e8: int) -> int:
+    """What filling an order at its limit loses against the mark, taker fee included."""
+    lots = order.remaining_lots
+    cost, fee = contract.fill(order.price_units, lots, True, index_e8)
+    against_mark = cost - lots * contract.mark_minor
+    return (against_mark if order.side == BUY else -against_mark) + fee
 
 
 class GridCharges(QuoteCaps):

@@ -19,7 +19,7 @@ from tests.oracles.charges import Charges
 from tests.oracles.contract import PPM, Contract, ceil_div
 from tests.oracles.formulas import Formulas, is_formula
 from tests.oracles.grid import Grid, usd_of_coin
-from tests.oracles.grid_charges import GridCharges
+from tests.oracles.grid_charges import GridCharges, slippage
 from tests.oracles.protection import Group, Key
 from tests.oracles.risk import Risk
 from tests.oracles.span import Part
@@ -34,14 +34,6 @@ class Margin(NamedTuple):
     equity: int
     initial: int
     maintenance: int
-
-
-def slippage(contract: Contract, order: Order, index_e8: int) -> int:
-    """What filling an order at its limit loses against the mark, taker fee included."""
-    lots = order.remaining_lots
-    cost, fee = contract.fill(order.price_units, lots, True, index_e8)
-    against_mark = cost - lots * contract.mark_minor
-    return (against_mark if order.side == BUY else -against_mark) + fee
 
 
 OrderRule = Callable[[Risk, Order], None]
@@ -63,6 +55,7 @@ class MarginModel(GridCharges):
         self.formulas = Formulas(self)
         self.beside = Charges(self)
         self.groups: dict[Key, Group] = {}
+        self.excluded = 0  # of the last requirement under span16: option value that ratios leave out
         self.names = names
         self.credits = config.span_credits if isinstance(config.span_credits, SpanCredits) else None
         self.calendars = {u: span.Calendar(g.span) for u, g in enumerate(grids) if isinstance(g, SpanGrid)}
@@ -168,6 +161,7 @@ class MarginModel(GridCharges):
 
     def margin(self, account: Account, currency: int, with_orders: bool) -> Margin:
         """Of the entity that a currency belongs to."""
+        self.excluded = 0
         orders = account.orders.values() if with_orders else ()
         if is_formula(account.model):
             return Margin(*self.formulas.entity(account, currency, orders))
@@ -222,6 +216,7 @@ class MarginModel(GridCharges):
             initial += (whole + risk.held_lots + risk.open_lots) * unit
             added = self.beside.sums(account, orders, underlying, currency)
             initial, maintenance = initial + added[0] * unit, maintenance + added[1] * unit
+        self.excluded = unit * sum(max(0, part.alone.value) for part in parts)
         more = span.total(self.credits, self.names, parts)
         return Margin(self.equity(account, currency), initial + more[0] * unit, maintenance + more[1] * unit)
 
@@ -267,6 +262,7 @@ class MarginModel(GridCharges):
             initial += whole + lots + sum(r.open_lots for r in mine.values())
             added = self.beside.sums(account, orders, u, None)
             initial, maintenance = initial + added[0], maintenance + added[1]
+        self.excluded = sum(max(0, part.alone.value) for part in parts)
         more = span.total(self.credits, self.names, parts)
         return Margin(sum(base), initial + more[0], maintenance + more[1])
 

@@ -184,7 +184,8 @@ class State:
         ratios = self.config.liquidation.warning_ppm
         for entity in self.entities(account):
             m = self.model.margin(account, entity, False)
-            passed = sum(m.maintenance > 0 and m.equity < ceil_div(m.maintenance * ratio, PPM) for ratio in ratios)
+            held, least = m.equity - self.model.excluded, m.maintenance - self.model.excluded
+            passed = sum(least > 0 and held < ceil_div(least * ratio, PPM) for ratio in ratios)
             if m.equity < m.maintenance:
                 passed = len(ratios) + 1
             if passed > worst:

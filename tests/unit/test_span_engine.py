@@ -227,3 +227,47 @@ def test_a_change_of_model_that_would_breach_is_refused_and_shown_before() -> No
     assert reasons(bench.send(change)) == []
     assert usd(bench) == (15_000.01, 15_000.01)
     assert bench.engine.audit() == []
+
+
+def test_warnings_leave_out_what_options_are_worth() -> None:
+    bench = Bench(configuration())
+    bench.account("rich", USDC=10_000_000 * world.DOLLAR)
+    bench.account("held", USDC=1_000 * world.DOLLAR)
+    bench.marks(100_000.0, {NEAR_NS: 100_000.0, FAR_NS: 100_000.0}, {CALL: 0.6})
+    price = bench.engine.market(CALL).mark_price_e8 // 10**8
+    lots = 850 * 100 // price  # for nearly all of the cash; the rest pays the fee
+    bench.place(1, CALL, SELL, price, lots)
+    bench.place(2, CALL, BUY, price, lots)
+    equity, _, maintenance = bench.margins(2)
+    # below the outer warning, were it a ratio of these
+    assert 800 * world.DOLLAR < maintenance < equity < 1.25 * maintenance
+    bench.marks(100_500.0, {NEAR_NS: 100_500.0, FAR_NS: 100_500.0}, {CALL: 0.6})
+    assert bench.engine.account(2).level == 0
+    # a future as large as the rest of the cash is worth warns as before: 10 of risk beyond what the options cover
+    bench.account("other", USDC=1_600 * world.DOLLAR)
+    bench.place(1, PERPETUAL, SELL, 100_500, 10)
+    bench.place(3, PERPETUAL, BUY, 100_500, 10)
+    equity, _, maintenance = bench.margins(3)
+    assert maintenance < equity < 1.1 * maintenance
+    assert bench.engine.account(3).level == 1
+    assert bench.engine.audit() == []
+
+
+@pytest.mark.parametrize("model", ["segregated_pm", "cross_pm"])
+def test_margins_of_an_order_are_what_it_adds_after_the_marks_have_moved(model: str) -> None:
+    bench = holding({NEAR: 10}, model)
+    for order in bench.engine.open_orders(1):
+        bench.cancel(1, order.order_id)
+    bench.place(1, PERPETUAL, BUY, 90_000, 5)
+    (order,) = bench.engine.open_orders(1)
+    bench.cancel(1, order.order_id)
+    bench.marks(101_000.0, {NEAR_NS: 101_000.0, FAR_NS: 101_000.0}, {CALL: 0.6})
+    said = bench.engine.what_if.order_margin(1, PERPETUAL, BUY, 100_000, 50)
+    table = bench.engine.what_if.order_table(1, PERPETUAL, BUY, 100_000, 50)
+    _, before, _ = bench.margins(1)
+    bench.place(1, PERPETUAL, BUY, 100_000, 50)
+    _, after, _ = bench.margins(1)
+    assert table["entities"][0]["initial"] == after
+    unit = 1 if model == "segregated_pm" else 100
+    assert said == (after - before) * unit > 7_000 * world.DOLLAR
+    assert bench.engine.audit() == []
