@@ -321,7 +321,7 @@ class World:
     def quiet(self) -> bool:
         """Nothing is in flight and the fall is over."""
         engine = self.core.engine
-        past = self.now_ns - START_NS > (PATH[-1][0] + 10) * SECOND and not self.away_steps
+        past = self.now_ns - START_NS > (PATH[-1][0] + 10) * SECOND and not self.away_steps and not self.dying
         return bool(past and not engine.auctions() and not engine.leases() and not self.worker.waiting)
 
     # what must hold
