@@ -7,10 +7,11 @@ Faults: the fund's answers lost, late, twice, short or too large; stale marks; i
 import numpy as np
 import pytest
 
-from exchange import commands, config, invariants
+from exchange import commands, config, invariants, payloads
 from exchange.commands import CommandKind
 from exchange.engine import Engine
 from exchange.events import BalanceCause, EventKind
+from exchange.reasons import Reason
 from exchange.sequencer import Sequencer
 from tests.driver import COIN, DAY, SECOND, START_NS, USDC, Driver, linear_perpetual, make_config, option, perpetual
 
@@ -95,9 +96,18 @@ class Game:
             self.seen["capital"] += event.kind == EventKind.CAPITAL_DRAWN
         if self.commands % 40 == 0:
             assert invariants.conserved(engine)
+        for event in found:
+            if event.kind == EventKind.AUCTION_CLOSED and event.reason == Reason.DELEVERAGED:
+                self.nothing_owed(event.account_id)
         if self.commands % 1_000 == 0:
             assert invariants.audit(engine) == []
         return found
+
+    def nothing_owed(self, account):
+        """After deleveraging: no positions in what was liquidated, and no debt beside money in another currency."""
+        desk = self.venue.engine.desk
+        if desk.is_cross(account):
+            assert desk.held(account, 0) == [] and all(minor >= 0 for _, minor in desk.equities(account, 0))
 
     def check(self, found, before, after, stood):
         """At unchanged marks nobody else loses, and a receipt is the whole of the loss."""
@@ -226,6 +236,18 @@ class Game:
         name, amount = ("BTC", COIN // 10) if rng.random() < 0.5 else ("USDC", 9_000 * USDC)
         self.submit(commands.cold(kind, config.Transfer(name, amount), account))
 
+    def preferences(self):
+        """Owners say what they would rather have sold; a bidder is retained, or no longer."""
+        rng = self.rng
+        if rng.random() < 0.7:
+            word = str(rng.choice(("smallest", "proportional", "futures_first", "options_first")))
+            account = self.traders[rng.integers(TRADERS)]
+            self.submit(commands.cold(CommandKind.SET_UNWIND, payloads.SetUnwind(word), account))
+            return
+        most = int(rng.choice((0, 100_000, 10**8)))
+        account = self.bidders[rng.integers(BIDDERS)]
+        self.submit(commands.cold(CommandKind.SET_BACKSTOP, payloads.SetBackstop(most), account))
+
     def stale(self):
         """No marks for longer than they last: liquidations stand still."""
         self.venue.now += 15 * SECOND
@@ -247,7 +269,7 @@ class Game:
         """Moves until so many commands have been given."""
         moves = (
             (self.marks, 30), (self.tick, 38), (self.order, 10), (self.bid, 12), (self.answer, 12), (self.money, 3),
-            (lambda: self.marks(True), 1), (self.stale, 0.4),
+            (lambda: self.marks(True), 1), (self.stale, 0.4), (self.preferences, 1),
         )  # fmt: skip
         weights = np.array([weight for _, weight in moves], dtype=float)
         weights /= weights.sum()
