@@ -7,6 +7,8 @@ from tests.oracles.special_draws import SpecialDraws
 PROTECTION_GROUPS = (1, 2, 3)
 QUOTES_OF = ("BTC", "BTC", "BTC", "ETH")
 
+TERMS = ("buffer_ppm", "discount_start_ppm", "discount_cutoff_ppm", "fee_ppm", "fast_ns", "batch_ns")
+
 
 class DeskDraws(SpecialDraws):
     """Draws over what its subclass follows."""
@@ -121,6 +123,25 @@ class DeskDraws(SpecialDraws):
             self.stopped.discard((scope, target))
         payload = payloads.KillSwitch(scope=scope, target=target, on=on, cancel=r.random() < 0.5)
         return commands.cold(CommandKind.KILL_SWITCH, payload)
+
+    def _prefer(self) -> bytearray:
+        """What an owner would rather have sold, who is retained, new terms; some of them wrong."""
+        r = self.random
+        account_id = self._account() if r.random() < 0.9 else 99
+        kind = r.randrange(3)
+        if kind == 0:
+            word = r.choice(("smallest", "proportional", "futures_first", "options_first"))
+            return commands.cold(CommandKind.SET_UNWIND, payloads.SetUnwind(word), account_id)
+        if kind == 1:
+            return commands.cold(
+                CommandKind.SET_BACKSTOP, payloads.SetBackstop(r.choice((-1, 0, 1, 10**6))), account_id
+            )
+        good = {"buffer_ppm": 200_000, "discount_start_ppm": 900_000, "fee_ppm": 1, "fast_ns": 10**9, "batch_ns": 10**8}
+        named = dict(r.sample(sorted(good.items()), r.randrange(4)))
+        if r.random() < 0.3:
+            named[r.choice(TERMS)] = r.choice((0, 1, 600_000, 1_000_001, 10**14))
+        underlying = r.choice(("BTC", "ETH", "BTC", "XRP"))
+        return commands.cold(CommandKind.SET_AUCTION_TERMS, payloads.AuctionTerms(underlying, **named))
 
     def _auction(self) -> bytearray:
         """Put an instrument into an auction that crosses for a while."""

@@ -250,7 +250,7 @@ class History(IsolatedDraws):
                 (self._quote, 90), (self._protected, 20),
                 (self._cancel_quotes, 8), (self._protect, 7), (self._reset, 4),
             ],
-            "switches": [(self._kill, 4)],
+            "switches": [(self._kill, 4), (self._prefer, 1)],
             "auctions": [(self._auction, 10)],
             "combos": [],
             "blocks": [(self._block, 14)],

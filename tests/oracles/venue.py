@@ -23,6 +23,7 @@ from tests.oracles.isolating import Isolating
 from tests.oracles.linking import AT_ONCE
 from tests.oracles.links import Links
 from tests.oracles.marking import Marking
+from tests.oracles.preferring import Preferring
 from tests.oracles.pretrade import Refused, require
 from tests.oracles.quoting import Quoting
 from tests.oracles.reading import fields_of
@@ -148,6 +149,7 @@ class Venue:
         self.advancing = Advancing(self.trading)
         self.quoting = Quoting(self.trading)
         self.switches = KillSwitch(self.waiting)
+        self.preferring = Preferring(self.state)
         self.blocks = Blocks(self.trading)
         self.marking = Marking(self.state)
         self.staging = Staging(self.state, self.marking)
@@ -183,10 +185,17 @@ class Venue:
             CommandKind.SET_MARGIN_MODE: (self.isolate, config.SetMarginMode),
             CommandKind.MOVE_COLLATERAL: (self.collateral, config.MoveCollateral),
         }
-        handler, layout = handlers[kind]
+        preferences = {
+            CommandKind.SET_UNWIND: (self.preferring.unwind, payloads.SetUnwind),
+            CommandKind.SET_BACKSTOP: (self.preferring.backstop, payloads.SetBackstop),
+            CommandKind.SET_AUCTION_TERMS: (self.preferring.terms, payloads.AuctionTerms),
+        }
+        handler, layout = (handlers | preferences)[kind]
         self.detail, trades = 0, self.state.next_trade_id
         try:
-            handler(account_id, msgspec.msgpack.decode(body, type=layout))
+            answer = handler(account_id, msgspec.msgpack.decode(body, type=layout))
+            if kind in preferences:
+                self.detail = answer
         except Refused as refused:
             self.state.emit(
                 EventKind.COMMAND_REJECTED, account_id, command_kind=kind, reason=refused.reason,
