@@ -2,7 +2,8 @@
 
 `socialised` is computed, not declared: whenever a command that nobody but the venue or a bidder gave lowers the equity
 (at unchanged marks) of an account that is neither in liquidation nor buying, by more than its receipts of deleveraging
-say, the difference is counted.
+and tear-ups say, the difference is counted. The bucket of an isolated position is looked at by itself, collateral that
+it gives back to its account set off; who was liquidated or deleveraged is counted by account.
 """
 
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from typing import Any
 import msgspec
 
 from exchange.commands import CommandKind
-from exchange.events import EventKind
+from exchange.events import BalanceCause, EventKind
 from gateway.records import decode
 from loadtest.scenarios.market import Market
 from loadtest.scenarios.venue import fund_total_usd_e4
@@ -45,6 +46,9 @@ class Tally(msgspec.Struct):
     sold_notional: int = 0
     deleveraged_notional: int = 0
     adl_loss: int = 0
+    torn_up_notional: int = 0
+    torn_up_loss: int = 0
+    """What opposite buckets of the same owners bore."""
     socialised: int = 0
     slippage: int = 0
     """What bidders gained against the marks by what they took."""
@@ -81,7 +85,13 @@ class Meter:
 
     def _equities(self) -> Equities:
         desk = self.engine.desk
-        return {account_id: dict(desk.equities(account_id, 0)) for account_id in self.engine.account_ids()}
+        currencies = range(len(self.engine.config.currencies))
+        return {
+            account_id: dict(desk.equities(account_id, 0))
+            if desk.is_cross(account_id)
+            else {c: minor for entity in currencies for c, minor in desk.equities(account_id, entity)}
+            for account_id in self.engine.account_ids()
+        }
 
     def _in_liquidation(self) -> set[int]:
         return {account_id for account_id in self.engine.account_ids() if self.engine.desk.in_liquidation(account_id)}
@@ -90,9 +100,12 @@ class Meter:
         receipts: dict[tuple[int, int], int] = {}
         excused, buyers = set(stood), set()
         for kind, fields, _ in decode(events):
-            if kind == EventKind.POSITION_DELEVERAGED:
+            if kind in (EventKind.POSITION_DELEVERAGED, EventKind.POSITION_TORN_UP):
                 key = (fields.account_id, self.engine.desk.currency_of(fields.instrument))
                 receipts[key] = receipts.get(key, 0) + fields.loss_minor
+            elif kind == EventKind.BALANCE_CHANGED and fields.cause == BalanceCause.COLLATERAL:
+                key = (fields.account_id, fields.currency)
+                receipts[key] = receipts.get(key, 0) - fields.amount_minor
             elif kind == EventKind.AUCTION_LOT_SOLD:
                 buyers.add(fields.buyer_account_id)
             elif kind == EventKind.LIQUIDATION_STARTED:
@@ -124,17 +137,21 @@ class Meter:
             tally.trades += 1
         elif kind == EventKind.LIQUIDATION_STARTED:
             tally.liquidations += 1
-            self.liquidated.add(fields.account_id)
+            self.liquidated.add(self.engine.holder(fields.account_id))
         elif kind == EventKind.AUCTION_OPENED:
             tally.auctions += 1
         elif kind == EventKind.POSITION_TRANSFERRED:
             tally.sold_notional += self.market.notional_e4(fields.instrument, fields.quantity_lots)
         elif kind == EventKind.POSITION_DELEVERAGED:
             tally.closings += 1
-            self.deleveraged.add(fields.account_id)
+            self.deleveraged.add(self.engine.holder(fields.account_id))
             tally.deleveraged_notional += self.market.notional_e4(fields.instrument, fields.quantity_lots)
             currency = self.engine.desk.currency_of(fields.instrument)
             tally.adl_loss += self.market.usd_e4(currency, fields.loss_minor)
+        elif kind == EventKind.POSITION_TORN_UP:
+            tally.torn_up_notional += self.market.notional_e4(fields.instrument, fields.quantity_lots)
+            currency = self.engine.desk.currency_of(fields.instrument)
+            tally.torn_up_loss += self.market.usd_e4(currency, max(0, fields.loss_minor))
         elif kind == EventKind.AUCTION_LOT_SOLD:
             tally.sales += 1
             tally.fees += self.market.usd_e4(fields.currency, fields.fee_minor)

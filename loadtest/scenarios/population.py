@@ -12,9 +12,10 @@ from typing import Any
 import msgspec
 
 from exchange import commands, config
-from exchange.commands import CommandKind
+from exchange.commands import CommandKind, Side, TimeInForce
 from exchange.events import EventKind
 from exchange.payloads import BlockLeg, BlockTrade
+from gateway import records
 from gateway.feeds.names import option_name
 from gateway.records import decode
 from loadtest.scenarios.market import COINS, E8, EXPIRIES_NS, PPM, Coin, Market, strikes
@@ -26,6 +27,9 @@ MAKER_USE_PPM = 220_000
 CALIBRATION_USD = 1_000_000_000
 ROOM_PPM = 1_020_000
 """Deposits stand this far above what the entry asks for."""
+MOST_LEVERAGE_E2 = 10_000
+ENTRY_ROOM_PPM = 1_100_000
+"""What is kept beside a bucket's initial margin when it is opened: fees, and small trades of the script."""
 Submit = Callable[[bytearray], bytes]
 
 
@@ -145,24 +149,86 @@ class Entry:
             self.cold(CommandKind.DEPOSIT, config.Transfer(coin, coin_minor), account_id)
         return account_id
 
-    def all(self, plans: Sequence[Plan], model: Any, maker_usd: Sequence[int]) -> list[int]:
-        """Makers, then every plan's account with its positions; the plans' account ids."""
+    def all(self, plans: Sequence[Plan], model: Any, maker_usd: Sequence[int], isolated: bool = False) -> list[int]:
+        """Makers, then every plan's account with its positions, perpetuals `isolated` or not; the plans' accounts."""
         self.makers = [
             self.account(f"maker-{number}", model, usd * USDC_UNIT) for number, usd in enumerate(maker_usd, 1)
         ]
         ids: list[int] = []
         for place, plan in enumerate(plans):
             owner = ids[plan.owner_of - 1] if plan.owner_of else 0
+            maker = self.makers[place % len(self.makers)]
+            if isolated:
+                ids.append(self._isolated(plan, model, owner, maker))
+                continue
             account_id = self.account(plan.name, model, plan.deposit_minor, plan.coin, plan.coin_minor, owner)
             ids.append(account_id)
-            self._block(account_id, self.makers[place % len(self.makers)], plan)
+            self._block(account_id, maker, plan.legs)
         return ids
 
-    def _block(self, account_id: int, maker: int, plan: Plan) -> None:
+    def _isolated(self, plan: Plan, model: Any, owner: int, maker: int) -> int:
+        """The account with its perpetuals in buckets; what is no perpetual is entered first, as in cross.
+
+        Of its money the part in use backs its positions by their size, a bucket at most by what the rest leaves. An
+        inverse perpetual's bucket holds its coin, for which dollars are paid. Where too little is left the position
+        stays outside."""
+        market, engine = self.market, self.engine
+        account_id = self.account(plan.name, model, plan.deposit_minor, plan.coin, plan.coin_minor, owner)
+        sizes = {name: market.notional_e4(market.slots[name], lots) for name, lots in plan.legs.items()}
+        money = engine.exposure.margins(account_id, 0)[0] * plan.use_ppm // PPM
+        perpetuals = [name for name in plan.legs if market.views[name].kind == "perpetual"]
+        others = {name: lots for name, lots in plan.legs.items() if name not in perpetuals}
+        if others:
+            self._block(account_id, maker, others)
+        for name in perpetuals:
+            equity, initial, _ = engine.exposure.margins(account_id, 0)
+            backed = min(money * sizes[name] // sum(sizes.values()), (equity - initial) * PPM // ENTRY_ROOM_PPM)
+            leverage_e2 = max(100, -(-sizes[name] * 100 // max(1, backed)))
+            if leverage_e2 > MOST_LEVERAGE_E2:
+                self._block(account_id, maker, {name: plan.legs[name]})
+                continue
+            self._pay_in(account_id, market.views[name], backed * ENTRY_ROOM_PPM // PPM)
+            payload = config.SetMarginMode(name, "isolated", leverage_e2)
+            self.cold(CommandKind.SET_MARGIN_MODE, payload, account_id)
+            self._trade(account_id, maker, name, plan.legs[name])
+        return account_id
+
+    def _pay_in(self, account_id: int, view: Any, usd_e4: int) -> None:
+        """Dollars become the coin that an inverse perpetual is settled in, as far as the account lacks it."""
+        if not view.inverse:
+            return
+        index, number = int(self.engine.index_price(self.market.number[view.underlying])), self.market.number
+        wanted = usd_e4 * 10**14 // index
+        missing = wanted - int(self.engine.ledger_room.cash_of(account_id, 1 + number[view.underlying]))
+        if missing > 0:
+            paid = self.market.usd_e4(1 + number[view.underlying], missing) * 100
+            self.cold(CommandKind.DEPOSIT, config.Transfer(view.underlying, missing), account_id)
+            self.cold(CommandKind.WITHDRAW, config.Transfer("USDC", paid), account_id)
+
+    def _trade(self, account_id: int, maker: int, name: str, lots: int) -> None:
+        """Signed lots bought from a maker through the book, which is empty, at the mark."""
+        view, price = self.market.views[name], self.market.price_units(name)
+        for trader, side, force in (
+            (maker, Side.SELL, TimeInForce.GOOD_TIL_CANCELLED), (account_id, Side.BUY, TimeInForce.FILL_OR_KILL)
+        ):  # fmt: skip
+            events = self.submit(
+                records.place_order(
+                    account_id=trader,
+                    instrument=view.instrument,
+                    side=int(side if lots > 0 else 1 - side),
+                    price_units=price,
+                    quantity_lots=abs(lots),
+                    time_in_force=int(force),
+                )
+            )
+        if not any(kind == EventKind.TRADE_EXECUTED for kind, _, _ in decode(events)):
+            raise RuntimeError(f"{name}: an entry of {lots} lots did not trade")
+
+    def _block(self, account_id: int, maker: int, wanted: dict[str, int]) -> None:
         self.blocks += 1
         legs = tuple(
             BlockLeg(self.market.slots[name], int(lots > 0), self.market.price_units(name), abs(lots))
-            for name, lots in plan.legs.items()
+            for name, lots in wanted.items()
         )
         stamp = int(self.engine.time_ns) // 1_000_000
         self.cold(CommandKind.BLOCK_TRADE, BlockTrade(maker, account_id, stamp, f"entry-{self.blocks}", legs))

@@ -17,8 +17,10 @@ from loadtest.scenarios.scripts import Script, at
 from loadtest.scenarios.venue import ScenarioVenue, Scratch, fund_total_usd_e4
 from persistence.embedded_redis import EmbeddedRedis
 
-MODELS = {"portfolio": "cross_pm", "cross": "cross_sm"}
-"""The compared models by the names of the report; the first is the one whose figures stand at its top."""
+MODELS = {"portfolio": "cross_pm", "cross": "cross_sm", "isolated": "cross_sm"}
+"""The compared models by the names of the report; the first is the one whose figures stand at its top. Isolated: the
+population's perpetuals stand in buckets, everything else is margined as in cross."""
+ISOLATED = "isolated"
 QUIET_TICKS, BUSY_TICKS = 1, 4
 TAKES_PER_SECOND = 2
 QUOTE_SECONDS = 3
@@ -54,7 +56,7 @@ def calibrate(script: Script, count: int, seed: int) -> tuple[list[Plan], list[i
     plans: list[Plan] = []
     makers: list[int] = [0] * population.MAKERS
     deposits: list[int] = []
-    for model in MODELS.values():
+    for model in dict.fromkeys(MODELS.values()):
         scratch = Scratch(venue_config(script.name, script.liquidation))
         market = Market(scratch.engine)
         for coin in COINS:
@@ -99,7 +101,7 @@ class Run:
         script, venue, margin_model = self.script, self.venue, MODELS[self.model]
         self._marks(0)
         entry = Entry(self.engine, venue.submit, self.market)
-        self.ids = entry.all(self.plans, margin_model, makers)
+        self.ids = entry.all(self.plans, margin_model, makers, isolated=self.model == ISOLATED)
         self.makers = entry.makers
         bidders = [
             (entry.account(f"bidder-{number}", margin_model, bidder.capital_usd * USDC_UNIT), bidder)
@@ -200,7 +202,7 @@ class Run:
             liquidated[kind] = liquidated.get(kind, 0) + 1
         return Outcome(
             model=self.model,
-            accounts=int(engine.counters().accounts),
+            accounts=int(engine.counters().accounts - engine.bucket_count),
             tally=meter.tally,
             liquidated=liquidated,
             deleveraged=len(meter.deleveraged),
@@ -268,6 +270,8 @@ def figures(one: Outcome) -> dict[str, Any]:
         "deleveraged": one.deleveraged,
         "deleveraged_volume": tally.deleveraged_notional / 1e4,
         "adl_loss": tally.adl_loss / 1e4,
+        "torn_up_volume": tally.torn_up_notional / 1e4,
+        "torn_up_loss": tally.torn_up_loss / 1e4,
         "socialised": tally.socialised / 1e4,
         "healthy_loss": tally.socialised / 1e4,
         "fund_before": one.fund_before,
