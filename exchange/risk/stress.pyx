@@ -11,10 +11,11 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
 from exchange.clearing.account cimport Accounts, by_formula, is_cross
-from exchange.clearing.position cimport PositionList, Positions
-from exchange.market.instrument cimport KIND_OPTION, OPTION_CALL, Instrument, Instruments
+from exchange.clearing.position cimport Position, PositionList, Positions
+from exchange.market.instrument cimport KIND_OPTION, NO_SLOT, OPTION_CALL, Instrument, Instruments
 from exchange.risk.exposure cimport NO_ORDERS, Exposure, Margin
 from exchange.risk.risk_rows cimport GRID_SPAN, MAX_EXPIRIES, MAX_SCENARIOS, RiskRows
+from exchange.wide cimport wide_mul_div_floor
 from margin_ext.kernels cimport black76_arrays
 
 MOVES_PPM = (
@@ -253,12 +254,51 @@ cdef class Stress:
                 if balance + change - (priced if formula else 0) < maintenance:
                     self.below[s * COLUMNS + j] += notional
                 if base + change < 0:
+                    if self.accounts.is_bucket(account_id):
+                        change += self._carried(account_id, s, j, -(base + change))
                     self.deficit[s * COLUMNS + j] -= base + change
                     if group is None:
                         group = self.groups.setdefault(self.accounts.at[account_id].owner_id,
                                                        [0] * (self.sets * COLUMNS))
                     group[s * COLUMNS + j] -= base + change
         return 0
+
+    cdef int64_t _carried(self, uint32_t account_id, int s, int j, int64_t lacks) noexcept:
+        """Of what an isolated position lacks, the part that opposite buckets of its owner bear in a tear-up: by lots,
+        and as far as their own equity reaches in the column. Several that lack share opposite ones by their lots."""
+        cdef uint32_t slot = self.accounts.at[account_id].instrument
+        cdef Position* own = self.positions.find(account_id, slot) if slot != NO_SLOT else NULL
+        cdef Position* other
+        cdef Instrument* row
+        cdef uint32_t a = account_id
+        cdef int64_t total, side = 0, carried = 0, worth, part
+        cdef int u, bad = 0
+        if own == NULL or own.quantity_lots == 0:
+            return 0
+        row = &self.instruments.at[slot]
+        total = abs(own.quantity_lots)
+        while True:
+            other = self.positions.find(a, slot) if self.accounts.at[a].holder else NULL
+            if other != NULL and other.quantity_lots and (other.quantity_lots > 0) == (own.quantity_lots > 0):
+                side += abs(other.quantity_lots)
+            a = self.accounts.at[a].owner_next
+            if a == account_id:
+                break
+        a = self.accounts.at[a].owner_next
+        while a != account_id:
+            other = self.positions.find(a, slot) if self.accounts.at[a].holder else NULL
+            if other != NULL and other.quantity_lots and (other.quantity_lots > 0) != (own.quantity_lots > 0):
+                worth = self.exposure.usd_units(row.currency, self.exposure.equity(a, row.currency))
+                u = self.exposure.currency_underlying[row.currency]
+                if u >= 0 and s in (u, self.rows.underlying_count):
+                    worth += (worth // 1_000_000 * self.move[j // 2] + worth % 1_000_000 * self.move[j // 2] // 1_000_000)
+                if s in (row.underlying, self.rows.underlying_count):
+                    worth += other.quantity_lots * self.table[<size_t>slot * COLUMNS + j]
+                if worth > 0:
+                    part = wide_mul_div_floor(lacks, abs(other.quantity_lots), side, &bad)
+                    carried += min(part, wide_mul_div_floor(worth, total, side, &bad))
+            a = self.accounts.at[a].owner_next
+        return 0 if bad else min(lacks, carried)
 
     def result(self):
         """(notional of all positions, [per set: {"below": [...], "deficit": [...], "largest_two": [...]}]) in 1e-4

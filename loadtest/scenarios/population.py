@@ -194,16 +194,26 @@ class Entry:
         return account_id
 
     def _pay_in(self, account_id: int, view: Any, usd_e4: int) -> None:
-        """Dollars become the coin that an inverse perpetual is settled in, as far as the account lacks it."""
-        if not view.inverse:
+        """Money in another currency becomes, at the index, what the account lacks in the instrument's own."""
+        cash = self.engine.ledger_room.cash_of
+        own = 1 + self.market.number[view.underlying] if view.inverse else 0
+        missing = self._minor(own, usd_e4) - int(cash(account_id, own))
+        if missing <= 0:
             return
-        index, number = int(self.engine.index_price(self.market.number[view.underlying])), self.market.number
-        wanted = usd_e4 * 10**14 // index
-        missing = wanted - int(self.engine.ledger_room.cash_of(account_id, 1 + number[view.underlying]))
-        if missing > 0:
-            paid = self.market.usd_e4(1 + number[view.underlying], missing) * 100
-            self.cold(CommandKind.DEPOSIT, config.Transfer(view.underlying, missing), account_id)
-            self.cold(CommandKind.WITHDRAW, config.Transfer("USDC", paid), account_id)
+        needed = self.market.usd_e4(own, missing)
+        for other, currency in enumerate(self.engine.config.currencies):
+            paid = self._minor(other, needed)
+            if other != own and int(cash(account_id, other)) >= paid:
+                name = self.engine.config.currencies[own].name
+                self.cold(CommandKind.DEPOSIT, config.Transfer(name, missing), account_id)
+                self.cold(CommandKind.WITHDRAW, config.Transfer(currency.name, paid), account_id)
+                return
+
+    def _minor(self, currency: int, usd_e4: int) -> int:
+        """1e-4 USD in minor units of a currency at the index."""
+        if currency == 0:
+            return usd_e4 * 100
+        return usd_e4 * 10**14 // int(self.engine.index_price(currency - 1))
 
     def _trade(self, account_id: int, maker: int, name: str, lots: int) -> None:
         """Signed lots bought from a maker through the book, which is empty, at the mark."""
@@ -221,8 +231,9 @@ class Entry:
                     time_in_force=int(force),
                 )
             )
-        if not any(kind == EventKind.TRADE_EXECUTED for kind, _, _ in decode(events)):
-            raise RuntimeError(f"{name}: an entry of {lots} lots did not trade")
+            refused = [fields.reason for kind, fields, _ in decode(events) if kind == EventKind.ORDER_REJECTED]
+            if refused:
+                raise RuntimeError(f"{name}: an entry of {lots} lots was refused with reason {refused[0]}")
 
     def _block(self, account_id: int, maker: int, wanted: dict[str, int]) -> None:
         self.blocks += 1

@@ -80,6 +80,36 @@ def figures(engine):
     return found
 
 
+def isolated(engine, moved, move, vol):
+    """{account: (owner, instrument, lots, what its bucket is worth in USD after the move)} of every bucket."""
+    found = {}
+    for account_id in engine.account_ids():
+        for bucket in engine.buckets(account_id):
+            own = engine.account(bucket.bucket_account_id)
+            spec = engine.instrument(bucket.instrument)
+            number = next(n for n, c in enumerate(engine.config.currencies) if c.name == spec.settlement)
+            currency = engine.config.currencies[number]
+            worth = bucket.equity_minor / 10**currency.exponent * usd(engine, currency)
+            worth *= 1 + move if currency.underlying in moved else 1
+            lots = sum(p.quantity_lots for p in engine.positions(bucket.bucket_account_id))
+            if spec.underlying in moved:
+                worth += lots * lot_change(engine, bucket.instrument, move, vol)
+            found[bucket.bucket_account_id] = (own.owner_id, bucket.instrument, lots, worth)
+    return found
+
+
+def torn_up(engine, account_id, moved, move, vol, lack):
+    """The share of a bucket's position that its owner's opposite buckets take at its bankruptcy price."""
+    if engine.holder(account_id) == account_id:
+        return 0.0
+    buckets = isolated(engine, moved, move, vol)
+    owner, slot, lots, _ = buckets[account_id]
+    mine = [b for b in buckets.values() if b[:2] == (owner, slot)]
+    share = lots / sum(b[2] for b in mine if b[2] * lots > 0) if lots else 0.0
+    taken = sum(min(abs(b[2]) * share / abs(lots), b[3] * share / lack) for b in mine if b[2] * lots < 0 and b[3] > 0)
+    return min(1.0, taken)
+
+
 def one(engine, moved, move, vol):
     below = deficit = 0.0
     groups = {}
@@ -109,6 +139,8 @@ def one(engine, moved, move, vol):
             if balance + change - (premium if account.margin_model.endswith("_sm") else 0.0) < maintenance:
                 below += notional
             if base + change < 0:
-                deficit -= base + change
-                groups[account.owner_id] = groups.get(account.owner_id, 0.0) - base - change
+                lack = -(base + change)
+                lack -= lack * torn_up(engine, account_id, moved, move, vol, lack)
+                deficit += lack
+                groups[account.owner_id] = groups.get(account.owner_id, 0.0) + lack
     return below, deficit, sum(sorted(groups.values(), reverse=True)[:2])

@@ -16,9 +16,11 @@ from exchange.events import EventKind
 from gateway.records import decode
 from loadtest.scenarios import __main__ as command
 from loadtest.scenarios import plot, run
-from loadtest.scenarios.market import PPM
+from loadtest.scenarios.market import COINS, PPM, START_NS, Market, venue_config
 from loadtest.scenarios.measure import Meter
+from loadtest.scenarios.population import Entry
 from loadtest.scenarios.scripts import SCRIPTS, at, recorded
+from loadtest.scenarios.venue import Scratch
 from tests.driver import Driver, perpetual
 
 pytestmark = pytest.mark.redis
@@ -44,6 +46,14 @@ def test_every_script_conserves_and_takes_nothing_from_the_healthy(name: str) ->
         assert found["liquidated"] > 0 and found["auctions"] > 0
 
 
+@pytest.mark.parametrize("name", ["flash-crash", "fund-empty", "cascade"])
+def test_isolated_positions_go_through_the_scripts(name: str) -> None:
+    (one,) = outcome(name, 420, ["isolated"], accounts=24)
+    shown = run.figures(one)
+    assert all(shown["checks"].values()), shown
+    assert shown["accounts"] < 40  # buckets are not counted
+
+
 def test_the_same_name_and_seed_give_the_same_digest_twice() -> None:
     first, again = (outcome("flash-crash", 240, list(run.MODELS)) for _ in range(2))
     other = outcome("flash-crash", 240, ["portfolio"], seed=4)
@@ -58,6 +68,35 @@ def test_the_same_people_hold_the_same_positions_under_each_model() -> None:
     assert plans == again
     assert {plan.kind for plan in plans} >= {"directional", "hedged"}
     assert all(plan.deposit_minor > 0 for plan in plans)
+
+
+def test_isolated_accounts_hold_the_same_positions_with_the_same_money() -> None:
+    script = SCRIPTS["flash-crash"]
+    plans, makers = run.calibrate(script, 40, 3)
+    scratch = Scratch(venue_config(script.name, script.liquidation))
+    market = Market(scratch.engine)
+    for coin in COINS:
+        scratch.submit(market.marks(coin, PPM, PPM, START_NS))
+    engine = scratch.engine
+    ids = Entry(engine, scratch.submit, market).all(plans, "cross_sm", makers, isolated=True)
+    buckets = 0
+    for account_id, plan in zip(ids, plans, strict=True):
+        own = [account_id, *engine.bucket_accounts(account_id)]
+        held = {p.instrument: p.quantity_lots for number in own for p in engine.positions(number) if p.quantity_lots}
+        assert held == {market.slots[name]: lots for name, lots in plan.legs.items()}, plan.name
+        worth = sum(
+            market.usd_e4(c, minor) for a in own for c in range(3) for minor in [engine.exposure.margins(a, c)[0]]
+            if a != account_id
+        ) + engine.account(account_id).equity_usd_e4  # fmt: skip
+        money = plan.deposit_minor // 100
+        if plan.coin:
+            money += market.usd_e4(1 + market.number[plan.coin], plan.coin_minor)
+        size = sum(market.notional_e4(market.slots[name], lots) for name, lots in plan.legs.items())
+        # a taker's fee, and an entry at the nearest tick
+        assert money - size // 1_000 <= worth <= money + size // 10_000, plan.name
+        buckets += len(engine.buckets(account_id))
+    assert buckets > 20
+    assert engine.audit() == []
 
 
 @pytest.mark.full

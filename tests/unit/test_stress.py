@@ -2,6 +2,8 @@
 
 import pytest
 
+from exchange import config
+from exchange.commands import CommandKind
 from exchange.risk.stress import MOVES_PPM, VOLS, Stress, cover_two, reverse
 from tests.driver import DAY, START_NS, Driver, linear_perpetual, make_config, option, perpetual
 from tests.oracles import stress as oracle
@@ -37,8 +39,40 @@ def crowd(rng):
             lots = {"BTC-PERPETUAL": 9_000, "BTC_USDC-PERPETUAL": 900}.get(name, 6)
             side = "buy" if rng.random() < 0.5 else "sell"
             venue.trade(house, account, name, side, int(mark), int(rng.integers(1, lots)))
+    isolate(venue, house, rng)
     venue.marks(96_000, vol=0.7, forward=96_300)
     return venue
+
+
+def isolate(venue, house, rng):
+    """Isolated perpetuals of a few owners, on both sides and of several sizes."""
+    first = 0
+    for number in range(8):
+        account = venue.account(f"i{number}", btc=2, usdc=200_000, owner=first if number % 2 else 0)
+        first = first or account
+        for name, units, most in (("BTC-PERPETUAL", 200_000, 9_000), ("BTC_USDC-PERPETUAL", 1_000_000, 900)):
+            payload = config.SetMarginMode(name, "isolated", int(rng.choice((500, 1_000, 4_000))))
+            venue.cold(CommandKind.SET_MARGIN_MODE, payload, account)
+            side = "buy" if rng.random() < 0.5 else "sell"
+            venue.trade(house, account, name, side, units, int(rng.integers(most // 10, most)))
+
+
+def test_opposite_buckets_of_an_owner_bear_what_one_lacks() -> None:
+    venue = Driver([perpetual()])
+    venue.marks(100_000)
+    bob = venue.account("bob", btc=1_000)
+    long, short, stranger = (venue.account(name, btc=10, owner=own) for name, own in (("l", 0), ("s", 2), ("x", 0)))
+    zero = {}
+    for account, side, lots in ((long, "buy", 10_000), (short, "sell", 4_000), (stranger, "sell", 10_000)):
+        venue.cold(CommandKind.SET_MARGIN_MODE, config.SetMarginMode("BTC-PERPETUAL", "isolated", 1_000), account)
+        at = 2 * MOVES_PPM.index(-200_000)
+        zero[account] = swept(venue.engine)[1][0]["deficit"][at]
+        venue.trade(bob, account, "BTC-PERPETUAL", side, 200_000, lots)
+    assert venue.engine.account(short).owner_id == venue.engine.account(long).owner_id
+    alone, after = zero[short], swept(venue.engine)[1][0]["deficit"][at]
+    # a coin long at 10x: 0.1 coins at 80,000 less 20,000; four tenths of it are closed against the short
+    assert alone == pytest.approx((20_000 - 8_000) * 10_000, rel=1e-3)
+    assert after == pytest.approx(alone * 0.6, rel=1e-3)
 
 
 def test_every_figure_is_that_of_the_naive_recomputation(rng) -> None:
