@@ -1,5 +1,6 @@
 """No sequence of marks, orders, bids and faults breaks conservation, takes anything from an account that is not in
-liquidation except by a receipted deleveraging, or takes more than the disclosed fee from an owner being liquidated.
+liquidation except by a receipted deleveraging or tear-up, or takes more than the disclosed fee from an owner being
+liquidated. Buckets of isolated positions are accounts here.
 
 Faults: the fund's answers lost, late, twice, short or too large; stale marks; index jumps; restarts by replay.
 """
@@ -47,6 +48,7 @@ class Game:
             self.venue.account(f"t{n}", btc=1, usdc=100_000, model=MODELS[n % 4], owner=0 if n % 5 else self.house[0])
             for n in range(TRADERS)
         ]
+        self.traders += self.isolated()
         self.bidders = [self.venue.account(f"b{n}", btc=30, usdc=3 * 10**6, model=MODELS[n]) for n in range(BIDDERS)]
         self.seen = {
             "sold": 0,
@@ -54,11 +56,24 @@ class Game:
             "liquidated": 0,
             "drawn": 0,
             "capital": 0,
+            "torn up": 0,
             "replays": 0,
             "refused answers": 0,
         }
         self.commands = 0
         self.lost: list[bytearray] = []
+
+    def isolated(self):
+        """Two owners with two accounts each, whose perpetuals are isolated at 25x."""
+        found = []
+        for number in range(4):
+            owner = found[-1] if number % 2 else 0
+            account = self.venue.account(f"i{number}", btc=1, usdc=100_000, model=MODELS[number], owner=owner)
+            for name in (INVERSE, LINEAR):
+                payload = config.SetMarginMode(name, "isolated", 2_500)
+                self.venue.cold(CommandKind.SET_MARGIN_MODE, payload, account)
+            found.append(account)
+        return found
 
     # ------------------------------------------------------------------ what is watched
 
@@ -93,6 +108,7 @@ class Game:
             self.seen["deleveraged"] += event.kind == EventKind.POSITION_DELEVERAGED
             self.seen["liquidated"] += event.kind == EventKind.LIQUIDATION_STARTED
             self.seen["drawn"] += event.kind == EventKind.FUND_DRAWN
+            self.seen["torn up"] += event.kind == EventKind.POSITION_TORN_UP
             self.seen["capital"] += event.kind == EventKind.CAPITAL_DRAWN
         if self.commands % 40 == 0:
             assert invariants.conserved(engine)
@@ -114,13 +130,16 @@ class Game:
         engine = self.venue.engine
         excused, receipts = set(stood), {}
         for event in found:
-            if event.kind in OWN:
+            if event.kind == EventKind.BALANCE_CHANGED and event.cause == BalanceCause.COLLATERAL:
+                key = (event.account_id, event.currency)  # from an account to its bucket, or back
+                receipts[key] = receipts.get(key, 0) - event.amount_minor
+            elif event.kind in OWN:
                 excused |= {event.account_id, getattr(event, "maker_account_id", 0)}
             elif event.kind == EventKind.AUCTION_LOT_SOLD:
                 excused.add(event.buyer_account_id)
             elif event.kind == EventKind.LIQUIDATION_STARTED:
                 excused.add(event.account_id)
-            elif event.kind == EventKind.POSITION_DELEVERAGED:
+            elif event.kind in (EventKind.POSITION_DELEVERAGED, EventKind.POSITION_TORN_UP):
                 key = (event.account_id, engine.desk.currency_of(event.instrument))
                 receipts[key] = receipts.get(key, 0) + event.loss_minor
         for key in before.keys() | after.keys():
@@ -172,7 +191,7 @@ class Game:
         mark = max(1, market.mark_price_e8 // unit)
         most = {INVERSE: 30_000, LINEAR: 3_500}.get(name, 30)
         lots, side = int(rng.integers(1, most)), int(rng.integers(2))
-        maker, taker = self.house[rng.integers(4)], self.traders[rng.integers(TRADERS)]
+        maker, taker = self.house[rng.integers(4)], self.traders[rng.integers(len(self.traders))]
         self.place(maker, slot, 1 - side, int(mark), lots)
         self.place(taker, slot, side, int(mark), lots)
         if rng.random() < 0.7:
