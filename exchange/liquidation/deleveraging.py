@@ -100,8 +100,7 @@ class Deleveraging:
         """One leg against as many counterparties as it takes; `shift` in minor units of the leg's currency."""
         left, given, total = abs(lots), 0, abs(lots)
         touched = set()
-        for rank, one in enumerate(self._ranked(auction, instrument, lots), 1):
-            part = min(left, one.lots)
+        for rank, one, part in self._parts(self._ranked(auction, instrument, lots), instrument, total, shift):
             left -= part
             borne = shift * (total - left) // total - given
             given += borne
@@ -115,11 +114,27 @@ class Deleveraging:
             currency = self.desk.currency_of(instrument)
             self.loss_minor[currency] = self.loss_minor.get(currency, 0) + borne
             touched.add(one.account_id)
-            if left == 0:
-                break
         if left:
             raise ValueError(f"instrument {instrument}: {left} lots have no other side")
         return touched
+
+    def _parts(
+        self, ranked: list[Counterparty], instrument: int, total: int, shift: int
+    ) -> list[tuple[int, Counterparty, int]]:
+        """(rank, counterparty, lots) of a leg of `total` lots: isolated positions no further than their own collateral
+        bears of the shift, which nobody would pay for them; beyond that only where nobody else is left."""
+        left, parts, taken = total, [], [0] * len(ranked)
+        for bounded in (True, False):
+            for place, one in enumerate(ranked):
+                part = min(left, one.lots - taken[place])
+                if bounded and shift > 0 and self.desk.is_bucket(one.account_id):
+                    worth = self.desk.worth(one.account_id, self.desk.currency_of(instrument))
+                    part = min(part, max(0, worth - 1) * total // shift)
+                if part > 0:
+                    parts.append((place + 1, one, part))
+                    taken[place] += part
+                    left -= part
+        return parts
 
     def queue(self, instrument: int, lots: int) -> list[Counterparty]:
         """Who holds the other side of signed lots, in the order in which a stranger's would be closed; of each all it

@@ -291,7 +291,8 @@ cdef class Stress:
                 worth = self.exposure.usd_units(row.currency, self.exposure.equity(a, row.currency))
                 u = self.exposure.currency_underlying[row.currency]
                 if u >= 0 and s in (u, self.rows.underlying_count):
-                    worth += (worth // 1_000_000 * self.move[j // 2] + worth % 1_000_000 * self.move[j // 2] // 1_000_000)
+                    worth += (worth // 1_000_000 * self.move[j // 2]
+                              + worth % 1_000_000 * self.move[j // 2] // 1_000_000)
                 if s in (row.underlying, self.rows.underlying_count):
                     worth += other.quantity_lots * self.table[<size_t>slot * COLUMNS + j]
                 if worth > 0:

@@ -216,3 +216,25 @@ def test_a_linear_bucket_is_torn_up_in_dollars() -> None:
     assert venue.engine.ledger("USDC")["fund"] == 100_000 * USDC
     assert venue.cash(long, 1) == venue.cash(short, 1) == 0
     venue.sound()
+
+
+def test_deleveraging_leaves_no_debt_in_a_bucket_while_others_can_bear_it() -> None:
+    """A short bucket of little collateral ranks first; what it cannot bear goes to the next."""
+    venue = made_venue(fund_btc=0)
+    venue.marks(98_000)
+    big, small = venue.account("big", btc=2, model="segregated_sm"), venue.account("small", btc=1)
+    venue.trade(venue.maker, big, BTC, "buy", 196_000, 100_000)
+    venue.marks(80_000)
+    set_mode(venue, small, leverage=100)
+    venue.trade(venue.account("buyer", btc=1_000), small, BTC, "sell", 160_000, 60_000)
+    short = bucket(venue, small).bucket_account_id
+    deficit, has = -venue.view(big).equity_minor, bucket(venue, small).equity_minor
+    assert deficit * 6 // 10 > has > 0
+    found = until_deleveraged(venue, 80_000, amount=0)
+    first, second = receipts(found)
+    assert (first.account_id, first.rank, first.quantity_lots) == (short, 1, (has - 1) * 100_000 // deficit)
+    assert (second.account_id, second.rank) == (venue.maker, 2)
+    assert first.loss_minor + second.loss_minor == deficit
+    assert 0 < has - first.loss_minor < has
+    assert venue.engine.account(short).currencies[0].equity_minor >= 0
+    venue.sound()
