@@ -101,6 +101,8 @@ class MatrixParameters(Struct):
     skew: Skew | None = None
     """Competes with the worst column, as does the next."""
     expiry_basis: ExpiryBasis | None = None
+    horizon_days: int = 0
+    """The account is also margined without what expires within these days; 0: not."""
     columns: tuple[GridColumn, ...] | msgspec.UnsetType = msgspec.UNSET
     """A grid of one's own instead of steps x vols and extended moves; the range still scales and clamps."""
 

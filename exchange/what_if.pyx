@@ -345,6 +345,12 @@ cdef class WhatIf:
             out["parameters"] = [self._set(u, u.standard) for u in self.state.config.underlyings]
             out["positions"] = self._formula_positions(account_id)
         else:
+            if is_cross(self.state.accounts.at[account_id].model):
+                out["charges"] = [
+                    {"underlying": self.state.underlying_names[u], "unit": "1e-4 USD", **charges}
+                    for u in range(self.state.rows.underlying_count)
+                    if (charges := self._charges(account_id, u, -1))
+                ]
             out["books"] = [book for k in range(self.state.rows.chain_count)
                             if (book := self._book(account_id, k)) is not None]
         return out
@@ -362,6 +368,18 @@ cdef class WhatIf:
                                                             "sha256": parameters_hash(terms)},
             "initial_factor_ppm": underlying.span.initial_factor_ppm,
             "maintenance_factor_ppm": underlying.span.maintenance_factor_ppm,
+        }
+
+    def _charges(self, uint32_t account_id, int underlying, int currency):
+        """Charges beside the grid by name, and the losses that compete with the worst column; {} without any."""
+        found = self.state.exposure.charges(account_id, underlying, currency)
+        if found is None:
+            return {}
+        charges, rivals = found
+        return {
+            "charges": {name: {"initial": a, "maintenance": b} for name, (a, b) in charges.items()},
+            "rivals": {name: {"positions": a, "with_orders": b} for name, (a, b) in rivals.items()},
+            "horizon_days": self.state.config.underlyings[underlying].matrix.horizon_days,
         }
 
     def _set(self, underlying, parameters):
@@ -403,8 +421,9 @@ cdef class WhatIf:
              "move_q32": int(grid.move_q32[b]), "charge_e10": -(-abs(deltas[b]) * int(grid.move_q32[b]) >> 32)}
             for b in range(MAX_EXPIRIES) if deltas[b]
         ]
+        beside = {} if is_cross(self.state.accounts.at[account_id].model) else self._charges(account_id, u, currency)
         return {
-            "underlying": underlying.name, "currency": self.state.currency_names[currency],
+            "underlying": underlying.name, "currency": self.state.currency_names[currency], **beside,
             "unit": "1e-10 coin" if coin else "1e-4 USD",
             "grid": "matrix" if underlying.span is msgspec.UNSET else "span16",
             "parameters": self._set(underlying, own),

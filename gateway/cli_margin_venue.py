@@ -38,6 +38,9 @@ def show_engine(found: Row) -> None:
     for entity in found["entities"]:
         for part in entity.get("span16", ()):
             _span(part, entity["currency"])
+    for one in found.get("charges", ()):
+        out.print(f"\n{one['underlying']} over all settlements (USD)", style="bold", markup=False)
+        _beside(one, 10**4)
     if "positions" in found:
         _formulas(found, exponents)
     table = table_of("engine", "balance", "initial", "of positions", "maintenance", "excess")
@@ -78,6 +81,7 @@ def _book(book: Row, model: str) -> None:
         f"  {name} {amount(roll)} {book['underlying']}, lots {book['held_lots']} held and {book['open_lots']} open",
         markup=False,
     )
+    _beside(book, scale)
 
 
 SPAN_FIGURES = {
@@ -110,6 +114,20 @@ def _span(part: Row, currency: str) -> None:
         f"lots {part['held_lots']} held and {part['open_lots']} open",
         markup=False,
     )
+
+
+def _beside(one: Row, scale: int) -> None:
+    """Charges beside the grid by name, initial with open orders; losses that compete with the worst scenario."""
+    for name, charge in one.get("charges", {}).items():
+        if charge["initial"] or charge["maintenance"]:
+            initial, maintenance = amount(charge["initial"] / scale), amount(charge["maintenance"] / scale)
+            out.print(f"  {name}: initial {initial}, maintenance {maintenance}", markup=False)
+    for name, loss in one.get("rivals", {}).items():
+        if loss["positions"] or loss["with_orders"]:
+            alone, whole = amount(loss["positions"] / scale), amount(loss["with_orders"] / scale)
+            out.print(f"  {name}: loses {alone}, with open orders {whole}", markup=False)
+    if one.get("horizon_days"):
+        out.print(f"  also margined without what expires within {one['horizon_days']} days", markup=False)
 
 
 def _loss(row: Row) -> int:

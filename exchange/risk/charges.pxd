@@ -25,6 +25,7 @@ cdef enum:                   # losses that compete with the worst column, in thi
 ctypedef struct Parts:       # what a parameter set has beside the grid; one underlying
     bint any
     bint rivals
+    int64_t horizon_ns
     int64_t future_ppm[2]    # initial, maintenance
     int64_t short_ppm[2]
     int64_t basis_ppm
@@ -59,6 +60,11 @@ cdef class Charges(ScenarioBooks):
     cdef Lots* lane_lots     # what an order being tried for the risk-reducing lane and its like may trade
     cdef uint32_t lane_count
     cdef uint32_t lane_capacity
+    cdef Order** lane_order  # the orders themselves
+    cdef uint32_t lane_orders
+    cdef uint32_t lane_order_capacity
+    cdef bint beyond         # the account is being margined without what expires soon
+    cdef bint soon(self, Instrument* row) noexcept
     cdef int lane_add(self, Order* order) except -1
     cdef Lots* _entry(self, uint32_t* count, uint32_t instrument) except NULL
     cdef int64_t _examine(self, uint32_t account_id, int underlying, int currency, int scope) except -1

@@ -18,6 +18,7 @@ from exchange.risk.scenarios import beside_grid
 from exchange.risk.shifted_rows cimport SHIFT_DOWN, SHIFT_UP, SHIFTS
 from exchange.wide cimport wide_add, wide_mul, wide_mul_div_ceil
 
+cdef int64_t DAY_NS = 86_400_000_000_000
 cdef int64_t PPM = 1_000_000
 cdef int64_t E9 = 1_000_000_000
 cdef int64_t E10 = 10_000_000_000
@@ -57,6 +58,7 @@ cdef class Charges(ScenarioBooks):
                 p.tier_from[i] = own.peg.tiers[i].above_usd * 10_000
                 p.tier_ppm[i] = own.peg.tiers[i].rate_ppm
             p.any = beside_grid(own)
+            p.horizon_ns = own.horizon_days * DAY_NS
             p.rivals = own.skew is not None or own.expiry_basis is not None
             self.charged = self.charged or p.any
 
@@ -65,6 +67,7 @@ cdef class Charges(ScenarioBooks):
         free(self.examined)
         free(self.shorts)
         free(self.lane_lots)
+        free(self.lane_order)
 
     # ------------------------------------------------------------------ what is examined
 
@@ -76,6 +79,15 @@ cdef class Charges(ScenarioBooks):
         cdef int64_t moved
         cdef int i
         cdef Lots* grown
+        cdef Order** more
+        if self.lane_orders == self.lane_order_capacity:
+            self.lane_order_capacity = self.lane_order_capacity * 2 if self.lane_order_capacity else 16
+            more = <Order**>realloc(self.lane_order, self.lane_order_capacity * sizeof(Order*))
+            if more == NULL:
+                raise MemoryError()
+            self.lane_order = more
+        self.lane_order[self.lane_orders] = order
+        self.lane_orders += 1
         for i in range(max(<int>row.leg_count, 1)):
             if self.lane_count == self.lane_capacity:
                 self.lane_capacity = self.lane_capacity * 2 if self.lane_capacity else 16
@@ -89,6 +101,11 @@ cdef class Charges(ScenarioBooks):
             self.lane_lots[self.lane_count].sells = max(-moved, 0)
             self.lane_count += 1
         return 0
+
+    cdef bint soon(self, Instrument* row) noexcept:
+        """Whether a contract expires within its set's horizon, as of the underlying's last marks."""
+        return row.expiry_ns != 0 and (
+            row.expiry_ns - self.rows.priced_ns[row.underlying] <= self.parts[row.underlying].horizon_ns)
 
     cdef Lots* _entry(self, uint32_t* count, uint32_t instrument) except NULL:
         """The entry of an instrument among the first `count`, made when missing."""
@@ -104,7 +121,7 @@ cdef class Charges(ScenarioBooks):
 
     cdef int64_t _examine(self, uint32_t account_id, int underlying, int currency, int scope) except -1:
         """Lots of the account in an underlying (in one settlement currency; -1: in all), supposed ones included, with
-        the open lots of `scope`; returns how many instruments."""
+        the open lots of `scope`; returns how many instruments. Beyond the horizon what expires soon is left out."""
         cdef PositionList* held = &self.positions.of[account_id]
         cdef Position* p
         cdef Instrument* row
@@ -126,7 +143,8 @@ cdef class Charges(ScenarioBooks):
         for i in range(held.count):
             p = &held.at[i]
             row = &self.instruments.at[p.instrument]
-            if row.underlying != underlying or (currency >= 0 and row.currency != currency) or row.leg_count:
+            if row.underlying != underlying or (currency >= 0 and row.currency != currency) or row.leg_count or (
+                    self.beyond and self.soon(row)):
                 continue         # what a combo's orders may do stands with its legs
             entry = &self.examined[count]
             count += 1
@@ -138,11 +156,12 @@ cdef class Charges(ScenarioBooks):
             trial = &self.formulas.trials[i]
             row = &self.instruments.at[trial.instrument]
             if trial.account_id == account_id and row.underlying == underlying and (
-                    currency < 0 or row.currency == currency):
+                    currency < 0 or row.currency == currency) and not (self.beyond and self.soon(row)):
                 self._entry(&count, trial.instrument).lots += trial.lots
         for i in range(self.lane_count if scope >= 0 else 0):
             row = &self.instruments.at[self.lane_lots[i].instrument]
-            if row.underlying == underlying and (currency < 0 or row.currency == currency):
+            if row.underlying == underlying and (currency < 0 or row.currency == currency) and not (
+                    self.beyond and self.soon(row)):
                 entry = self._entry(&count, self.lane_lots[i].instrument)
                 entry.buys += self.lane_lots[i].buys
                 entry.sells += self.lane_lots[i].sells

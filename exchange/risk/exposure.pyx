@@ -5,8 +5,8 @@ from libc.string cimport memset
 from exchange.clearing.account cimport by_formula, is_cross
 from exchange.market.instrument cimport KIND_OPTION, OPTION_CALL, Instrument, share_cap
 from exchange.records cimport FLAG_RISK_REDUCING
-from exchange.risk.risk_rows cimport GRID_SPAN, Grid
-from exchange.wide cimport wide_mul, wide_mul_shift
+from exchange.risk.risk_rows cimport GRID_SPAN
+from exchange.wide cimport wide_mul
 
 
 cdef class Exposure(Requirements):
@@ -15,25 +15,11 @@ cdef class Exposure(Requirements):
     # ------------------------------------------------------------------ the risk-reducing lane
 
     cdef int _lane_terms(self, ScenarioBook* book, Order* order, double* pnl) except -1:
-        """Add min(0, value of the order's fill) to every scenario, slippage and fee included."""
+        """Add an order's fill, where it hurts, to the figures of a book in which the lane is tried."""
         cdef Instrument* row = &self.instruments.at[order.instrument]
-        cdef Grid* g = &self.rows.grid[row.underlying]
-        cdef double* risk = self.row_of(order.account_id, order.instrument)
         cdef int64_t lots = self.orders.whole_lots(order)
         cdef int64_t signed = lots if order.side == 0 else -lots
-        cdef int64_t adverse = self.fill_loss(order, lots)
-        cdef bint usd = is_cross(self.accounts.at[order.account_id].model)
-        cdef bint coin = self.currency_underlying[row.currency] >= 0
-        cdef int64_t taken, value
-        cdef int j
-        for j in range(self.rows.scenario_count):
-            if coin and usd:
-                taken = -wide_mul_shift(-adverse, g.coin_price_q40[j], 40, &self.failed)
-            else:
-                taken = adverse // self.minor_per_unit[row.currency] + 1
-            value = signed * <int64_t>risk[j] - taken
-            if value < 0:
-                pnl[j] += value
+        self.lane_pnl_of(order, self.row_of(order.account_id, order.instrument), pnl)
         self._order_deltas(book.delta_up, book.delta_down, order, lots, 1)
         if self.charged:
             self.lane_add(order)
@@ -118,7 +104,7 @@ cdef class Exposure(Requirements):
             return self._formula_lane(order)
         self.ensure_book(order.account_id, chain)
         self.margin(order.account_id, currency, NO_ORDERS, &alone)
-        self.lane_count = 0
+        self.lane_count = self.lane_orders = 0
         for k in range(self.rows.chain_count):
             if k != chain and not (cross and self.rows.chain[k].underlying == self.rows.chain[chain].underlying):
                 continue

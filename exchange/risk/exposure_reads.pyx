@@ -2,9 +2,11 @@
 
 from libc.stdint cimport uint32_t
 
-from exchange.risk.exposure cimport ALL_ORDERS, Exposure, ScenarioBook
+from exchange.risk.charges cimport Extra
+from exchange.risk.exposure cimport ALL_ORDERS, NO_ORDERS, Exposure, ScenarioBook
 from exchange.risk.quote_caps cimport QuoteSum
 from exchange.risk.risk_rows cimport MAX_EXPIRIES
+from exchange.risk.scenarios import CHARGES, RIVALS
 
 
 cdef class ExposureReads(Exposure):
@@ -40,6 +42,17 @@ cdef class ExposureReads(Exposure):
             if q.number == number:
                 return ([int(q.cap[j]) for j in range(self.rows.scenario_count)], q.cap_delta_e10)
         return None
+
+    def charges(self, uint32_t account_id, int underlying, int currency):
+        """What a set asks for beside the grid, of a chain (-1: of a cross account's underlying), in row units:
+        ({name: (initial, maintenance)}, {name: (loss of positions, with open orders)}); None without any."""
+        cdef Extra alone, whole
+        if not self.parts[underlying].any:
+            return None
+        self.extra(account_id, underlying, currency, NO_ORDERS, &alone)
+        self.extra(account_id, underlying, currency, ALL_ORDERS, &whole)
+        return ({name: (whole.part[i][0], alone.part[i][1]) for i, name in enumerate(CHARGES)},
+                {name: (alone.rival[i], whole.rival[i]) for i, name in enumerate(RIVALS)})
 
     def scenario_totals(self, uint32_t account_id, int chain, bint with_orders):
         """(positions, orders, deltas by bucket, value, order cost) of a book as integers; None when there is none."""

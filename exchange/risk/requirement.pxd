@@ -1,7 +1,8 @@
 from libc.stdint cimport int64_t, uint32_t
 
-from exchange.risk.charges cimport RIVAL_BASIS, RIVAL_BEND, RIVAL_TILT, Charges, Extra
+from exchange.risk.charges cimport RIVAL_BASIS, RIVAL_BEND, RIVAL_TILT, Extra
 from exchange.risk.formulas cimport Margin
+from exchange.risk.horizon cimport Horizon
 from exchange.risk.scenario_books cimport ALL_ORDERS, NO_ORDERS, ScenarioBook, size_of
 from exchange.risk.span cimport SpanPart, Spans
 from exchange.wide cimport wide_mul_div_ceil
@@ -16,13 +17,17 @@ cdef inline int64_t worst_rival(Extra* extra) noexcept:
     return max(extra.rival[RIVAL_TILT], max(extra.rival[RIVAL_BEND], extra.rival[RIVAL_BASIS]))
 
 
-cdef class Requirements(Charges):
+cdef class Requirements(Horizon):
     cdef readonly Spans spans
     cdef list told           # gathers the parts of a requirement while they are asked for
     cdef int64_t _borne(self, uint32_t account_id, int underlying, int64_t* base, int64_t* costs, int scope,
                         int64_t usd) noexcept
     cdef int64_t _chain_loss(self, uint32_t account_id, int chain, ScenarioBook* book, int scope,
                              Extra* extra) except -1
+    cdef int _underlying_need(self, uint32_t account_id, int underlying, ScenarioBook** books, int count, int ordered,
+                              int64_t* base, int64_t* left, int64_t* costs, int scope, Margin* need) except -1
+    cdef int _chain_need(self, uint32_t account_id, int chain, ScenarioBook* book, int scope, int64_t* initial,
+                         int64_t* maintenance) except -1
     cdef int64_t _underlying_loss(self, uint32_t account_id, int underlying, ScenarioBook** books, int count,
                                   int ordered, int64_t* base, int64_t* costs, int scope, Extra* extra) except -1
     cdef int margin(self, uint32_t account_id, int currency, int scope, Margin* out) except -1

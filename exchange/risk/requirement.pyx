@@ -17,7 +17,7 @@ cdef enum:
     SPAN_SCENARIOS = 16
 
 
-cdef class Requirements(Charges):
+cdef class Requirements(Horizon):
     """Equity and requirements of margin entities."""
 
     def __cinit__(self, accounts, ledger, instruments, orders, positions, rows, protection, config):
@@ -177,15 +177,29 @@ cdef class Requirements(Charges):
             worst = max(worst, worst_rival(extra))
         return worst + self._charges(u, &book, 1, scope != NO_ORDERS, coin)
 
+    cdef int _chain_need(self, uint32_t account_id, int chain, ScenarioBook* book, int scope, int64_t* initial,
+                         int64_t* maintenance) except -1:
+        """Raise the requirements, in row units and without what orders may cost, to those of one book."""
+        cdef Grid* g = &self.rows.grid[self.rows.chain[chain].underlying]
+        cdef Extra extra
+        cdef int64_t open_lots = 0, loss = self._chain_loss(account_id, chain, book, NO_ORDERS, &extra)
+        maintenance[0] = max(maintenance[0], ceil_ppm(loss, g.maintenance_factor_ppm, &self.failed) + extra.maintenance
+                             + book.held_lots)
+        if scope != NO_ORDERS:
+            loss = self._chain_loss(account_id, chain, book, scope, &extra)
+            open_lots = book.open_lots
+        initial[0] = max(initial[0], ceil_ppm(loss, g.initial_factor_ppm, &self.failed) + extra.initial
+                         + book.held_lots + open_lots)
+        return 0
+
     cdef int _segregated(self, uint32_t account_id, int currency, int scope, Margin* out) except -1:
-        cdef int k, spans = 0
+        cdef int k, u, spans = 0
         cdef bint coin = self.currency_underlying[currency] >= 0
         cdef bint with_orders
         cdef int64_t unit = self.minor_per_unit[currency]
-        cdef int64_t loss
+        cdef int64_t initial, maintenance
         cdef ScenarioBook* book
         cdef Grid* g
-        cdef Extra extra
         cdef SpanPart parts[MAX_PARTS]
         out.equity = self.equity(account_id, currency)
         out.initial = 0
@@ -196,23 +210,25 @@ cdef class Requirements(Charges):
             book = self.book(account_id, k)
             if book == NULL or (book.held_lots == 0 and book.open_lots == 0):
                 continue
-            g = &self.rows.grid[self.rows.chain[k].underlying]
+            u = self.rows.chain[k].underlying
+            g = &self.rows.grid[u]
             with_orders = (scope == ALL_ORDERS or scope == k) and book.open_lots
             if with_orders:
                 self._bring_up(account_id, k, book, scope)
                 out.initial += book.order_cost_minor
             if g.kind == GRID_SPAN:
-                parts[spans].underlying = self.rows.chain[k].underlying
+                parts[spans].underlying = u
                 self._span_book(&parts[spans], book, coin, unit, with_orders)
                 spans += 1
                 continue
-            loss = self._chain_loss(account_id, k, book, NO_ORDERS, &extra)
-            out.maintenance += (ceil_ppm(loss, g.maintenance_factor_ppm, &self.failed) + extra.maintenance
-                                + book.held_lots) * unit
-            if with_orders:
-                loss = self._chain_loss(account_id, k, book, scope, &extra)
-                out.initial += book.open_lots * unit
-            out.initial += (ceil_ppm(loss, g.initial_factor_ppm, &self.failed) + extra.initial + book.held_lots) * unit
+            initial = maintenance = 0
+            self._chain_need(account_id, k, book, scope if with_orders else <int>NO_ORDERS, &initial, &maintenance)
+            if self.leave_soon(account_id, u, currency, scope if with_orders else <int>NO_ORDERS):
+                self._chain_need(account_id, k, self.book(account_id, k), scope if with_orders else <int>NO_ORDERS,
+                                 &initial, &maintenance)
+                self.take_back(account_id)
+            out.initial += initial * unit
+            out.maintenance += maintenance * unit
         return self._span_sum(parts, spans, unit, out)
 
     cdef void _span_book(self, SpanPart* part, ScenarioBook* book, bint coin, int64_t unit, bint ordered) noexcept:
@@ -368,6 +384,31 @@ cdef class Requirements(Charges):
             worst = max(worst, self._borne(account_id, underlying, base, costs, scope, worst_rival(extra)))
         return worst + self._charges(underlying, books, count, ordered, False)
 
+    cdef int _underlying_need(self, uint32_t account_id, int underlying, ScenarioBook** books, int count, int ordered,
+                              int64_t* base, int64_t* left, int64_t* costs, int scope, Margin* need) except -1:
+        """Raise the requirements to those of some books of an underlying of a cross account, 1e-4 USD; `base` by
+        currency, `left` after `costs`."""
+        cdef Grid* g = &self.rows.grid[underlying]
+        cdef Extra extra
+        cdef int64_t none[16]
+        cdef int64_t loss, lots = 0
+        cdef bint costly = False
+        cdef int k
+        memset(none, 0, sizeof(none))
+        for k in range(count):
+            lots += books[k].held_lots
+        for k in range(self.currencies):
+            costly = costly or costs[k] != 0
+        loss = self._underlying_loss(account_id, underlying, books, count, 0, base, none, NO_ORDERS, &extra)
+        need.maintenance = max(need.maintenance, ceil_ppm(loss, g.maintenance_factor_ppm, &self.failed)
+                               + extra.maintenance + lots)
+        if ordered or costly:
+            loss = self._underlying_loss(account_id, underlying, books, count, ordered, left, costs, scope, &extra)
+        for k in range(count):
+            lots += books[k].open_lots if ordered >> k & 1 else 0
+        need.initial = max(need.initial, ceil_ppm(loss, g.initial_factor_ppm, &self.failed) + extra.initial + lots)
+        return 0
+
     cdef int _cross(self, uint32_t account_id, int scope, Margin* out) except -1:
         """What orders may cost is taken from the balances, before haircuts; scenarios start from what is then left."""
         cdef int64_t base[16], left[16], costs[16], none[16], losses[MAX_SCENARIOS]
@@ -377,9 +418,9 @@ cdef class Requirements(Charges):
         cdef ScenarioBook* held[8]
         cdef ScenarioBook* book
         cdef int c, k, u, n, ordered, costly = False
-        cdef int64_t loss, lots, open_lots, equity
+        cdef int64_t lots, open_lots, equity
         cdef Grid* g
-        cdef Extra extra
+        cdef Margin need
         out.equity = 0
         out.initial = 0
         out.maintenance = 0
@@ -421,11 +462,15 @@ cdef class Requirements(Charges):
                     span_without_orders(&parts[spans])
                 spans += 1
                 continue
-            loss = self._underlying_loss(account_id, u, held, n, 0, base, none, NO_ORDERS, &extra)
-            out.maintenance += ceil_ppm(loss, g.maintenance_factor_ppm, &self.failed) + extra.maintenance + lots
-            if ordered or costly:
-                loss = self._underlying_loss(account_id, u, held, n, ordered, left, costs, scope, &extra)
-            out.initial += ceil_ppm(loss, g.initial_factor_ppm, &self.failed) + extra.initial + lots + open_lots
+            need.initial = need.maintenance = 0
+            self._underlying_need(account_id, u, held, n, ordered, base, left, costs, scope, &need)
+            if self.leave_soon(account_id, u, -1, scope):
+                for k in range(n):       # the same chains in the same order
+                    held[k] = &self.later_book[k]
+                self._underlying_need(account_id, u, held, n, ordered, base, left, costs, scope, &need)
+                self.take_back(account_id)
+            out.initial += need.initial
+            out.maintenance += need.maintenance
         return self._span_sum(parts, spans, 1, out)
 
     cdef void _span_cross(self, SpanPart* part, ScenarioBook** books, const int* currency, int count, int which,

@@ -38,6 +38,13 @@ cdef inline int64_t size_of(int64_t x) noexcept:
     return -x if x < 0 else x
 
 
+cdef inline void open_delta(int64_t* up, int64_t* down, int bucket, int64_t delta, int sign) noexcept:
+    if delta > 0:
+        up[bucket] += delta * sign
+    else:
+        down[bucket] -= delta * sign
+
+
 cdef class ScenarioBooks:
     cdef Accounts accounts
     cdef Ledger ledger

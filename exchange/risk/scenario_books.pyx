@@ -27,13 +27,6 @@ cdef extern from "exchange/market/memory.h":
 cdef int64_t EXACT = 1 << 53
 
 
-cdef inline void _open_delta(int64_t* up, int64_t* down, int bucket, int64_t delta, int sign) noexcept:
-    if delta > 0:
-        up[bucket] += delta * sign
-    else:
-        down[bucket] -= delta * sign
-
-
 cdef class ScenarioBooks:
     """Scenario books of all accounts, and what changes them: marks, orders, fills."""
 
@@ -281,12 +274,12 @@ cdef class ScenarioBooks:
         cdef uint32_t leg
         cdef int i
         if row.leg_count == 0:
-            _open_delta(up, down, row.expiry_bucket, signed * self.rows.charged_e10[order.instrument], sign)
+            open_delta(up, down, row.expiry_bucket, signed * self.rows.charged_e10[order.instrument], sign)
             return
         for i in range(row.leg_count):
             leg = row.leg_slot[i]
-            _open_delta(up, down, self.instruments.at[leg].expiry_bucket,
-                        signed * row.leg_ratio[i] * self.rows.charged_e10[leg], sign)
+            open_delta(up, down, self.instruments.at[leg].expiry_bucket,
+                       signed * row.leg_ratio[i] * self.rows.charged_e10[leg], sign)
 
     cdef void _order_terms(self, ScenarioBook* book, Order* order, int64_t lots, int sign) noexcept:
         """Add (sign 1) or take away (sign -1) an order's share of the mark-dependent order figures."""

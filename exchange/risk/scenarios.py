@@ -23,8 +23,11 @@ PPM = 1_000_000
 LANES = 8
 MAX_TIERS = 16
 MAX_USD = 10**12
+MAX_HORIZON_DAYS = 365
 CHARGES = ("futures", "short_options", "settlement_basis", "peg")
 """What a set may add to the factored sum, by name; see exchange/risk/charges.pyx."""
+RIVALS = ("skew_tilted", "skew_bent", "expiry_basis")
+"""Scenarios beside the columns, by name."""
 VOL_SAME, VOL_UP, VOL_DOWN = 0, 1, 2
 VOLS = ("same", "up", "down")
 THIRDS = (0, 1, -1, 2, -2, 3, -3)
@@ -164,7 +167,7 @@ def beside_grid(parameters: MatrixParameters) -> bool:
     """Whether a set asks for anything beside grid, roll and delta shock; safe bands do not bound these parts."""
     p = parameters
     charges = p.future_initial_ppm or p.short_option_initial_ppm or p.settlement_basis_ppm or p.peg
-    return bool(charges or p.skew or p.expiry_basis)
+    return bool(charges or p.skew or p.expiry_basis or p.horizon_days)
 
 
 def check_parts(parameters: MatrixParameters) -> str:
@@ -179,6 +182,8 @@ def check_parts(parameters: MatrixParameters) -> str:
             return f"{kind} contingencies must satisfy 0 <= maintenance <= initial <= 1,000,000 ppm"
     if not 0 <= parameters.settlement_basis_ppm <= PPM:
         return "settlement_basis_ppm must be 0 to 1,000,000"
+    if not 0 <= parameters.horizon_days <= MAX_HORIZON_DAYS:
+        return f"horizon_days must be 0 to {MAX_HORIZON_DAYS}"
     faults = (
         _check_peg(parameters.peg) if parameters.peg is not None else "",
         _check_skew(parameters.skew) if parameters.skew is not None else "",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from tests.oracles.account import Account
 from tests.oracles.book import BUY, Order
 from tests.oracles.contract import PPM, Contract, ceil_div
+from tests.oracles.grid import DAY_NS
 
 if TYPE_CHECKING:
     from tests.oracles.margin import MarginModel
@@ -35,8 +36,16 @@ class Charges:
 
     def __init__(self, model: "MarginModel") -> None:
         self.model = model
+        self.beyond = False
+
+    def soon(self, c: Contract) -> bool:
+        """Whether it expires within its set's horizon."""
+        days = getattr(self.model.grids[c.underlying].parameters, "horizon_days", 0)
+        left = c.spec.expiry_ns - self.model.time_ns[c.underlying]
+        return days > 0 and c.spec.expiry_ns != 0 and left <= days * DAY_NS
 
     def held(self, account: Account, orders: Iterable[Order], underlying: int, currency: int | None) -> list[Open]:
+        """Beyond the horizon while `beyond` is set."""
         found: dict[int, list[int]] = {}
         for slot, holding in account.holdings.items():
             found.setdefault(slot, [0, 0, 0])[0] += holding.lots
@@ -45,7 +54,8 @@ class Charges:
             for part, moved in self.model.contracts[order.instrument].parts(signed):
                 found.setdefault(part.slot, [0, 0, 0])[1 if moved > 0 else 2] += abs(moved)
         every = (Open(self.model.contracts[slot], *lots) for slot, lots in found.items())
-        return [o for o in every if o.contract.underlying == underlying and currency in (None, o.contract.currency)]
+        mine = [o for o in every if o.contract.underlying == underlying and currency in (None, o.contract.currency)]
+        return [o for o in mine if not (self.beyond and self.soon(o.contract))]
 
     def futures(self, held: list[Open]) -> int:
         return sum(max(map(abs, o.ends)) * coins_e10(o.contract) for o in held if not o.contract.is_option)

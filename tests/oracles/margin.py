@@ -14,6 +14,7 @@ from exchange.config import Config
 from exchange.parameters_span import SpanCredits
 from tests.oracles import span
 from tests.oracles.account import Account, holding_value
+from tests.oracles.beyond import any_soon, risk_beyond
 from tests.oracles.book import BUY, Order
 from tests.oracles.charges import Charges
 from tests.oracles.contract import PPM, Contract, ceil_div
@@ -130,20 +131,22 @@ class MarginModel(GridCharges):
         same = self.contracts[other.instrument].chain == self.contracts[order.instrument].chain
         return other if same else None
 
+    def taken(self, account: Account, order: Order) -> list[int]:
+        """What a fill loses against the mark, in row units of each scenario."""
+        contract = self.contracts[order.instrument]
+        lost = slippage(contract, order, self.index_e8[contract.underlying])
+        if account.model == CROSS and self.coin_of[contract.currency] is not None:
+            return [-usd_of_coin(-lost, price) for price in self.grids[contract.underlying].coin_price_q40]
+        units = abs(lost) // self.unit[contract.currency]
+        return [(units if lost > 0 else -units) + 1] * self.size
+
     def lane(self, account: Account) -> OrderRule:
         """Risk-reducing orders: the whole value of the fill, slippage and fee in it, where it hurts."""
 
         def rule(risk: Risk, order: Order) -> None:
             contract = self.contracts[order.instrument]
             signed = order.remaining_lots if order.side == BUY else -order.remaining_lots
-            lost = slippage(contract, order, self.index_e8[contract.underlying])
-            if account.model == CROSS and self.coin_of[contract.currency] is not None:
-                prices = self.grids[contract.underlying].coin_price_q40
-                taken = [-usd_of_coin(-lost, price) for price in prices]
-            else:
-                units = abs(lost) // self.unit[contract.currency]
-                taken = [(units if lost > 0 else -units) + 1] * self.size
-            terms = zip(risk.hurt, self.rows(account, contract), taken, strict=True)
+            terms = zip(risk.hurt, self.rows(account, contract), self.taken(account, order), strict=True)
             risk.hurt = [h + min(0, signed * r - t) for h, r, t in terms]
             risk.ordered = True
             risk.add_options(contract.parts(signed))
@@ -191,6 +194,30 @@ class MarginModel(GridCharges):
         p = self.grids[underlying].parameters
         return ceil_div(alone * p.maintenance_factor_ppm, PPM), ceil_div(whole * p.initial_factor_ppm, PPM)
 
+    def _chain_figures(self, underlying: int, coin: bool, risk: Risk) -> tuple[list[list[int]], list[int]]:
+        """(losses by column, charges on deltas) without and, where there are any, with orders."""
+        losses, charges = [], []
+        for ordered in (False, True) if risk.ordered else (False,):
+            charge = self.charges(underlying, [risk], [ordered])
+            charges.append(charge if coin else self.charges_usd(underlying, charge))
+            losses.append([-(p + (h if ordered else 0)) for p, h in zip(risk.pnl, risk.hurt, strict=True)])
+        return losses, charges
+
+    def _chain_need(
+        self, account: Account, orders: Iterable[Order], chain: tuple[int, int], risk: Risk,
+        losses: list[list[int]], charges: list[int],
+    ) -> tuple[int, int]:  # fmt: skip
+        """(initial, maintenance) of a chain in row units, without what orders may cost."""
+        underlying, currency = chain
+        grid = self.grids[underlying]
+        dampener = grid.dampener_coin if self.coin_of[currency] is not None else grid.dampener_usd
+        counted = ((), orders)[: len(losses)]
+        rivals = [max(self.beside.rival(account, some, underlying, currency)) for some in counted]
+        sums = [max(r, *map(sub, v, dampener)) + c for v, c, r in zip(losses, charges, rivals, strict=True)]
+        held, whole = self._factors(underlying, sums[0], sums[-1])
+        added = self.beside.sums(account, orders, underlying, currency)
+        return whole + risk.held_lots + risk.open_lots + added[0], held + risk.held_lots + added[1]
+
     def _segregated(self, account: Account, currency: int, orders: Iterable[Order], rule: OrderRule) -> Margin:
         coin = self.coin_of[currency] is not None
         unit = self.unit[currency]
@@ -198,24 +225,20 @@ class MarginModel(GridCharges):
         parts: list[Part] = []
         for (underlying, _), risk in self.risks(account, orders, rule, currency).items():
             grid = self.grids[underlying]
-            dampener = grid.dampener_coin if coin else grid.dampener_usd
-            losses, charges = [], []
-            for ordered in (False, True) if risk.ordered else (False,):
-                charge = self.charges(underlying, [risk], [ordered])
-                charges.append(charge if coin else self.charges_usd(underlying, charge))
-                losses.append([-(p + (h if ordered else 0)) for p, h in zip(risk.pnl, risk.hurt, strict=True)])
+            losses, charges = self._chain_figures(underlying, coin, risk)
             initial += risk.order_cost
             if isinstance(grid, SpanGrid):
                 parts.append(self.span_part(underlying, {currency: risk}, losses, charges, coin, unit))
                 continue
-            counted = ((), orders)[: len(losses)]
-            rivals = [max(self.beside.rival(account, some, underlying, currency)) for some in counted]
-            sums = [max(r, *map(sub, v, dampener)) + c for v, c, r in zip(losses, charges, rivals, strict=True)]
-            held, whole = self._factors(underlying, sums[0], sums[-1])
-            maintenance += (held + risk.held_lots) * unit
-            initial += (whole + risk.held_lots + risk.open_lots) * unit
-            added = self.beside.sums(account, orders, underlying, currency)
-            initial, maintenance = initial + added[0] * unit, maintenance + added[1] * unit
+            need = self._chain_need(account, orders, (underlying, currency), risk, losses, charges)
+            if any_soon(self, account, orders, underlying, currency):
+                later = risk_beyond(self, account, orders, (underlying, currency), risk)
+                figures = self._chain_figures(underlying, coin, later)
+                self.beside.beyond = True
+                beyond = self._chain_need(account, orders, (underlying, currency), later, *figures)
+                self.beside.beyond = False
+                need = max(need[0], beyond[0]), max(need[1], beyond[1])
+            initial, maintenance = initial + need[0] * unit, maintenance + need[1] * unit
         self.excluded = unit * sum(max(0, part.alone.value) for part in parts)
         more = span.total(self.credits, self.names, parts)
         return Margin(self.equity(account, currency), initial + more[0] * unit, maintenance + more[1] * unit)
@@ -244,27 +267,50 @@ class MarginModel(GridCharges):
         for u in range(len(self.grids)):
             own = {c: Risk(self.size) for c, coin in enumerate(self.coin_of) if coin == u and (equity[c] or after[c])}
             mine = own | {c: risk for (underlying, c), risk in risks.items() if underlying == u}
-            losses, charges = [], []
-            for ordered in (False, True) if any(r.ordered for r in risks.values()) else (False,):
-                charge = self.charges(u, list(mine.values()), [ordered and r.ordered for r in mine.values()])
-                values = (after, left) if ordered else (equity, base)
-                losses.append(self._cross_losses(u, *values, mine, ordered))
-                charges.append(self.charges_usd(u, charge))
+            worth = [(equity, base), (after, left)][: 2 if any(r.ordered for r in risks.values()) else 1]
+            losses, charges = self._underlying_figures(u, mine, worth)
             if isinstance(self.grids[u], SpanGrid):
                 parts.append(self.span_part(u, mine, losses, charges, False, 0))
                 continue
-            dampener = self.grids[u].dampener_usd
-            rivals = [self.borne(account, (), u, mine, equity, base), self.borne(account, orders, u, mine, after, left)]
-            sums = [max(r, *map(sub, v, dampener)) + c for v, c, r in zip(losses, charges, rivals, strict=False)]
-            held, whole = self._factors(u, sums[0], sums[-1])
-            lots = sum(r.held_lots for r in mine.values())
-            maintenance += held + lots
-            initial += whole + lots + sum(r.open_lots for r in mine.values())
-            added = self.beside.sums(account, orders, u, None)
-            initial, maintenance = initial + added[0], maintenance + added[1]
+            need = self._underlying_need(account, orders, u, mine, worth, losses, charges)
+            if any_soon(self, account, orders, u, None):
+                later = {c: risk_beyond(self, account, orders, (u, c), risk) for c, risk in mine.items()}
+                later = {c: r for c, r in later.items() if c in own or r.held_lots or r.ordered or self.coin_of[c] == u}
+                figures = self._underlying_figures(u, later, worth)
+                self.beside.beyond = True
+                beyond = self._underlying_need(account, orders, u, later, worth, *figures)
+                self.beside.beyond = False
+                need = max(need[0], beyond[0]), max(need[1], beyond[1])
+            initial, maintenance = initial + need[0], maintenance + need[1]
         self.excluded = sum(max(0, part.alone.value) for part in parts)
         more = span.total(self.credits, self.names, parts)
         return Margin(sum(base), initial + more[0], maintenance + more[1])
+
+    def _underlying_figures(
+        self, u: int, mine: dict[int, Risk], worth: list[tuple[list[int], list[int]]]
+    ) -> tuple[list[list[int]], list[int]]:
+        """(losses by column, charges on deltas) without and, where there are any, with orders."""
+        losses, charges = [], []
+        for ordered, values in zip((False, True), worth, strict=False):
+            charge = self.charges(u, list(mine.values()), [ordered and r.ordered for r in mine.values()])
+            losses.append(self._cross_losses(u, *values, mine, ordered))
+            charges.append(self.charges_usd(u, charge))
+        return losses, charges
+
+    def _underlying_need(
+        self, account: Account, orders: Iterable[Order], u: int, mine: dict[int, Risk],
+        worth: list[tuple[list[int], list[int]]], losses: list[list[int]], charges: list[int],
+    ) -> tuple[int, int]:  # fmt: skip
+        """(initial, maintenance) of an underlying in 1e-4 USD."""
+        dampener = self.grids[u].dampener_usd
+        rivals = [
+            self.borne(account, some, u, mine, *values) for some, values in zip(((), orders), worth, strict=False)
+        ]
+        sums = [max(r, *map(sub, v, dampener)) + c for v, c, r in zip(losses, charges, rivals, strict=True)]
+        held, whole = self._factors(u, sums[0], sums[-1])
+        lots = sum(r.held_lots for r in mine.values())
+        added = self.beside.sums(account, orders, u, None)
+        return whole + lots + sum(r.open_lots for r in mine.values()) + added[0], held + lots + added[1]
 
     def borne(
         self,

@@ -93,6 +93,7 @@ CHARGES = {
     "peg": Peg(tiers=(RateTier(above_usd=0, rate_ppm=2_000), RateTier(above_usd=3_000, rate_ppm=40_000))),
     "skew": Skew(cap_base_ppm=900_000, width_ppm=1_000_000),
     "expiry_basis": ExpiryBasis(move_ppm=90_000, add_ppm=1_500_000, multiplier_ppm=4_000_000),
+    "horizon_days": 5,
 }
 
 

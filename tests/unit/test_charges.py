@@ -31,6 +31,7 @@ CHARGE = {
     "peg": TIERS,
     "skew": Skew(cap_base_ppm=900_000),
     "expiry_basis": ExpiryBasis(move_ppm=200_000),
+    "horizon_days": 2,
 }
 
 
@@ -128,6 +129,22 @@ def test_a_smile_is_tilted_and_bent() -> None:
     assert wanted[0] < 0 < wanted[1]
 
 
+@pytest.mark.parametrize("model", ["segregated_pm", "cross_pm"])
+def test_what_expires_soon_hedges_nothing_beyond_the_horizon(model: str) -> None:
+    """A short perpetual under calls of three hours needs what it needs alone; without a horizon they cover it."""
+    alone, hedged, plain = venue(model, horizon_days=2), venue(model, horizon_days=2), venue(model)
+    for bench in (alone, hedged, plain):
+        take(bench, PERPETUAL, -5_000)
+    for bench in (hedged, plain):
+        take(bench, 2, 5)
+    assert plain.margins(1)[1] < alone.margins(1)[1] * 0.8
+    # the calls' premium moves the cross account's collateral a little
+    assert hedged.margins(1)[1] == pytest.approx(alone.margins(1)[1], rel=0 if model == "segregated_pm" else 1e-3)
+    before = hedged.margins(1)[1]
+    hedged.place(1, 2, BUY, 400, 3)
+    assert hedged.margins(1)[1] >= before
+
+
 def test_an_option_pays_for_its_smile() -> None:
     """Long or short, where a tilt costs more than the grid."""
     skew = Skew(cap_base_ppm=600_000, cap_slope_ppm=0, width_ppm=500_000)
@@ -179,6 +196,28 @@ def test_supposed_lots_pay_as_held_ones(model: str) -> None:
     assert paid[0] > (0, 0)
 
 
+def test_explained_charges_carry_their_names() -> None:
+    positions = {PERPETUAL: 5_000, USDC_PERPETUAL: -700, CALL: -10}
+    for model in ("segregated_pm", "cross_pm"):
+        bench = venue(model, **CHARGE)
+        for slot, lots in positions.items():
+            take(bench, slot, lots)
+        table = bench.engine.what_if.explain(1)
+        (one,) = table["charges"] if model == "cross_pm" else [b for b in table["books"] if b["currency"] == "BTC"]
+        charges = {name: tuple(amounts.values()) for name, amounts in one["charges"].items()}
+        assert set(one["rivals"]) == {"skew_tilted", "skew_bent", "expiry_basis"}
+        assert one["rivals"]["expiry_basis"]["positions"] > 0 and one["horizon_days"] == 2
+        if model == "cross_pm":
+            # 120,000 USD of futures; a coin of options sold; what the deltas hedge of each other
+            assert charges["futures"] == (2_400 * 10**4, 1_200 * 10**4)
+            assert charges["short_options"] == (3_000 * 10**4, 500 * 10**4)
+            assert charges["settlement_basis"][0] == charges["settlement_basis"][1] > 0 < charges["peg"][0]
+        else:
+            assert charges["futures"] == (world.COIN // 100, world.COIN // 200)
+            assert charges["short_options"] == (world.COIN * 3 // 100, world.COIN // 200)
+            assert charges["settlement_basis"] == charges["peg"] == (0, 0)
+
+
 # ------------------------------------------------------------------------------------------------ every field counts
 
 CHANGED: dict[str, Any] = {
@@ -205,7 +244,7 @@ BOOKS = (
     {PERPETUAL: 4_000, CALL: -12, PUT: 10, LONG_FUTURE: -1_000, USDC_PERPETUAL: -700, USDC_PUT: 40},
     {CALL: -30}, {CALL: 30}, {PUT: 30, CALL: 30}, {2: -30, 3: -30}, {2: 30, 3: 30},
     {PERPETUAL: 5_000}, {LONG_FUTURE: 900},
-    {PERPETUAL: 5_000, USDC_PERPETUAL: -700}, {CALL: 30, PERPETUAL: -12_000},
+    {PERPETUAL: 5_000, USDC_PERPETUAL: -700}, {PERPETUAL: -5_000, 2: 5}, {CALL: 30, PERPETUAL: -12_000},
 )  # fmt: skip
 
 
@@ -244,6 +283,8 @@ def test_no_field_of_a_set_is_passed_over() -> None:
         ({"skew": Skew(vol_base_ppm=-1)}, "skew: vol_base_ppm"),
         ({"expiry_basis": ExpiryBasis(move_ppm=0)}, "expiry_basis: move_ppm"),
         ({"expiry_basis": ExpiryBasis(add_ppm=-1)}, "expiry_basis: add_ppm"),
+        ({"horizon_days": -1}, "horizon_days must be 0 to 365"),
+        ({"horizon_days": 366}, "horizon_days must be 0 to 365"),
         ({"peg": Peg(tiers=())}, "peg: 1 to 16 tiers"),
         ({"peg": Peg(tiers=(RateTier(above_usd=1, rate_ppm=1),))}, "peg: 1 to 16 tiers"),
         ({"peg": Peg(tiers=(RateTier(above_usd=0, rate_ppm=1),) * 2)}, "peg: 1 to 16 tiers"),
