@@ -233,7 +233,8 @@ UPDATE_MARKS = np.dtype(
         ("index_price_e8", "<i8"),
         ("source_time_ns", "<i8"),
         ("actor_id", "<u4"),
-        ("reserved", "V12"),
+        ("sources", "<u4"),
+        ("reserved", "V8"),
     ]
 )
 FORWARD_ENTRY = np.dtype([("expiry_ns", "<i8"), ("forward_e8", "<i8")])
@@ -413,10 +414,11 @@ def update_marks(
     source_time_ns: int,
     forwards: Iterable[tuple[int, int]],
     vols: Sequence[tuple[int, int]] | np.ndarray[Any, Any],
+    sources: int = 0,
 ) -> bytearray:
     """A whole surface as one command: (expiry_ns, forward_e8) pairs, then (instrument, vol_e6) pairs.
 
-    A vol quoted for either option of a (strike, expiry) pair applies to both.
+    A vol quoted for either option of a (strike, expiry) pair applies to both; `sources` has a bit for each that agrees.
     """
     forward_array = np.array(list(forwards), dtype=FORWARD_ENTRY)
     vol_array = np.asarray(vols, dtype=VOL_ENTRY)
@@ -428,4 +430,5 @@ def update_marks(
         vol_count=len(vol_array),
         index_price_e8=index_price_e8,
         source_time_ns=source_time_ns,
+        sources=sources,
     )

@@ -48,7 +48,15 @@ class Underlying(Struct):
     standard: StandardParameters = StandardParameters()
     isolated: IsolatedParameters = IsolatedParameters()
     mark_jump_ppm: int = 200_000
-    """A single index move beyond this is refused (held) unless the next update confirms it."""
+    """An index move beyond this is held until `jump_sources` sources have said it."""
+    jump_sources: int = 1
+    """1: the next update confirms a held jump, whoever sends it (venues with a single source)."""
+    jump_hold_ns: int = 60_000_000_000
+    """How long a held jump waits to be confirmed."""
+    breaker_move_ppm: int = 0
+    """An index move beyond this within `breaker_window_ns` puts the instruments into an auction; 0: none does."""
+    breaker_window_ns: int = 300_000_000_000
+    breaker_pause_ns: int = 120_000_000_000
     mark_stale_ns: int = 10_000_000_000
     """Marks older than this: reduce-only; liquidations and auction clocks stand still."""
     mark_halt_ns: int = 60_000_000_000

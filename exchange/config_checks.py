@@ -5,7 +5,7 @@ from itertools import pairwise
 import msgspec
 
 from exchange import parameters_span
-from exchange.config import Config, Limits
+from exchange.config import Config, Limits, Underlying
 from exchange.parameters import IsolatedParameters
 from exchange.risk import scenarios
 
@@ -72,6 +72,9 @@ def _underlyings(config: Config) -> list[str]:
             found.append(f"underlying {underlying.name}: durations must be positive")
         if not underlying.mark_stale_ns <= underlying.mark_halt_ns < 1 << 62:
             found.append(f"underlying {underlying.name}: mark_halt_ns must be at least mark_stale_ns")
+        if not 1 <= underlying.jump_sources <= 32 or not 0 < underlying.jump_hold_ns < 1 << 62:
+            found.append(f"underlying {underlying.name}: jump_sources must be 1 to 32, jump_hold_ns positive")
+        found += _breaker(underlying)
         if not 0 < underlying.perpetual_bound_ppm < 1_000_000 or underlying.mark_jump_ppm <= 0:
             found.append(f"underlying {underlying.name}: mark bounds must be positive")
     if config.span_credits is not msgspec.UNSET:
@@ -92,6 +95,13 @@ def _tiers(p: IsolatedParameters) -> list[str]:
         return ["isolated maintenance must be below initial margin in every tier"]
     if any(a.initial_ppm > b.initial_ppm or a.maintenance_ppm > b.maintenance_ppm for a, b in pairwise(p.tiers)):
         return ["isolated rates must not fall from tier to tier"]
+    return []
+
+
+def _breaker(underlying: Underlying) -> list[str]:
+    times = (underlying.breaker_window_ns, underlying.breaker_pause_ns)
+    if not 0 <= underlying.breaker_move_ppm < 1_000_000 or not all(1_000 <= one < 1 << 61 for one in times):
+        return [f"underlying {underlying.name}: breaker_move_ppm must be 0 to 999,999, its times at least 1,000 ns"]
     return []
 
 

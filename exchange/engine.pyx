@@ -105,8 +105,8 @@ cdef class Engine(Administration):
             self.links.begin()
         try:
             # a checkpoint tells of the events before it: what time has brought comes with the next command
-            if self.config is not None and header.time_ns >= self.stages.next_ns and header.kind != CMD_CHECKPOINT:
-                self.stages.advance(header.time_ns)
+            if self.config is not None and header.kind != CMD_CHECKPOINT:
+                self._pass_time(header.time_ns)
             self._dispatch(data)
             if self.trading.noted or self.links.heard or header.kind == CMD_TICK:
                 self._follow_links()
@@ -117,6 +117,13 @@ cdef class Engine(Administration):
         except Exception as error:
             raise self._break(f"{type(error).__name__}: {error}") from error
         self._check_touched()
+        return 0
+
+    cdef int _pass_time(self, int64_t time_ns) except -1:
+        """What is due by time alone."""
+        if time_ns >= self.stages.next_ns or time_ns >= self.jumps.next_ns:
+            self.stages.advance(time_ns)
+            self.jumps.advance(time_ns)
         return 0
 
     cdef int _follow_links(self) except -1:
@@ -314,6 +321,7 @@ cdef class Engine(Administration):
         cdef int reason = self.marks.update(command, self.time_ns)
         cdef MarksEvent* event = <MarksEvent*>self.events.emit(
             EV_MARKS_REJECTED if reason else EV_MARKS_UPDATED, 1, 0)
+        cdef int64_t until_ns
         event.underlying = command.underlying
         event.reason = reason
         event.index_price_e8 = command.index_price_e8
@@ -323,6 +331,9 @@ cdef class Engine(Administration):
         event.repriced = self.marks.priced
         event.revision = self.rows.revision[command.underlying]
         self.stages.marked(command.underlying, self.time_ns)
+        until_ns = self.jumps.trips(command.underlying, int(command.index_price_e8))
+        if until_ns:
+            self.uncross.pause(command.underlying, until_ns)
         self.monitor.remargin(command.underlying)
         self.advanced.on_marks(command.underlying)
         self.triggers.on_marks(command.underlying)

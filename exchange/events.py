@@ -18,7 +18,7 @@ from exchange.control_events import (
     PROTECTION,
     TRADING_STOPPED,
 )
-from exchange.mark_events import MARK_STAGE_CHANGED
+from exchange.mark_events import BREAKER_TRIPPED, MARK_JUMP, MARK_STAGE_CHANGED
 
 
 class EventKind(IntEnum):
@@ -68,6 +68,8 @@ class EventKind(IntEnum):
     CAPITAL_DRAWN = 90
     DEFAULT_COVERED = 91
     MARK_STAGE_CHANGED = 61
+    MARK_JUMP = 62
+    BREAKER_TRIPPED = 63
 
 
 class BalanceCause(IntEnum):
@@ -449,6 +451,8 @@ LAYOUTS: dict[EventKind, np.dtype[Any]] = {
     EventKind.CAPITAL_DRAWN: FUND,
     EventKind.DEFAULT_COVERED: DEFAULT_COVERED,
     EventKind.MARK_STAGE_CHANGED: MARK_STAGE_CHANGED,
+    EventKind.MARK_JUMP: MARK_JUMP,
+    EventKind.BREAKER_TRIPPED: BREAKER_TRIPPED,
 }
 
 

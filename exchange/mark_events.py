@@ -1,4 +1,6 @@
-"""Layouts of the events about marks themselves: stages of an underlying."""
+"""Layouts of the events about marks themselves: stages, jumps, circuit breakers."""
+
+from enum import IntEnum
 
 import numpy as np
 
@@ -17,3 +19,44 @@ MARK_STAGE_CHANGED = np.dtype(
     ]
 )
 """stage: 0 live, 1 reduce-only, 2 halt. marked_ns: time of the underlying's last accepted marks."""
+
+
+class JumpOutcome(IntEnum):
+    """What became of an index move beyond `mark_jump_ppm`."""
+
+    HELD = 1
+    CONFIRMED = 2
+    RETURNED = 3
+    """The index came back within the bound."""
+    LAPSED = 4
+    """Nobody confirmed it within `jump_hold_ns`."""
+    REPLACED = 5
+    """Another jump came instead."""
+
+
+MARK_JUMP = np.dtype(
+    [
+        *HEADER,
+        ("underlying", "<u2"),
+        ("outcome", "u1"),
+        ("reserved0", "u1"),
+        ("sources", "<u4"),
+        ("index_price_e8", "<i8"),
+        ("previous_index_e8", "<i8"),
+        ("held_ns", "<i8"),
+        ("reserved", "V8"),
+    ]
+)
+"""sources: a bit for each that has said it; held_ns: since when it has been held (0: taken at once)."""
+BREAKER_TRIPPED = np.dtype(
+    [
+        *HEADER,
+        ("underlying", "<u2"),
+        ("reserved0", "V6"),
+        ("index_price_e8", "<i8"),
+        ("reference_e8", "<i8"),
+        ("until_ns", "<i8"),
+        ("reserved", "V8"),
+    ]
+)
+"""reference_e8: the lowest or highest index of the window, from which the move was too wide."""

@@ -98,7 +98,8 @@ cdef class Reads(State):
 
     def mark_state(self, int underlying):
         """exchange.mark_views.MarkState of an underlying."""
-        return mark_views.MarkState(stage=self.stages.stage_of(underlying), marked_ns=self.marks.time_ns[underlying])
+        return mark_views.MarkState(stage=self.stages.stage_of(underlying), marked_ns=self.marks.time_ns[underlying],
+                                    held_jump=self.jumps.held_jump(underlying))
 
     def marks_fresh(self, int underlying):
         return self.marks.is_fresh(underlying, self.time_ns)

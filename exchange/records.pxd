@@ -74,7 +74,8 @@ cdef packed struct UpdateMarks:
     int64_t index_price_e8
     int64_t source_time_ns
     uint32_t actor_id
-    uint8_t reserved[12]
+    uint32_t sources
+    uint8_t reserved[8]
 
 cdef packed struct ForwardEntry:
     int64_t expiry_ns
@@ -339,6 +340,26 @@ cdef packed struct MarkStageChanged:
     int64_t marked_ns
     uint8_t reserved[24]
 
+cdef packed struct MarkJump:
+    Header header
+    uint16_t underlying
+    uint8_t outcome
+    uint8_t reserved0
+    uint32_t sources
+    int64_t index_price_e8
+    int64_t previous_index_e8
+    int64_t held_ns
+    uint8_t reserved[8]
+
+cdef packed struct BreakerTripped:
+    Header header
+    uint16_t underlying
+    uint8_t reserved0[6]
+    int64_t index_price_e8
+    int64_t reference_e8
+    int64_t until_ns
+    uint8_t reserved[8]
+
 cdef packed struct CommandEvent:
     Header header
     uint16_t command_kind
@@ -533,6 +554,8 @@ cdef enum EventCode:
     EV_LEG_TRADE_EXECUTED = 39
     EV_MARGIN_MODE_CHANGED = 41
     EV_MARK_STAGE_CHANGED = 61
+    EV_MARK_JUMP = 62
+    EV_BREAKER_TRIPPED = 63
 
 cdef enum CommandCode:
     CMD_PLACE_ORDER = 1

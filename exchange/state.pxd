@@ -16,6 +16,7 @@ from exchange.trading.quotes cimport Quotes
 from exchange.risk.bands cimport Bands
 from exchange.risk.collateral cimport Collateral
 from exchange.risk.exposure cimport Exposure
+from exchange.risk.mark_jumps cimport MarkJumps
 from exchange.risk.mark_stages cimport MarkStages
 from exchange.risk.marks cimport Marks
 from exchange.risk.pretrade cimport Pretrade
@@ -44,6 +45,7 @@ cdef class State:
     cdef readonly Exposure exposure
     cdef readonly Marks marks
     cdef readonly MarkStages stages
+    cdef readonly MarkJumps jumps
     cdef readonly Monitor monitor
     cdef readonly Combos combos
     cdef readonly Trading trading

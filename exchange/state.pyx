@@ -49,7 +49,8 @@ cdef class State:
         self.exposure = ExposureReads(self.accounts, self.ledger_room, self.listing, self.orders_room,
                                  self.positions_room, self.rows, self.protection, config)
         self.stages = MarkStages(self.events, config)
-        self.marks = Marks(self.listing, self.books, self.positions_room, self.rows, self.stages, config)
+        self.jumps = MarkJumps(self.events, config)
+        self.marks = Marks(self.listing, self.books, self.positions_room, self.rows, self.stages, self.jumps, config)
         self.switches = Switches(self.accounts, len(config.underlyings))
         self.collateral = Collateral(self.accounts, self.ledger_room, self.exposure, self.events, config)
         self.pretrade = Pretrade(self.accounts, self.listing, self.orders_room, self.positions_room, self.exposure,
@@ -164,6 +165,7 @@ cdef class State:
             self.blocks.export(),
             self.liquidation.export(),
             self.stages.export(),
+            self.jumps.export(),
             *self.debts.export(),
         ]
 

@@ -4,6 +4,7 @@ from exchange.clearing.position cimport Positions
 from exchange.market.book cimport Books
 from exchange.market.instrument cimport Instrument, Instruments
 from exchange.records cimport UpdateMarks
+from exchange.risk.mark_jumps cimport MarkJumps
 from exchange.risk.mark_stages cimport MarkStages
 from exchange.risk.risk_rows cimport RiskRows
 
@@ -15,8 +16,8 @@ cdef class Marks:
     cdef RiskRows rows
     cdef tuple settings
     cdef readonly MarkStages stages
+    cdef readonly MarkJumps jumps
     cdef int64_t* time_ns            # [underlying] of the last accepted update, 0 = none yet
-    cdef int64_t* held_index_e8      # a jump that waits for confirmation
     cdef int64_t* basis_e8           # [slot] EMA of (book mid - index) of perpetuals
     cdef int64_t* funding_rate_e12   # [slot] per funding period
     cdef list samples                # [underlying] deque of (time, index) for settlement

@@ -1,6 +1,6 @@
 """Marks: what an UpdateMarks command does to prices before anybody is re-margined.
 
-A lone jump of the index beyond the configured band is held until the next update confirms it. A perpetual's mark is
+A lone jump of the index beyond the configured band is held until it is confirmed (mark_jumps). A perpetual's mark is
 index + an exponential average of (own book's mid - index), each sample bounded around the index; its funding accrues
 from the same premium. Dated futures are marked at their forward, options from forward and vol.
 """
@@ -26,26 +26,24 @@ cdef class Marks:
     """Index, perpetual basis and funding per underlying; drives the repricing of risk rows."""
 
     def __cinit__(self, Instruments instruments, Books books, Positions positions, RiskRows rows,
-                  MarkStages stages, config):
+                  MarkStages stages, MarkJumps jumps, config):
         cdef int count = len(config.underlyings)
         self.instruments = instruments
         self.books = books
         self.positions = positions
         self.rows = rows
         self.stages = stages
+        self.jumps = jumps
         self.settings = config.underlyings
         self.time_ns = <int64_t*>calloc(count, sizeof(int64_t))
-        self.held_index_e8 = <int64_t*>calloc(count, sizeof(int64_t))
         self.basis_e8 = <int64_t*>calloc(instruments.capacity, sizeof(int64_t))
         self.funding_rate_e12 = <int64_t*>calloc(instruments.capacity, sizeof(int64_t))
-        if (self.time_ns == NULL or self.held_index_e8 == NULL or self.basis_e8 == NULL
-                or self.funding_rate_e12 == NULL):
+        if self.time_ns == NULL or self.basis_e8 == NULL or self.funding_rate_e12 == NULL:
             raise MemoryError()
         self.samples = [deque(maxlen=SETTLEMENT_WINDOW_NS // SAMPLE_SPACING_NS) for _ in range(count)]
 
     def __dealloc__(self):
         free(self.time_ns)
-        free(self.held_index_e8)
         free(self.basis_e8)
         free(self.funding_rate_e12)
 
@@ -95,16 +93,11 @@ cdef class Marks:
         reason = self._check(command, u)
         if reason:
             return reason
-        settings = self.settings[u]
         index = int(command.index_price_e8)
         previous = int(self.rows.index_e8[u])
-        held = int(self.held_index_e8[u])
-        if previous and abs(index - previous) * 1_000_000 > settings.mark_jump_ppm * previous:
-            if held == 0 or abs(index - held) * 1_000_000 > settings.mark_jump_ppm * held:
-                self.held_index_e8[u] = index
-                self.detail = index
-                return R_MARK_JUMP
-        self.held_index_e8[u] = 0
+        if not self.jumps.believes(u, index, previous, command.sources):
+            self.detail = index
+            return R_MARK_JUMP
         self.rows.index_e8[u] = index
         for i in range(command.forward_count):
             bucket = self.rows.bucket_of(u, forward[i].expiry_ns)
@@ -198,7 +191,7 @@ cdef class Marks:
         cdef int u
         cdef uint32_t slot
         return [
-            [[self.time_ns[u], self.held_index_e8[u], [list(s) for s in self.samples[u]]]
+            [[self.time_ns[u], [list(s) for s in self.samples[u]]]
              for u in range(self.rows.underlying_count)],
             [[slot, self.basis_e8[slot], self.funding_rate_e12[slot], str(self.positions.funding_of(slot))]
              for slot in range(self.instruments.high)

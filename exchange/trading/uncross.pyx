@@ -10,7 +10,7 @@ from exchange.clearing.account cimport Accounts
 from exchange.event_buffer cimport EventBuffer
 from exchange.market.book cimport Books
 from exchange.market.instrument cimport (
-    STATE_AUCTION, STATE_CLOSE_ONLY, STATE_HALTED, STATE_OPEN, Instrument, Instruments,
+    STATE_AUCTION, STATE_CLOSE_ONLY, STATE_FREE, STATE_HALTED, STATE_OPEN, Instrument, Instruments,
 )
 from exchange.market.instrument import STATES
 from exchange.market.order cimport Order, Orders
@@ -101,6 +101,19 @@ cdef class Uncross:
             self.timed[slot] = row.instrument_id
         if state == STATE_OPEN or state == STATE_CLOSE_ONLY:
             self.uncross(slot)
+
+    def pause(self, int underlying, int64_t until_ns):
+        """A circuit breaker: what is open on the underlying goes into an auction until then, ascending slot; auctions
+        that would end before it go on as long. Combos wait for their legs."""
+        cdef uint32_t slot
+        cdef Instrument* row
+        for slot in range(self.instruments.high):
+            row = &self.instruments.at[slot]
+            if (row.state == STATE_FREE or row.underlying != underlying or row.leg_count
+                    or (row.expiry_ns and self.events.time_ns >= row.expiry_ns)):
+                continue
+            if row.state == STATE_OPEN or (row.state == STATE_AUCTION and 0 < row.auction_until_ns < until_ns):
+                self._change(slot, STATE_AUCTION, until_ns)
 
     def tick(self):
         """Open what has been in an auction for long enough, ascending instrument_id."""

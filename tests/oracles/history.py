@@ -290,7 +290,8 @@ class History(IsolatedDraws):
             for slot, spec in sorted(self.specs.items())
             if spec.option_type == "call" and u == 0
         ]
-        return commands.update_marks(u, index_e8, self.time_ns, forwards, vols)
+        sources = self.random.choice((0, 1, 2, 2, 4, 3))
+        return commands.update_marks(u, index_e8, self.time_ns, forwards, vols, sources)
 
     def _wrong_marks(self, record: bytearray) -> bytearray:
         view = np.frombuffer(record, commands.UPDATE_MARKS, 1)

@@ -27,11 +27,11 @@ class Marking:
         count = len(state.grids)
         self.forwards: list[dict[int, int]] = [{} for _ in range(count)]
         self.updated_ns: list[int | None] = [None] * count
-        self.held_index_e8 = [0] * count
         self.revision = [0] * count
         self.detail = 0
-        self.on_marked: Callable[[], None] = lambda: None
-        """Called when an update was taken, before accounts are looked at."""
+        self.check_index: Callable[[int, int, int], None] = lambda u, index, sources: None
+        self.on_marked: Callable[[int, int], None] = lambda u, index: None
+        """Called before an update moves anything, and when it was taken, before accounts are looked at."""
 
     def update(self, command: Mapping[str, Any], record: bytes) -> bool:
         """Whether the update was taken."""
@@ -40,14 +40,15 @@ class Marking:
         answer = {"underlying": u, "index_price_e8": command["index_price_e8"]}
         try:
             forwards, vols = self.check(command, record)
-            self.check_jump(u, command["index_price_e8"])
+            self.detail = command["index_price_e8"]
+            self.check_index(u, command["index_price_e8"], command["sources"])
         except Refused as refused:
             self.state.emit(EventKind.MARKS_REJECTED, 0, reason=refused.reason, detail=self.detail, **answer)
             return False
         repriced = self.mark(u, command["index_price_e8"], forwards, vols)
         self.revision[u] += 1
         self.state.emit(EventKind.MARKS_UPDATED, 0, repriced=repriced, revision=self.revision[u], **answer)
-        self.on_marked()
+        self.on_marked(u, command["index_price_e8"])
         for account in self.state.accounts.values():
             held = [self.state.contracts[slot].underlying for slot in account.holdings]
             if account.model.startswith("cross") or u in held:
@@ -72,19 +73,6 @@ class Marking:
             require(0 < vol <= HIGHEST_VOL_E6, Reason.MARK_OUT_OF_RANGE)
         self.detail = 0
         return forwards, vols
-
-    def check_jump(self, u: int, index: int) -> None:
-        """A jump of the index waits for an update that confirms it."""
-        band = self.state.config.underlyings[u].mark_jump_ppm
-
-        def jumps(base: int) -> bool:
-            return abs(index - base) * PPM > band * base
-
-        before, held = self.state.index_e8[u], self.held_index_e8[u]
-        if before and jumps(before) and (held == 0 or jumps(held)):
-            self.held_index_e8[u] = self.detail = index
-            raise Refused(Reason.MARK_JUMP)
-        self.held_index_e8[u] = 0
 
     def mark(self, u: int, index: int, forwards: list[tuple[int, int]], vols: list[tuple[int, int]]) -> int:
         """New marks and rows of everything on the underlying; returns how many instruments."""

@@ -10,8 +10,10 @@ from exchange.events import EventKind
 from tests.oracles.account import Account, Holding
 from tests.oracles.book import Order
 from tests.oracles.compare import Happened, margin_faults, row_faults
+from tests.oracles.jumping import Jumping
 from tests.oracles.marking import Marking
 from tests.oracles.state import State
+from tests.oracles.uncrossing import Uncrossing
 from tests.oracles.venue import fields_of
 
 
@@ -38,6 +40,8 @@ class Shadow:
         self.engine = engine
         self.state = State(engine.config)
         self.marking = Marking(self.state)
+        self.jumping = Jumping(self.state, Uncrossing(self.state))
+        self.marking.check_index = self.jumping.check
 
     def before(self, record: bytes) -> None:
         """Note the best prices that marks will see: what they fire may trade."""
@@ -55,6 +59,7 @@ class Shadow:
                 self._forget(int(fields["instrument"]))
         if kind == CommandKind.UPDATE_MARKS:
             self.state.time_ns = self.engine.time_ns
+            self.jumping.lapse()
             self.marking.update(fields_of(record, commands.UPDATE_MARKS), record)
             self.state.events.clear()
 

@@ -20,6 +20,7 @@ from tests.oracles.blocks import Blocks
 from tests.oracles.calendar import next_day_end
 from tests.oracles.debts import Debts
 from tests.oracles.isolating import Isolating
+from tests.oracles.jumping import Jumping
 from tests.oracles.linking import AT_ONCE
 from tests.oracles.links import Links
 from tests.oracles.marking import Marking
@@ -51,6 +52,7 @@ class Venue:
         self.state.time_ns = header["time_ns"]
         self.links.left, self.links.heard = AT_ONCE, False
         self.staging.look()
+        self.jumping.lapse()
         if self.isolating.is_bucket(account_id):
             self.state.emit(EventKind.COMMAND_REJECTED, account_id, command_kind=kind, reason=Reason.UNKNOWN_ACCOUNT)
         elif kind == CommandKind.PLACE_LINKED:
@@ -134,6 +136,10 @@ class Venue:
         self.waiting.look()
         self.debts.tick()
 
+    def marked(self, u: int, index: int) -> None:
+        self.staging.look()
+        self.jumping.watch(u, index)
+
     def take(self) -> list[Predicted]:
         events, self.state.events = self.state.events, []
         return events
@@ -153,7 +159,8 @@ class Venue:
         self.blocks = Blocks(self.trading)
         self.marking = Marking(self.state)
         self.staging = Staging(self.state, self.marking)
-        self.marking.on_marked = self.staging.look
+        self.jumping = Jumping(self.state, self.trading)
+        self.marking.check_index, self.marking.on_marked = self.jumping.check, self.marked
         self.debts = Debts(self.state, self.marking)
         for spec in configuration.instruments:
             self.list_one(spec)

@@ -38,6 +38,8 @@ BTC_MATRIX = MatrixParameters(
     extended_dampener_usd=2_000, delta_threshold_usd=60_000, delta_move_per_coin_e9=20_000_000
 )
 STALE = {"mark_stale_ns": 120 * 10**9, "mark_halt_ns": 170 * 10**9}
+BREAKER = {"breaker_move_ppm": 140_000, "breaker_window_ns": 60 * 10**9, "breaker_pause_ns": 15 * 10**9}
+TWO = {"jump_sources": 2, "jump_hold_ns": 40 * 10**9}
 """So that generated histories are live most of the time and in the other stages now and then."""
 ETH_MATRIX = MatrixParameters(price_range_ppm=180_000, annualised_move_risk_ppm=50_000, minimum_move_ppm=5_000)
 BTC_SPAN = SpanParameters(
@@ -197,6 +199,14 @@ def spanned(configuration: Config, both: bool = True) -> Config:
         return msgspec.structs.replace(configuration, underlyings=(btc, eth))
     eth = msgspec.structs.replace(eth, span=ETH_SPAN)
     return msgspec.structs.replace(configuration, underlyings=(btc, eth), span_credits=SPAN_CREDITS)
+
+
+def governed(configuration: Config) -> Config:
+    """The same venue with a circuit breaker and two sources for a jump of its first underlying."""
+    first, *others = configuration.underlyings
+    return msgspec.structs.replace(
+        configuration, underlyings=(msgspec.structs.replace(first, **BREAKER, **TWO), *others)
+    )
 
 
 def tightened(configuration: Config) -> Config:

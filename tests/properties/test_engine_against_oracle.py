@@ -13,6 +13,7 @@ The counters at the end say that the histories went everywhere they should.
 
 from collections import Counter
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -21,6 +22,7 @@ from exchange.commands import CommandKind, OrderFlag, OrderType, TimeInForce, Tr
 from exchange.config import Config
 from exchange.engine import Engine
 from exchange.events import BalanceCause, EventKind
+from exchange.mark_events import JumpOutcome
 from exchange.reasons import Reason
 from tests.oracles import world
 from tests.oracles.compare import event_faults, margin_faults, state_faults
@@ -68,8 +70,18 @@ COMMAND_REASONS = (
     "UNKNOWN_ACCOUNT UNKNOWN_INSTRUMENT UNKNOWN_ORDER NOT_OWNER_OF_ORDER UNKNOWN_CURRENCY ACCOUNT_EXISTS BAD_PAYLOAD "
     "NOT_ENOUGH_FUNDS INSUFFICIENT_WITHDRAWABLE AMOUNT_NOT_POSITIVE AMOUNT_TOO_LARGE"
 ).split()
-STAGES = "stage:0 stage:1 stage:2 ORDER_REJECTED:MARK_STALE COMMAND_REJECTED:MARK_STALE"
+STAGES = (
+    "BREAKER_TRIPPED jump:HELD jump:CONFIRMED jump:RETURNED jump:LAPSED stage:0 stage:1 stage:2 "
+    "ORDER_REJECTED:MARK_STALE COMMAND_REJECTED:MARK_STALE"
+)
 MARK_REASONS = "MARK_JUMP MARK_OUT_OF_RANGE UNKNOWN_INSTRUMENT UNKNOWN_UNDERLYING BAD_PAYLOAD".split()
+
+
+def count_marks(kind: EventKind, event: Any, counts: Counter) -> None:
+    if kind == EventKind.MARK_STAGE_CHANGED:
+        counts[f"stage:{event['stage']}"] += 1
+    elif kind == EventKind.MARK_JUMP:
+        counts[f"jump:{JumpOutcome(event['outcome']).name}"] += 1
 
 
 def coverage(happened: list, counts: Counter, waiting: set[int]) -> None:
@@ -108,8 +120,8 @@ def coverage(happened: list, counts: Counter, waiting: set[int]) -> None:
             counts[f"withdrawn:{Reason(event['reason']).name}"] += 1
         elif kind == EventKind.LEVEL_CHANGED:
             counts[f"level:{event['level']}"] += 1
-        elif kind == EventKind.MARK_STAGE_CHANGED:
-            counts[f"stage:{event['stage']}"] += 1
+        else:
+            count_marks(kind, event, counts)
 
 
 def missing(counts: Counter, ample: bool) -> list[str]:
@@ -141,7 +153,7 @@ def run(
     ample = kind == AMPLE
     expiry_ns = world.START_NS + DAYS * world.DAY_NS + 17 * world.HOUR_NS // 2
     combos = world.combos(expiry_ns) if "combos" in FEATURES else ()
-    venue_of = world.configuration(instruments=world.instruments(expiry_ns))
+    venue_of = world.governed(world.configuration(instruments=world.instruments(expiry_ns)))
     venue_of = world.with_buckets(venue_of if ample else world.tightened(venue_of))
     venue_of = shape(venue_of)
     history = History(
