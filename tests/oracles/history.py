@@ -216,7 +216,10 @@ class History(IsolatedDraws):
             self.index[0] *= 1.008
             return self.marks(0)
         ending = [slot for slot, spec in self.specs.items() if spec.expiry_ns]
-        if ending and self.leap_every and 0 < self.seq % self.leap_every <= 4:  # so that some rest to the end
+        leapt = self.seq % self.leap_every if self.leap_every else 0
+        if ending and 0 < leapt <= 2:  # marks are stale after a leap
+            return self.marks(leapt - 1)
+        if ending and 0 < leapt <= 6:  # so that some rest to the end
             return self._passive(self.random.randint(1, self.account_count), self.random.choice(ending))
         kinds = [
             (self._order_of_anybody, 640), (self._cancel, 2 if self.crowded else 90), (self._edit, 110),
