@@ -99,7 +99,7 @@ cdef class Desk:
     def remainder(self, uint32_t account_id, int entity, int currency):
         """All that the entity has, debts included, as minor units of one currency at the marks; each other currency's
         equity rounded against it."""
-        return sum([equity if c == currency else self._convert(c, currency, equity)
+        return sum([equity if c == currency else self.converted(c, currency, equity)
                     for c, equity in self.equities(account_id, entity)])
 
     def worth(self, uint32_t account_id, int entity):
@@ -236,17 +236,21 @@ cdef class Desk:
         value = abs(lots * int(row.mark_minor))
         if row.currency == currency:
             return value
-        return self._convert(row.currency, currency, value)
+        return self.converted(row.currency, currency, value)
 
     def from_currency(self, uint32_t instrument, int currency, amount):
         """An amount of a currency in minor units of the instrument's, at the index, rounded up."""
         cdef int own = self.instruments.at[instrument].currency
-        return amount if own == currency else -self._convert(currency, own, -amount)
+        return amount if own == currency else self.converted_up(currency, own, amount)
 
-    def _convert(self, int source, int target, amount):
-        """At the index, towards minus infinity."""
+    def converted(self, int source, int target, amount):
+        """An amount of one currency in minor units of another, at the index, towards minus infinity."""
         value = amount * self._price_q40(source)
         return value // self._price_q40(target)
+
+    def converted_up(self, int source, int target, amount):
+        """`converted`, towards plus infinity."""
+        return -self.converted(source, target, -amount)
 
     def _price_q40(self, int currency):
         """1e-4 USD per minor unit, 2**-40."""
@@ -439,12 +443,12 @@ cdef class Desk:
         now = list(before)
         for c in range(self.exposure.currencies):
             if c != currency and now[c] < 0:
-                now[currency] += self._convert(c, currency, now[c])
+                now[currency] += self.converted(c, currency, now[c])
                 now[c] = 0
         for c in range(self.exposure.currencies):
             if c != currency and now[c] > 0 and now[currency] < 0:
-                spent = min(now[c], -self._convert(currency, c, now[currency]))
-                now[currency] += self._convert(c, currency, spent)
+                spent = min(now[c], self.converted_up(currency, c, -now[currency]))
+                now[currency] += self.converted(c, currency, spent)
                 now[c] -= spent
         for c in range(self.exposure.currencies):
             if now[c] != before[c]:
@@ -473,13 +477,6 @@ cdef class Desk:
         """Whether a currency has a fresh price in USD."""
         cdef int u = self.exposure.currency_underlying[currency]
         return u < 0 or (self.marks.fresh(u, time_ns) and self.exposure.rows.grid[u].coin_base_q40 > 0)
-
-    def converted(self, int source, int target, amount):
-        """An amount of one currency in minor units of another, at the index, rounded down."""
-        return self._convert(source, target, amount)
-
-    def converted_up(self, int source, int target, amount):
-        return -self._convert(source, target, -amount)
 
     def exchange(self, uint32_t account_id, int source, int64_t spent, int target, int64_t bought):
         """Two legs against the world outside: `spent` is negative."""

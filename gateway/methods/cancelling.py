@@ -52,26 +52,32 @@ class CancelAll(Params, kw_only=True):
     include_combos: bool | None = None
 
 
+def cancel_where(gateway, session, principal, target: dict[str, int], label: bytes = b"") -> Any:
+    """One CANCEL_ALL of the account's orders that `target` names, all where it is empty; what came of it."""
+    fields = {"instrument": NO_INSTRUMENT, **ANY, **target}
+    news = gateway.submit(
+        records.cancel_all(
+            tail=label,
+            account_id=principal.account_id,
+            key_id=principal.key_id,
+            reason=int(Reason.USER_REQUEST),
+            label_bytes=len(label),
+            **fields,
+        ),
+        session,
+    )
+    if news.rejected:
+        raise engine_refusal(news.rejected)
+    return news
+
+
 def _cancel_many(gateway, session, principal, params: CancelAll, targets: list[dict[str, int]], label=b"") -> Any:
     """Run CANCEL_ALL once per target; the number of orders cancelled, or the orders in groups."""
     count, found = 0, []
     if params.freeze_quotes:
         freeze_quotes(gateway, session, principal)
     for target in targets:
-        fields = {"instrument": NO_INSTRUMENT, **ANY, **target}
-        news = gateway.submit(
-            records.cancel_all(
-                tail=label,
-                account_id=principal.account_id,
-                key_id=principal.key_id,
-                reason=int(Reason.USER_REQUEST),
-                label_bytes=len(label),
-                **fields,
-            ),
-            session,
-        )
-        if news.rejected:
-            raise engine_refusal(news.rejected)
+        news = cancel_where(gateway, session, principal, target, label)
         count += news.count
         found += news.orders.values()
     return group_orders(found) if params.detailed else count

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from exchange.commands import ANY_CURRENCY, ANY_KIND, NO_INSTRUMENT, OrderFlag, OrderType, Side, TimeInForce
+from exchange.commands import OrderFlag, OrderType, Side, TimeInForce
 from exchange.reasons import Reason
 from gateway import records, render_orders
-from gateway.errors import engine_refusal
+from gateway.methods.cancelling import cancel_where
 from gateway.methods.trading import TRADE
 from gateway.registry import method
 
@@ -75,21 +75,7 @@ def flatten_portfolio(gateway, session, principal, params) -> dict[str, Any]:
 
     Legs that release most of the requirement go first; what is refused or left open is tried again while others close.
     """
-    news = gateway.submit(
-        records.cancel_all(
-            account_id=principal.account_id,
-            key_id=principal.key_id,
-            reason=int(Reason.USER_REQUEST),
-            instrument=NO_INSTRUMENT,
-            currency=ANY_CURRENCY,
-            instrument_kind=ANY_KIND,
-            order_type=ANY_KIND,
-        ),
-        session,
-    )
-    if news.rejected:
-        raise engine_refusal(news.rejected)
-    cancelled = news.count
+    cancelled = cancel_where(gateway, session, principal, {}).count
     asked = _held(gateway, principal.account_id)
     trades: dict[int, list[Any]] = {slot: [] for slot in asked}
     refusals: dict[int, int] = {}

@@ -51,6 +51,21 @@ def move(venue, account, amount, name=BTC):
     return venue.cold(CommandKind.MOVE_COLLATERAL, config.MoveCollateral(name, amount), account)
 
 
+def cancel_all(venue, account):
+    """CANCEL_ALL of everything that the account has open."""
+    return venue.submit(
+        commands.record(
+            CommandKind.CANCEL_ALL,
+            account,
+            instrument=0xFFFFFFFF,
+            currency=0xFFFF,
+            instrument_kind=0xFF,
+            order_type=0xFF,
+            reason=60,
+        )
+    )
+
+
 def refused(found):
     return Reason(only(found, EventKind.COMMAND_REJECTED).reason)
 
@@ -112,17 +127,7 @@ def test_what_orders_drew_goes_back_with_them(venue) -> None:
     assert only(edited, EventKind.ORDER_EDITED).remaining_lots == 5_000
     half = bucket(venue, venue.alice)
     assert COIN * 15 // 100 <= half.equity_minor == half.initial_margin_minor < COIN * 16 // 100
-    done = venue.submit(
-        commands.record(
-            CommandKind.CANCEL_ALL,
-            venue.alice,
-            instrument=0xFFFFFFFF,
-            currency=0xFFFF,
-            instrument_kind=0xFF,
-            order_type=0xFF,
-            reason=60,
-        )
-    )
+    done = cancel_all(venue, venue.alice)
     assert only(done, EventKind.COMMAND_DONE).count == 1
     assert bucket(venue, venue.alice).equity_minor == bucket(venue, venue.alice).initial_margin_minor == COIN // 10
     # closed: everything back, less the two taker fees
@@ -169,17 +174,7 @@ def test_modes_change_only_while_nothing_is_open(venue) -> None:
     terms = commands.order_terms(trigger_price_e8=110_000 * E8)
     venue.place(venue.alice, BTC, "buy", 0, 10, order_type=4, terms_slots=1, tail=terms)
     assert refused(set_mode(venue, venue.alice)) == Reason.MODE_IN_USE
-    venue.submit(
-        commands.record(
-            CommandKind.CANCEL_ALL,
-            venue.alice,
-            instrument=0xFFFFFFFF,
-            currency=0xFFFF,
-            instrument_kind=0xFF,
-            order_type=0xFF,
-            reason=60,
-        )
-    )
+    cancel_all(venue, venue.alice)
     set_mode(venue, venue.alice)
     # a waiting order belongs to the bucket, and is cancelled by whom it came from
     placed = only(
