@@ -411,7 +411,11 @@ cdef class Requirements(Horizon):
 
     cdef int _cross(self, uint32_t account_id, int scope, Margin* out) except -1:
         """What orders may cost is taken from the balances, before haircuts; scenarios start from what is then left."""
-        cdef int64_t base[16], left[16], costs[16], none[16], losses[MAX_SCENARIOS]
+        cdef int64_t base[16]
+        cdef int64_t left[16]
+        cdef int64_t costs[16]
+        cdef int64_t none[16]
+        cdef int64_t losses[MAX_SCENARIOS]
         cdef SpanPart parts[MAX_PARTS]
         cdef int currency[8]
         cdef int spans = 0
