@@ -35,6 +35,9 @@ class Account:
     leverage_e2: int = 0
     drawn: int = 0
     """What its open orders drew from the holder."""
+    in_liquidation: bool = False
+    breached: int = 0
+    """The entity that was below maintenance when it was last looked at."""
 
 
 def accrued(contract: Contract, holding: Holding) -> int:

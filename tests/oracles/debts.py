@@ -25,7 +25,7 @@ class Debts:
             self.state.time_ns // HOUR_NS,
         )
         for _, account in sorted(self.state.accounts.items()):
-            if account.model.startswith("cross") and min(account.cash) < 0:
+            if account.model.startswith("cross") and min(account.cash) < 0 and not account.in_liquidation:
                 said = len(self.state.events)
                 for currency in range(len(account.cash)):
                     self.interest(account, currency, hours)

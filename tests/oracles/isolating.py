@@ -68,6 +68,7 @@ class Isolating:
             raise Detailed(Reason.LEVERAGE_OUT_OF_RANGE, 10**8 // lowest)
         if bucket:
             return self.leverage(bucket, payload.leverage_e2)
+        require(not s.accounts[account_id].in_liquidation, Reason.ACCOUNT_IN_LIQUIDATION)
         require(not self.used(account_id, slot), Reason.MODE_IN_USE)
         bucket = self.free_bucket(account_id)
         bucket.slot, bucket.leverage_e2 = slot, payload.leverage_e2
@@ -84,8 +85,10 @@ class Isolating:
         require(abs(amount) <= limit, Reason.AMOUNT_TOO_LARGE)
         if amount > 0:
             require(bucket.cash[currency] + amount <= limit, Reason.AMOUNT_TOO_LARGE)
+            require(not s.accounts[account_id].in_liquidation, Reason.ACCOUNT_IN_LIQUIDATION)
             require(self.can_give(account_id, currency, amount), Reason.NOT_ENOUGH_FUNDS)
         else:
+            require(not bucket.in_liquidation, Reason.ACCOUNT_IN_LIQUIDATION)
             m = s.model.margin(bucket, currency, True)
             most = max(0, min(m.equity - m.initial, bucket.cash[currency]))
             if -amount > most:
@@ -113,6 +116,7 @@ class Isolating:
 
     def to_cross(self, bucket: Account, slot: int) -> int:
         currency = self.state.contracts[slot].currency
+        require(not bucket.in_liquidation, Reason.ACCOUNT_IN_LIQUIDATION)
         free = not self.used(bucket.account_id, slot) and bucket.cash[currency] >= 0
         require(free, Reason.MODE_IN_USE)
         self.give_all(bucket)
@@ -123,6 +127,7 @@ class Isolating:
 
     def leverage(self, bucket: Account, leverage_e2: int) -> int:
         currency = self.state.contracts[bucket.slot].currency
+        require(not bucket.in_liquidation, Reason.ACCOUNT_IN_LIQUIDATION)
         before, bucket.leverage_e2 = bucket.leverage_e2, leverage_e2
         m = self.state.model.margin(bucket, currency, True)
         missing = m.initial - m.equity
@@ -140,7 +145,7 @@ class Isolating:
         s = self.state
         mine = self.buckets(account_id)
         for bucket in mine:
-            if bucket.slot is None and not any(bucket.cash):
+            if bucket.slot is None and not bucket.in_liquidation and not any(bucket.cash):
                 return bucket
         require(len(mine) < s.config.limits.max_isolated_positions, Reason.LIMIT_REACHED)
         require(len(s.accounts) < s.config.limits.max_accounts, Reason.LIMIT_REACHED)
@@ -163,7 +168,7 @@ class Isolating:
         poorer = replace(holder, cash=list(holder.cash))
         poorer.cash[currency] -= amount
         m = self.state.model.margin(poorer, currency, True)
-        return amount <= holder.cash[currency] and m.equity >= m.initial
+        return not holder.in_liquidation and amount <= holder.cash[currency] and m.equity >= m.initial
 
     def transfer(self, bucket: Account, currency: int, amount: int) -> None:
         """Collateral into a bucket, negative out of it; the payer is told first."""
@@ -230,7 +235,8 @@ class Isolating:
         s = self.state
         touched, s.touched = sorted(s.touched), set()
         s.drew = {}
-        for bucket in (s.accounts[number] for number in touched if s.accounts[number].holder):
+        ours = (s.accounts[number] for number in touched)
+        for bucket in (a for a in ours if a.holder and not a.in_liquidation):
             if not bucket.holdings and not bucket.orders:
                 self.give_all(bucket)
             elif bucket.drawn:

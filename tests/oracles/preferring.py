@@ -1,5 +1,8 @@
 """The naive terms of liquidation auctions, owners' preferences and retained bidders. Rules: docs/liquidation.md."""
 
+import msgspec
+
+from exchange.config import Liquidation
 from exchange.events import EventKind
 from exchange.payloads import AuctionTerms, SetBackstop, SetUnwind
 from exchange.reasons import Reason
@@ -17,21 +20,26 @@ class Preferring:
 
     def __init__(self, state: State) -> None:
         self.state = state
-        self.versions: dict[int, int] = {}
-        self.retained: set[int] = set()
+        self.terms_of: dict[int, tuple[int, Liquidation]] = {}
+        """By underlying, where they were changed: version and terms of new auctions."""
+        self.preference: dict[int, int] = {}
+        self.retained: dict[int, int] = {}
+        """By account: the largest portfolio that it takes, USD."""
 
     def unwind(self, account_id: int, payload: SetUnwind) -> int:
         require(account_id in self.state.accounts, Reason.UNKNOWN_ACCOUNT)
-        return ("smallest", "proportional", "futures_first", "options_first").index(payload.preference)
+        number = ("smallest", "proportional", "futures_first", "options_first").index(payload.preference)
+        self.preference[account_id] = number
+        return number
 
     def backstop(self, account_id: int, payload: SetBackstop) -> int:
         require(account_id in self.state.accounts, Reason.UNKNOWN_ACCOUNT)
         require(payload.most_usd >= 0, Reason.BAD_PAYLOAD)
         if payload.most_usd == 0:
-            self.retained.discard(account_id)
+            self.retained.pop(account_id, None)
         else:
-            require(len(self.retained | {account_id}) <= MOST_RETAINED, Reason.LIMIT_REACHED)
-            self.retained.add(account_id)
+            require(len(self.retained.keys() | {account_id}) <= MOST_RETAINED, Reason.LIMIT_REACHED)
+            self.retained[account_id] = payload.most_usd
         return len(self.retained)
 
     def terms(self, _: int, payload: AuctionTerms) -> int:
@@ -45,8 +53,7 @@ class Preferring:
         sound = sound and 0 <= values["buffer_ppm"] <= 2_000_000 and values["fee_ppm"] <= 500_000
         require(sound and all(0 < values[name] <= DAY_NS for name in TIMES), Reason.BAD_CONFIGURATION)
         number = names.index(payload.underlying)
-        self.versions[number] = self.versions.get(number, 0) + 1
-        self.state.emit(
-            EventKind.AUCTION_TERMS_CHANGED, 0, underlying=number, version=self.versions[number], **values
-        )  # fmt: skip
-        return self.versions[number]
+        version = self.terms_of.get(number, (0, base))[0] + 1
+        self.terms_of[number] = version, msgspec.structs.replace(base, **values)
+        self.state.emit(EventKind.AUCTION_TERMS_CHANGED, 0, underlying=number, version=version, **values)
+        return version

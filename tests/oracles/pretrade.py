@@ -46,6 +46,7 @@ class Checks:
     def check_static(self, account_id: int, slot: int, side: int, price: int, lots: int, market: bool) -> None:
         s = self.state
         require(account_id in s.accounts, Reason.UNKNOWN_ACCOUNT)
+        require(not s.accounts[account_id].in_liquidation, Reason.ACCOUNT_IN_LIQUIDATION)
         require(slot in s.contracts, Reason.UNKNOWN_INSTRUMENT)
         c = s.contracts[slot]
         isolated = [part for part in (slot, *(leg.slot for leg, _ in c.legs)) if s.bucket_of(account_id, part)]

@@ -51,6 +51,7 @@ class Quoting:
         require(count > 0 and (count + 1) * commands.SLOT_BYTES <= len(record), Reason.BAD_PAYLOAD)
         require(count <= s.config.limits.max_quotes_per_command, Reason.LIMIT_REACHED)
         require(account_id in s.accounts, Reason.UNKNOWN_ACCOUNT)
+        require(not s.accounts[account_id].in_liquidation, Reason.ACCOUNT_IN_LIQUIDATION)
         late = command["valid_until_ns"] and s.time_ns > command["valid_until_ns"]
         require(not late, Reason.VALID_UNTIL_PASSED)
         values = np.frombuffer(record, commands.QUOTE_ENTRY, count, commands.SLOT_BYTES).tolist()

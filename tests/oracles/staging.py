@@ -19,9 +19,12 @@ class Staging:
         for u, settings in enumerate(self.state.config.underlyings):
             marked = self.marking.updated_ns[u]
             age = 0 if marked is None else self.state.time_ns - marked
+            if marked and not self.state.live_since_ns[u]:
+                self.state.live_since_ns[u] = marked
             stage = (age > settings.mark_stale_ns) + (age > settings.mark_halt_ns)
             before, self.state.stages[u] = self.state.stages[u], stage
             if stage != before:
+                self.state.live_since_ns[u] = self.state.live_since_ns[u] if stage else self.state.time_ns
                 self.state.emit(
                     EventKind.MARK_STAGE_CHANGED, 0, underlying=u, stage=stage, previous_stage=before,
                     reason=Reason.MARK_STALE if stage else Reason.NONE, marked_ns=marked or 0,

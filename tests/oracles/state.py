@@ -82,6 +82,9 @@ class State:
         self.switches: set[tuple[str, int]] = set()
         self.stages = [0] * len(config.underlyings)
         """By the age of marks: 0 live, 1 reduce-only, 2 halt."""
+        self.live_since_ns = [0] * len(config.underlyings)
+        self.breaches: list[int] = []
+        """Accounts below maintenance that a Tick is to look at, in the order seen."""
         self.index_e8 = [0] * len(config.underlyings)
         self.grids = grids_of(config)
         self.model = MarginModel(config, self.contracts, self.grids, self.index_e8)
@@ -190,6 +193,8 @@ class State:
                 passed = len(ratios) + 1
             if passed > worst:
                 worst, shown, currency = passed, m, entity
+        if worst > len(ratios):
+            account.breached = currency
         if worst == account.passed:
             return
         marks = [0, *ratios, 0]
@@ -200,6 +205,8 @@ class State:
             equity_minor=shown.equity, requirement_minor=shown.maintenance,
         )  # fmt: skip
         account.level, account.passed = level, worst
+        if level == BREACHED and not account.in_liquidation and account.account_id not in self.breaches:
+            self.breaches.append(account.account_id)
 
 
 def change_holding(account: Account, contract: Contract, lots: int, cost: int) -> tuple[int, int, int]:

@@ -1,7 +1,7 @@
 """A naive venue: takes the engine's command records and predicts its events and its accounts' margins.
 
-It shares with the engine the record layouts, the configuration and the pricing kernels, and no code. Expiry
-and liquidation are not predicted: histories given to it carry no Tick that would settle or liquidate anything.
+It shares with the engine the record layouts, the configuration and the pricing kernels, and no code. Expiry is not
+predicted: histories given to it carry no Tick that would settle anything.
 """
 
 from dataclasses import replace
@@ -19,6 +19,7 @@ from tests.oracles.advancing import Advancing
 from tests.oracles.blocks import Blocks
 from tests.oracles.calendar import next_day_end
 from tests.oracles.debts import Debts
+from tests.oracles.defaulting import Defaulting
 from tests.oracles.isolating import Isolating
 from tests.oracles.jumping import Jumping
 from tests.oracles.linking import AT_ONCE
@@ -26,6 +27,7 @@ from tests.oracles.links import Links
 from tests.oracles.marking import Marking
 from tests.oracles.preferring import Preferring
 from tests.oracles.pretrade import Refused, require
+from tests.oracles.purses import Purses
 from tests.oracles.quoting import Quoting
 from tests.oracles.reading import fields_of
 from tests.oracles.staging import Staging
@@ -33,6 +35,8 @@ from tests.oracles.state import Predicted, State
 from tests.oracles.switches import KillSwitch
 from tests.oracles.trading import Trading
 from tests.oracles.waiting import NO_TERMS, TYPES, Waiting
+
+AUCTIONS = (CommandKind.PLACE_BID, CommandKind.GRANT_FUND_LEASE, CommandKind.SETTLE_FUND_LEASE)
 
 
 class Venue:
@@ -102,6 +106,8 @@ class Venue:
                 self.waiting.saw_marks()
         elif kind == CommandKind.TICK:
             self.tick()
+        elif kind in AUCTIONS:
+            self.auction_command(kind, command, account_id)
         elif kind == CommandKind.MASS_QUOTE:
             self.quoting.mass_quote(command, record, account_id)
             self.waiting.look()
@@ -109,6 +115,24 @@ class Venue:
             self.quoting.cancel(command, record, account_id)
         else:
             raise NotImplementedError(kind.name)
+
+    def auction_command(self, kind: CommandKind, command: dict[str, Any], account_id: int) -> None:
+        """A bid, or the fund's answer about a lease."""
+        if kind == CommandKind.PLACE_BID:
+            bid = (command["auction_id"], command["phase"], command["limit_minor"], command["share_ppm"])
+            self.defaulting.auctions.bid(account_id, *bid)
+            return
+        try:
+            if kind == CommandKind.GRANT_FUND_LEASE:
+                granted = (command["amount_minor"], bool(command["exhausted"]))
+                self.defaulting.leasing.granted(command["lease_id"], *granted)
+            else:
+                self.defaulting.leasing.settled(command["lease_id"], command["used_minor"])
+        except Refused as refused:
+            self.state.emit(
+                EventKind.COMMAND_REJECTED, account_id, command_kind=kind, reason=refused.reason,
+                detail=command["lease_id"],
+            )  # fmt: skip
 
     def change(self, kind: CommandKind, command: dict[str, Any], terms: dict[str, Any], account_id: int) -> None:
         """An edit or a cancel, of a waiting order or a live one."""
@@ -135,6 +159,7 @@ class Venue:
         self.waiting.drain()
         self.waiting.look()
         self.debts.tick()
+        self.defaulting.tick()
 
     def marked(self, u: int, index: int) -> None:
         self.staging.look()
@@ -156,12 +181,14 @@ class Venue:
         self.quoting = Quoting(self.trading)
         self.switches = KillSwitch(self.waiting)
         self.preferring = Preferring(self.state)
+        self.purses = Purses(self.state)
         self.blocks = Blocks(self.trading)
         self.marking = Marking(self.state)
         self.staging = Staging(self.state, self.marking)
         self.jumping = Jumping(self.state, self.trading)
         self.marking.check_index, self.marking.on_marked = self.jumping.check, self.marked
         self.debts = Debts(self.state, self.marking)
+        self.defaulting = Defaulting(self.waiting, self.preferring)
         for spec in configuration.instruments:
             self.list_one(spec)
 
@@ -196,6 +223,9 @@ class Venue:
             CommandKind.SET_UNWIND: (self.preferring.unwind, payloads.SetUnwind),
             CommandKind.SET_BACKSTOP: (self.preferring.backstop, payloads.SetBackstop),
             CommandKind.SET_AUCTION_TERMS: (self.preferring.terms, payloads.AuctionTerms),
+            CommandKind.ENDOW_FUND: (self.purses.endow_fund, config.Transfer),
+            CommandKind.ENDOW_CAPITAL: (self.purses.endow_capital, config.Transfer),
+            CommandKind.RELEASE_CAPITAL: (self.purses.release_capital, config.Transfer),
         }
         handler, layout = (handlers | preferences)[kind]
         self.detail, trades = 0, self.state.next_trade_id
@@ -245,6 +275,7 @@ class Venue:
 
     def withdraw(self, account_id: int, payload: config.Transfer) -> None:
         account, currency = self.known(account_id, payload)
+        require(not account.in_liquidation, Reason.ACCOUNT_IN_LIQUIDATION)
         amount = payload.amount_minor
         if amount > account.cash[currency] or not self.stands_without(account, currency, amount):
             self.detail = self.withdrawable(account, currency)
@@ -332,6 +363,7 @@ class Venue:
         s = self.state
         require(account_id in s.accounts, Reason.UNKNOWN_ACCOUNT)
         account = s.accounts[account_id]
+        require(not account.in_liquidation, Reason.ACCOUNT_IN_LIQUIDATION)
         before, account.model = account.model, payload.margin_model
         for entity in s.entities(account):
             m = s.model.margin(account, entity, True)
