@@ -330,6 +330,7 @@ cdef class Engine(Administration):
             return 0
         event.repriced = self.marks.priced
         event.revision = self.rows.revision[command.underlying]
+        self.market_size.note(command.underlying)
         self.stages.marked(command.underlying, self.time_ns)
         until_ns = self.jumps.trips(command.underlying, int(command.index_price_e8))
         if until_ns:

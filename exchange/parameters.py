@@ -44,6 +44,22 @@ class ExpiryBasis(Struct):
     multiplier_ppm: int = 2_000_000
 
 
+class Concentration(Struct):
+    """Charge on an owner's net delta against the underlying's open interest and books, both as of its last marks."""
+
+    open_interest_share_ppm: int = 100_000
+    open_interest_rate_ppm: int = 50_000
+    """Of the value beyond the share; 0: open interest costs nothing."""
+    open_interest_floor_usd: int = 0
+    """Open interest counts as at least this much."""
+    depth_move_ppm: int = 10_000
+    """Depth is what the books of futures hold on one side within this move of the mark; 0: depth costs nothing."""
+    depth_cap_ppm: int = 200_000
+    """The average slippage charged is at most this."""
+    depth_floor_usd: int = 0
+    """Depth counts as at least this much."""
+
+
 class GridColumn(Struct, frozen=True):
     """A column of a grid of one's own."""
 
@@ -105,6 +121,8 @@ class MatrixParameters(Struct):
     """The account is also margined without what expires within these days; 0: not."""
     columns: tuple[GridColumn, ...] | msgspec.UnsetType = msgspec.UNSET
     """A grid of one's own instead of steps x vols and extended moves; the range still scales and clamps."""
+    concentration: Concentration | msgspec.UnsetType = msgspec.UNSET
+    """Contingency: of what an owner's accounts hold together beyond what the market carries."""
 
 
 class StandardParameters(Struct):

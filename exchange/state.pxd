@@ -18,6 +18,7 @@ from exchange.risk.collateral cimport Collateral
 from exchange.risk.exposure cimport Exposure
 from exchange.risk.mark_jumps cimport MarkJumps
 from exchange.risk.mark_stages cimport MarkStages
+from exchange.risk.market_size cimport MarketSize
 from exchange.risk.marks cimport Marks
 from exchange.risk.pretrade cimport Pretrade
 from exchange.risk.protection cimport Protection
@@ -44,6 +45,7 @@ cdef class State:
     cdef readonly Protection protection
     cdef readonly Exposure exposure
     cdef readonly Marks marks
+    cdef readonly MarketSize market_size
     cdef readonly MarkStages stages
     cdef readonly MarkJumps jumps
     cdef readonly Monitor monitor

@@ -48,6 +48,8 @@ cdef class State:
         self.protection = Protection(self.listing, self.rows, self.events, config)
         self.exposure = ExposureReads(self.accounts, self.ledger_room, self.listing, self.orders_room,
                                  self.positions_room, self.rows, self.protection, config)
+        self.market_size = MarketSize(self.listing, self.books, self.rows, config)
+        self.exposure.market = self.market_size
         self.stages = MarkStages(self.events, config)
         self.jumps = MarkJumps(self.events, config)
         self.marks = Marks(self.listing, self.books, self.positions_room, self.rows, self.stages, self.jumps, config)
@@ -167,6 +169,7 @@ cdef class State:
             self.stages.export(),
             self.jumps.export(),
             *self.debts.export(),
+            *self.market_size.export(),
         ]
 
     cdef _order_export(self, uint32_t slot):

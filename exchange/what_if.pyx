@@ -376,7 +376,15 @@ cdef class WhatIf:
         if found is None:
             return {}
         charges, rivals = found
-        return {
+        more = {}
+        borne = self.state.exposure.concentration(account_id, underlying, currency)
+        if borne is not None:
+            interest, depth = self.state.market_size.figures(underlying)
+            names = ("own_delta_e10", "owner_delta_e10", "rate_e12")
+            more["concentration"] = {name: {"positions": borne[0][i], "with_orders": borne[1][i]}
+                                     for i, name in enumerate(names)}
+            more["concentration"] |= {"open_interest_e10": interest, "depth_e10": depth}
+        return more | {
             "charges": {name: {"initial": a, "maintenance": b} for name, (a, b) in charges.items()},
             "rivals": {name: {"positions": a, "with_orders": b} for name, (a, b) in rivals.items()},
             "horizon_days": self.state.config.underlyings[underlying].matrix.horizon_days,

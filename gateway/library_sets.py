@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from exchange.parameters import ExpiryBasis, MatrixParameters, Peg, Skew, StandardParameters
+from exchange.parameters import Concentration, ExpiryBasis, MatrixParameters, Peg, Skew, StandardParameters
 from exchange.parameters_span import SpanParameters
 from exchange.what_if import parameters_hash
 from margin_ext import models
@@ -12,7 +12,7 @@ from margin_ext.models.parameter_files import checked
 from margin_ext.models.parameters import MatrixSet
 from margin_ext.models.parameters_formula import FutureSchedule, FutureTier, SpanSet, StandardSet
 
-PARTS = {"peg": Peg, "skew": Skew, "expiry_basis": ExpiryBasis}
+PARTS = {"peg": Peg, "skew": Skew, "expiry_basis": ExpiryBasis, "concentration": Concentration}
 
 
 def matrix_set(parameters: MatrixParameters, numeraire: str) -> MatrixSet:
@@ -69,6 +69,8 @@ def matrix_of(own: MatrixSet) -> MatrixParameters:
     nested = {name: part(values[name], kind) for name, kind in PARTS.items() if values[name] is not None}
     own_columns = [msgspec.to_builtins(column) for column in values.pop("columns")]
     more = {"columns": own_columns} if own_columns else {}
+    if values["concentration"] is None:
+        del values["concentration"]
     return msgspec.convert(values | nested | more, MatrixParameters)
 
 

@@ -16,12 +16,13 @@ from exchange.risk.risk_rows cimport MAX_EXPIRIES
 from exchange.risk.scenario_books cimport ALL_ORDERS, size_of
 from exchange.risk.scenarios import beside_grid
 from exchange.risk.shifted_rows cimport SHIFT_DOWN, SHIFT_UP, SHIFTS
-from exchange.wide cimport wide_add, wide_mul, wide_mul_div_ceil
+from exchange.wide cimport wide_add, wide_mul, wide_mul_div_ceil, wide_mul_div_floor
 
 cdef int64_t DAY_NS = 86_400_000_000_000
 cdef int64_t PPM = 1_000_000
 cdef int64_t E9 = 1_000_000_000
 cdef int64_t E10 = 10_000_000_000
+cdef int64_t E12 = 1_000_000_000_000
 cdef int64_t COIN_E14 = 100_000_000_000_000      # 1e-10 coin x 1e-8 USD in 1e-4 USD
 
 
@@ -59,11 +60,22 @@ cdef class Charges(ScenarioBooks):
                 p.tier_ppm[i] = own.peg.tiers[i].rate_ppm
             p.any = beside_grid(own)
             p.horizon_ns = own.horizon_days * DAY_NS
+            if own.concentration is not msgspec.UNSET:
+                p.concentrated = True
+                p.share_ppm = own.concentration.open_interest_share_ppm
+                p.share_rate_e12 = own.concentration.open_interest_rate_ppm * PPM
+                p.depth_move_e12 = own.concentration.depth_move_ppm * PPM
+                p.depth_cap_e12 = own.concentration.depth_cap_ppm * PPM
+                if self.owners == NULL:
+                    self.owners = <OwnerDeltas*>calloc(len(config.underlyings) * OWNER_SLOTS, sizeof(OwnerDeltas))
+                    if self.owners == NULL:
+                        raise MemoryError()
             p.rivals = own.skew is not None or own.expiry_basis is not None
             self.charged = self.charged or p.any
 
     def __dealloc__(self):
         free(self.parts)
+        free(self.owners)
         free(self.examined)
         free(self.shorts)
         free(self.lane_lots)
@@ -255,6 +267,111 @@ cdef class Charges(ScenarioBooks):
             total += wide_mul_div_ceil(top - p.tier_from[i], p.tier_ppm[i], PPM, &self.failed)
         return total
 
+    # ------------------------------------------------------------------ concentration
+
+    cdef void _add_deltas(self, uint32_t account_id, int underlying, int currency, Deltas* out) noexcept:
+        """Add the deltas of an account's lots and open orders in an underlying (in one settlement currency; -1: in
+        all); nothing that is supposed."""
+        cdef PositionList* held = &self.positions.of[account_id]
+        cdef Position* p
+        cdef Instrument* row
+        cdef int64_t delta, bought, sold
+        cdef uint32_t i
+        for i in range(held.count):
+            p = &held.at[i]
+            row = &self.instruments.at[p.instrument]
+            if row.underlying != underlying or (currency >= 0 and row.currency != currency) or row.leg_count:
+                continue
+            delta = self.rows.delta_e10[p.instrument]
+            out.net = wide_add(out.net, wide_mul(p.quantity_lots, delta, &self.failed), &self.failed)
+            bought = wide_mul(p.open_buy_lots + p.combo_buy_lots, delta, &self.failed)
+            sold = wide_mul(p.open_sell_lots + p.combo_sell_lots, delta, &self.failed)
+            out.up = wide_add(out.up, max(bought, 0) + max(-sold, 0), &self.failed)
+            out.down = wide_add(out.down, max(-bought, 0) + max(sold, 0), &self.failed)
+
+    cdef Deltas* _owner(self, uint32_t account_id, int underlying) noexcept:
+        """The deltas of all accounts of an account's owner, remembered until lots or marks move."""
+        cdef uint32_t owner_id = self.accounts.at[account_id].owner_id
+        cdef OwnerDeltas* known = &self.owners[underlying * OWNER_SLOTS + owner_id % OWNER_SLOTS]
+        cdef uint32_t a = account_id
+        if (known.owner_id == owner_id and known.changes == self.changes
+                and known.revision == self.rows.revision[underlying]):
+            return &known.of
+        known.owner_id = owner_id
+        known.changes = self.changes
+        known.revision = self.rows.revision[underlying]
+        memset(&known.of, 0, sizeof(Deltas))
+        while True:
+            self._add_deltas(a, underlying, -1, &known.of)
+            a = self.accounts.at[a].owner_next
+            if a == account_id:
+                return &known.of
+
+    cdef int64_t owner_rate(self, int underlying, int64_t delta_e10) noexcept:
+        """Charge per coin where an owner's net delta has a size, 1e-12, rounded up; never falls as the size grows.
+
+        Beyond the share of the open interest (size - share) x rate over the size; against the books move x size / (2
+        depth), the average slippage where the depth stands evenly within the move, at most the cap."""
+        cdef Parts* p = &self.parts[underlying]
+        cdef int64_t share = wide_mul_div_floor(self.market.open_interest_e10[underlying], p.share_ppm, PPM,
+                                                &self.failed)
+        cdef int64_t depth = self.market.depth_e10[underlying]
+        cdef int64_t slippage = 0, rate = 0
+        cdef int beyond = 0
+        if delta_e10 > share:
+            rate = wide_mul_div_ceil(p.share_rate_e12, delta_e10 - share, delta_e10, &self.failed)
+        if p.depth_move_e12 == 0:
+            return rate
+        if depth:
+            slippage = wide_mul_div_ceil(p.depth_move_e12, delta_e10, 2 * depth, &beyond)
+        if depth == 0 or beyond:     # no integer: far above the cap
+            return rate + p.depth_cap_e12
+        return rate + min(slippage, p.depth_cap_e12)
+
+    cdef int64_t owner_delta(self, uint32_t account_id, int underlying, int currency, uint32_t count, int scope,
+                             int64_t* own) noexcept:
+        """The size of the owner's net delta, 1e-10 coin, and into `own` that of the entity examined: both at the worst
+        that orders can make of them. Orders of the owner's other accounts count beside orders of its own."""
+        cdef Deltas* owner = self._owner(account_id, underlying)
+        cdef Deltas mine
+        cdef Lots* one
+        cdef Trial* trial
+        cdef Instrument* row
+        cdef uint32_t i
+        cdef int64_t delta, above = 0, below = 0, elsewhere
+        cdef bint ordered = False
+        memset(&mine, 0, sizeof(Deltas))
+        self._add_deltas(account_id, underlying, currency, &mine)
+        for i in range(count):
+            one = &self.examined[i]
+            delta = self.rows.delta_e10[one.instrument]
+            ordered = ordered or one.buys or one.sells
+            above = wide_add(above, wide_mul(one.lots + (one.buys if delta > 0 else -one.sells), delta, &self.failed),
+                             &self.failed)
+            below = wide_add(below, wide_mul(one.lots + (-one.sells if delta > 0 else one.buys), delta, &self.failed),
+                             &self.failed)
+        own[0] = max(size_of(above), size_of(below))
+        elsewhere = owner.net - mine.net
+        for i in range(self.formulas.trial_count if currency >= 0 else 0):
+            trial = &self.formulas.trials[i]
+            row = &self.instruments.at[trial.instrument]
+            if trial.account_id == account_id and row.underlying == underlying and row.currency != currency:
+                elsewhere += wide_mul(trial.lots, self.rows.delta_e10[trial.instrument], &self.failed)
+        above = wide_add(above, elsewhere, &self.failed)
+        below = wide_add(below, elsewhere, &self.failed)
+        if ordered and scope == ALL_ORDERS:
+            above = wide_add(above, owner.up - mine.up, &self.failed)
+            below = wide_add(below, mine.down - owner.down, &self.failed)
+        return max(size_of(above), size_of(below))
+
+    cdef int64_t _concentration(self, uint32_t account_id, int underlying, int currency, uint32_t count,
+                                int scope) noexcept:
+        """What the entity bears of its owner's charge, 1e-10 coin: its own size, no more than the owner's, at the rate
+        of the owner's."""
+        cdef int64_t own = 0
+        cdef int64_t whole = self.owner_delta(account_id, underlying, currency, count, scope, &own)
+        return wide_mul_div_ceil(min(own, whole), self.owner_rate(underlying, whole), E12, &self.failed)
+
     # ------------------------------------------------------------------ scenarios of single expiries
 
     cdef int _rivals(self, int underlying, uint32_t count, bint usd, int64_t* out) noexcept:
@@ -324,6 +441,11 @@ cdef class Charges(ScenarioBooks):
             for k in range(2):
                 out.part[PART_BASIS][k] = wide_mul_div_ceil(hedged, p.basis_ppm, PPM, &self.failed)
                 out.part[PART_PEG][k] = self._peg(p, hedged)
+        if p.concentrated:
+            hedged = self._concentration(account_id, underlying, currency, count, scope)
+            if not coin:
+                hedged = wide_mul_div_ceil(hedged, index, COIN_E14, &self.failed)
+            out.part[PART_CONCENTRATION][0] = out.part[PART_CONCENTRATION][1] = hedged
         if p.rivals:
             self._rivals(underlying, count, not coin, out.rival)
         for i in range(PART_COUNT):

@@ -1,6 +1,6 @@
 """Books of the exposure as plain integers, for audits and tests."""
 
-from libc.stdint cimport uint32_t
+from libc.stdint cimport int64_t, uint32_t
 
 from exchange.risk.charges cimport Extra
 from exchange.risk.exposure cimport ALL_ORDERS, NO_ORDERS, Exposure, ScenarioBook
@@ -53,6 +53,21 @@ cdef class ExposureReads(Exposure):
         self.extra(account_id, underlying, currency, ALL_ORDERS, &whole)
         return ({name: (whole.part[i][0], alone.part[i][1]) for i, name in enumerate(CHARGES)},
                 {name: (alone.rival[i], whole.rival[i]) for i, name in enumerate(RIVALS)})
+
+    def concentration(self, uint32_t account_id, int underlying, int currency):
+        """What the charge of that name rests on, likewise: (own delta, owner's delta, rate per coin in 1e-12) of the
+        positions and with open orders, deltas in 1e-10 coin; None where the set asks for none."""
+        cdef int64_t own[2]
+        cdef int64_t whole[2]
+        cdef int i
+        cdef uint32_t count
+        if not self.parts[underlying].concentrated:
+            return None
+        for i in range(2):
+            count = <uint32_t>self._examine(account_id, underlying, currency, ALL_ORDERS if i else NO_ORDERS)
+            whole[i] = self.owner_delta(account_id, underlying, currency, count, ALL_ORDERS if i else NO_ORDERS,
+                                        &own[i])
+        return [(own[i], whole[i], self.owner_rate(underlying, whole[i])) for i in range(2)]
 
     def scenario_totals(self, uint32_t account_id, int chain, bint with_orders):
         """(positions, orders, deltas by bucket, value, order cost) of a book as integers; None when there is none."""

@@ -69,6 +69,7 @@ cdef class ScenarioBooks:
     cdef double pair_pnl[2 * MAX_SCENARIOS]
     cdef int failed
     cdef bint charged                # some parameter set has charges beside the grid
+    cdef uint64_t changes            # grows with every change of lots held or open
     cdef int grow(self, uint32_t account_id) except -1
     cdef ScenarioBook* book(self, uint32_t account_id, int chain) noexcept
     cdef ScenarioBook* ensure_book(self, uint32_t account_id, int chain) except NULL

@@ -401,6 +401,7 @@ cdef class ScenarioBooks:
         cdef Position* position = self.positions.ensure(order.account_id, order.instrument)
         cdef int64_t lots = self.orders.whole_lots(order)
         cdef uint64_t revision = self.rows.revision[self.rows.chain[chain].underlying]
+        self.changes += 1
         self._order_shorts(book, order, -1)
         if order.side == 0:
             position.open_buy_lots += lots
@@ -428,6 +429,7 @@ cdef class ScenarioBooks:
         cdef ScenarioBook* book = self.book(order.account_id, chain)
         cdef Position* position = self.positions.find(order.account_id, order.instrument)
         cdef int64_t whole = self.orders.whole_lots(order)
+        self.changes += 1
         self._order_shorts(book, order, -1)
         if order.side == 0:
             position.open_buy_lots -= lots
@@ -486,6 +488,7 @@ cdef class ScenarioBooks:
         cdef int64_t held = position.quantity_lots
         cdef int64_t before = self.positions.value_minor(position)
         cdef int64_t realised
+        self.changes += 1
         self.ensure_book(account_id, row.chain)
         self.positions.settle_funding(account_id, position)
         realised = self.positions.trade(account_id, position, lots, cost)

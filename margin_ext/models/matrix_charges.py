@@ -72,12 +72,14 @@ def concentration(c: Concentration, p: Portfolio, place: int, delta: Floats) -> 
         return 0.0
     coins = 0.0
     if market.open_interest_coins is not None:
-        excess = owner - c.open_interest_share_ppm / PPM * market.open_interest_coins
+        interest = max(market.open_interest_coins, c.open_interest_floor_usd / market.index_usd)
+        excess = owner - c.open_interest_share_ppm / PPM * interest
         coins += max(0.0, excess) * c.open_interest_rate_ppm / PPM
-    if market.depth_coins is not None:
+    if market.depth_coins is not None and c.depth_move_ppm:
         cap = c.depth_cap_ppm / PPM
-        if market.depth_coins > 0.0:
-            cap = min(cap, c.depth_move_ppm / PPM * owner / (2.0 * market.depth_coins))
+        depth = max(market.depth_coins, c.depth_floor_usd / market.index_usd)
+        if depth > 0.0:
+            cap = min(cap, c.depth_move_ppm / PPM * owner / (2.0 * depth))
         coins += owner * cap
     return coins * market.index_usd * min(1.0, own / owner)
 

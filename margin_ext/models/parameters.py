@@ -98,10 +98,14 @@ class Concentration(Parameters, kw_only=True):
     open_interest_share_ppm: SharePpm = 100_000
     open_interest_rate_ppm: Natural = 50_000
     """Of the value beyond the share."""
+    open_interest_floor_usd: Natural = 0
+    """Open interest counts as at least this much."""
     depth_move_ppm: Natural = 10_000
-    """The depth given with the market is what the book holds within this move."""
+    """The depth given with the market is what the book holds within this move; 0: depth costs nothing."""
     depth_cap_ppm: SharePpm = 200_000
     """The average slippage charged is at most this."""
+    depth_floor_usd: Natural = 0
+    """Depth counts as at least this much."""
 
 
 class MatrixSet(Parameters, kw_only=True, tag_field="model", tag="matrix"):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from tests.oracles.account import Account
 from tests.oracles.book import BUY, Order
 from tests.oracles.contract import PPM, Contract, ceil_div
+from tests.oracles.crowding import Crowding
 from tests.oracles.grid import DAY_NS
 
 if TYPE_CHECKING:
@@ -36,7 +37,8 @@ class Charges:
 
     def __init__(self, model: "MarginModel") -> None:
         self.model = model
-        self.beyond = False
+        self.beyond = self.lane = False
+        self.crowding = Crowding(model)
 
     def soon(self, c: Contract) -> bool:
         """Whether it expires within its set's horizon."""
@@ -108,6 +110,8 @@ class Charges:
             size = model.charges_usd(underlying, self.hedged(held))
             found["settlement_basis"] = (ceil_div(size * p.settlement_basis_ppm, PPM),) * 2
             found["peg"] = (self.peg(underlying, size),) * 2
+        size = self.crowding.charge(account, underlying, currency, held, self.lane)
+        found["concentration"] = (size if coin else model.charges_usd(underlying, size),) * 2
         return found
 
     def rival(

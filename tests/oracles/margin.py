@@ -186,9 +186,13 @@ class MarginModel(GridCharges):
             moved, settlement = self.contracts[other.instrument].chain
             if moved == underlying and (account.model == CROSS or settlement == own):
                 together.append(other)
+        self.beside.lane = True
         if account.model == CROSS:
-            return self._cross(account, together, rule).initial <= alone.initial
-        return self._segregated(account, currency, together, rule).initial <= alone.initial
+            found = self._cross(account, together, rule)
+        else:
+            found = self._segregated(account, currency, together, rule)
+        self.beside.lane = False
+        return found.initial <= alone.initial
 
     def _factors(self, underlying: int, alone: int, whole: int) -> tuple[int, int]:
         p = self.grids[underlying].parameters

@@ -10,6 +10,7 @@ from exchange.events import EventKind
 from exchange.reasons import Reason
 from tests.oracles.combo import Combo
 from tests.oracles.contract import PPM, Contract
+from tests.oracles.crowding import Depth
 from tests.oracles.grid import notional_e8
 from tests.oracles.pretrade import Refused, require
 from tests.oracles.state import State
@@ -48,12 +49,24 @@ class Marking:
         repriced = self.mark(u, command["index_price_e8"], forwards, vols)
         self.revision[u] += 1
         self.state.emit(EventKind.MARKS_UPDATED, 0, repriced=repriced, revision=self.revision[u], **answer)
+        self.state.model.beside.crowding.note(u, command["index_price_e8"], self.open_lots(), self.depth)
         self.on_marked(u, command["index_price_e8"])
         for account in self.state.accounts.values():
             held = [self.state.contracts[slot].underlying for slot in account.holdings]
             if account.model.startswith("cross") or u in held:
                 self.state.check_level(account)
         return True
+
+    def open_lots(self) -> dict[int, int]:
+        """Open interest by slot."""
+        found: dict[int, int] = {}
+        for account in self.state.accounts.values():
+            for slot, holding in account.holdings.items():
+                found[slot] = found.get(slot, 0) + max(0, holding.lots)
+        return found
+
+    def depth(self, c: Contract) -> Depth:
+        return self.state.books[c.slot].depth(1 << 30)
 
     def check(self, command: Mapping[str, Any], record: bytes) -> tuple[Any, Any]:
         """Forward and vol entries, or Refused."""

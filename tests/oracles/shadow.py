@@ -10,6 +10,7 @@ from exchange.events import EventKind
 from tests.oracles.account import Account, Holding
 from tests.oracles.book import Order
 from tests.oracles.compare import Happened, margin_faults, row_faults
+from tests.oracles.crowding import Depth
 from tests.oracles.jumping import Jumping
 from tests.oracles.marking import Marking
 from tests.oracles.state import State
@@ -24,13 +25,18 @@ class EngineBook:
         self.engine = engine
         self.slot = slot
         self.best: tuple[int | None, int | None] = (None, None)
+        self.levels: Depth = ([], [])
 
     def note(self) -> None:
+        self.levels = self.engine.books.depth(self.slot, 1 << 20)
         market = self.engine.market(self.slot)
         self.best = market.best_bid_units, market.best_ask_units
 
     def best_price(self, side: int) -> int | None:
         return self.best[side]
+
+    def depth(self, levels: int) -> Depth:
+        return self.levels
 
 
 class Shadow:
@@ -40,14 +46,18 @@ class Shadow:
         self.engine = engine
         self.state = State(engine.config)
         self.marking = Marking(self.state)
+        self.marking.open_lots = lambda: dict(self.interest)
+        self.interest: dict[int, int] = {}
+        self.state.model.beside.crowding.others = self.others
         self.jumping = Jumping(self.state, Uncrossing(self.state))
         self.marking.check_index = self.jumping.check
 
     def before(self, record: bytes) -> None:
         """Note the best prices that marks will see: what they fire may trade."""
         if CommandKind(int.from_bytes(record[:2], "little")) == CommandKind.UPDATE_MARKS:
-            for book in self.state.books.values():
+            for slot, book in self.state.books.items():
                 book.note()
+                self.interest[slot] = self.engine.market(slot).open_interest_lots
 
     def saw(self, record: bytes, happened: Happened) -> None:
         """Listings, settlements and marks of one command that the engine has applied."""
@@ -75,6 +85,13 @@ class Shadow:
         left = {c.spec.expiry_ns for c in self.state.contracts.values() if c.underlying == gone.underlying}
         if gone.spec.expiry_ns not in left:
             self.marking.forwards[gone.underlying].pop(gone.spec.expiry_ns, None)
+
+    def others(self, account: Account) -> list[Account]:
+        """The owner's other accounts, where an underlying's set asks for them."""
+        return [
+            self.account(a) for a in self.engine.account_ids()
+            if a != account.account_id and self.engine.account(a).owner_id == account.owner_id
+        ]  # fmt: skip
 
     def account(self, account_id: int) -> Account:
         """The engine's account as the naive model takes it."""

@@ -10,6 +10,7 @@ from tests.oracles.account import Account, Holding, accrued
 from tests.oracles.book import NaiveBook, Order
 from tests.oracles.combo import contract_of
 from tests.oracles.contract import PPM, Contract, ceil_div
+from tests.oracles.crowding import others_of
 from tests.oracles.margin import Margin, MarginModel
 from tests.oracles.protection import Group, Key
 from tests.oracles.span_grid import grids_of
@@ -89,6 +90,7 @@ class State:
         self.grids = grids_of(config)
         self.model = MarginModel(config, self.contracts, self.grids, self.index_e8)
         self.model.groups = self.groups
+        self.model.beside.crowding.others = lambda account: others_of(self.accounts.values(), account)
         self.ledger: dict[tuple[str, int], int] = {}
         self.events: list[Predicted] = []
         self.time_ns = 0

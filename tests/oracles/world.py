@@ -14,7 +14,16 @@ from exchange.config import (
     TickStep,
     Underlying,
 )
-from exchange.parameters import ExpiryBasis, GridColumn, IsolatedParameters, LeverageTier, Peg, RateTier, Skew
+from exchange.parameters import (
+    Concentration,
+    ExpiryBasis,
+    GridColumn,
+    IsolatedParameters,
+    LeverageTier,
+    Peg,
+    RateTier,
+    Skew,
+)
 from exchange.parameters_span import (
     CalendarSpread,
     SpanCredit,
@@ -96,6 +105,14 @@ CHARGES = {
     "skew": Skew(cap_base_ppm=900_000, width_ppm=1_000_000),
     "expiry_basis": ExpiryBasis(move_ppm=90_000, add_ppm=1_500_000, multiplier_ppm=4_000_000),
     "horizon_days": 5,
+    "concentration": Concentration(
+        open_interest_share_ppm=150_000,
+        open_interest_rate_ppm=30_000,
+        open_interest_floor_usd=2_000,
+        depth_move_ppm=30_000,
+        depth_cap_ppm=15_000,
+        depth_floor_usd=500,
+    ),
 }
 
 

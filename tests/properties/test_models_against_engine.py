@@ -49,16 +49,18 @@ def standard_set(config: Config) -> StandardSet:
     )  # fmt: skip
 
 
-def venue(charged: bool) -> Config:
-    """Charged without haircuts: what the rival scenarios lose falls on other currencies than in the library."""
+def venue(charged: bool | str) -> Config:
+    """Charged without haircuts: what the rival scenarios lose falls on other currencies than in the library. Crowded:
+    with a charge on concentration and no horizon, beyond which the library leaves an owner's delta as it is told."""
     config = world.configuration()
     if not charged:
         return config
     plain = tuple(msgspec.structs.replace(c, haircut_ppm=0, debt_ppm=1_000_000) for c in config.currencies)
-    return world.charged(msgspec.structs.replace(config, currencies=plain))
+    less = {"horizon_days": 0} if charged == "crowded" else {"concentration": msgspec.UNSET}
+    return world.charged(msgspec.structs.replace(config, currencies=plain), **less)
 
 
-def traded(rng: np.random.Generator, model: str, charged: bool = False) -> Bench:
+def traded(rng: np.random.Generator, model: str, charged: bool | str = False) -> Bench:
     """Account 1 with random positions against account 2, at random marks."""
     bench = Bench(venue(charged))
     for name in ("held", "rich"):
@@ -104,12 +106,21 @@ def as_portfolio(bench: Bench) -> Portfolio:
                 debt_ppm=spec.debt_ppm,
             )
         )  # fmt: skip
-    underlyings = [Underlying(name=n, index_usd=p) for n, p in zip(("BTC", "ETH"), PRICES, strict=True)]
+    underlyings = []
+    for number, (name, price) in enumerate(zip(("BTC", "ETH"), PRICES, strict=True)):
+        sizes = engine.market_size.figures(number) or (None, None)
+        interest, depth = (None if size is None else size / 1e10 for size in sizes)
+        whole = sum(one.delta for one in engine.what_if.position_greeks(1) if one.underlying == number)
+        underlyings.append(
+            Underlying(
+                name=name, index_usd=price, open_interest_coins=interest, depth_coins=depth, owner_delta_coins=whole
+            )
+        )
     columns = {name: [row[name] for row in rows] for name in rows[0]}
     return portfolio(underlyings, currencies, **columns)
 
 
-def sets(numeraire: str, charged: bool) -> dict[str, MatrixSet]:
+def sets(numeraire: str, charged: bool | str) -> dict[str, MatrixSet]:
     return {u.name: library_set(u.matrix, numeraire) for u in venue(charged).underlyings}
 
 
@@ -120,9 +131,9 @@ def most_above(p: Portfolio, unit: float, coin: float) -> float:
     return (2.0 * lots + 10) * unit + coins * 1e-9 * coin
 
 
-@pytest.mark.parametrize("charged", [False, True])
+@pytest.mark.parametrize("charged", [False, True, "crowded"])
 @pytest.mark.parametrize("run", range(12))
-def test_segregated_requirements_agree(run: int, charged: bool, rng: np.random.Generator) -> None:
+def test_segregated_requirements_agree(run: int, charged: bool | str, rng: np.random.Generator) -> None:
     rng = np.random.default_rng([run, int(rng.integers(1 << 31))])
     bench = traded(rng, "segregated_pm", charged)
     p = as_portfolio(bench)
@@ -139,15 +150,17 @@ def test_segregated_requirements_agree(run: int, charged: bool, rng: np.random.G
             assert -5 * unit <= engine / scale[name] - ours <= most_above(part, unit, coin)
 
 
-@pytest.mark.parametrize("charged", [False, True])
+@pytest.mark.parametrize("charged", [False, True, "crowded"])
 @pytest.mark.parametrize("run", range(12))
-def test_cross_requirements_agree(run: int, charged: bool, rng: np.random.Generator) -> None:
+def test_cross_requirements_agree(run: int, charged: bool | str, rng: np.random.Generator) -> None:
     rng = np.random.default_rng([run, int(rng.integers(1 << 31))])
     bench = traded(rng, "cross_pm", charged)
     p = as_portfolio(bench)
     equity, initial, maintenance = bench.margins(1)
     total = matrix.margin(p, sets("usd", charged)).totals["USD"]
     above = most_above(p, USD_UNIT, PRICES[0])
+    # a coin's price in 1e-4 USD is rounded in its 40th binary place
+    above += sum(abs(c.cash) for c in p.currencies if c.underlying) * 1e10 * 2.0**-41 * USD_UNIT
     assert equity * USD_UNIT == pytest.approx(matrix.collateral_value(p), abs=above)
     for ours, engine in ((total.initial, initial), (total.maintenance, maintenance)):
         assert -5 * USD_UNIT <= engine * USD_UNIT - ours <= above

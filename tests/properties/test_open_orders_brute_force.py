@@ -21,7 +21,7 @@ EXPIRY_NS = world.START_NS + 30 * world.DAY_NS
 LATER_NS = world.START_NS + 60 * world.DAY_NS
 INDEX = {0: 90_000.0, 1: 3_000.0}
 FEES = Fees(maker_ppm=500, taker_ppm=500)  # what a resting order pays is what was counted
-HELD, RICH = 1, 2
+HELD, RICH, SIBLING = 1, 2, 3
 
 
 def _future(name: str, underlying: str, linear: bool, expiry_ns: int = 0) -> Instrument:
@@ -116,12 +116,14 @@ def opened(model: str, draw: Draw) -> Bench:
     bench = Bench(configuration(draw.haircuts, draw.charged, draw.spans))
     plenty = {"BTC": 10_000 * world.COIN, "ETH": 10_000 * world.COIN, "USDC": 10**9 * world.DOLLAR}
     btc, usdc = draw.cash
-    bench.account("held", model, BTC=btc * world.COIN + 1, USDC=usdc * world.DOLLAR + 1)
+    bench.account("held", model, 9, BTC=btc * world.COIN + 1, USDC=usdc * world.DOLLAR + 1)
     bench.account("rich", "segregated_pm", **plenty)
     bench.marks(
         INDEX[0], {EXPIRY_NS: 91_000.0, LATER_NS: 92_000.0}, {slot: 0.7 for slot, _, _ in bench.engine.pairs(0)}
     )
     bench.marks(INDEX[1], underlying=1)
+    if draw.charged:
+        beside(bench, plenty)
     for slot, lots in draw.positions:
         order = priced(bench, slot, BUY if lots > 0 else SELL, 0, abs(lots))
         bench.place(RICH, slot, 1 - order.side, order.price, order.lots)
@@ -134,6 +136,21 @@ def opened(model: str, draw: Draw) -> Bench:
         order = priced(bench, slot, side, percent, lots)
         bench.place(HELD, slot, side, order.price, order.lots)
     return bench
+
+
+def beside(bench: Bench, plenty: dict[str, int]) -> None:
+    """Another account of the owner with a position and, out of everybody's way, an order; and a market of some size."""
+    bench.account("sibling", "segregated_pm", 9, **plenty)
+    for buyer, seller, lots in ((RICH, SIBLING, 30), (SIBLING, RICH, 45)):
+        slot = 1 if buyer == RICH else 8
+        order = priced(bench, slot, SELL, 0, lots)
+        bench.place(seller, slot, SELL, order.price, lots)
+        bench.place(buyer, slot, BUY, order.price, lots)
+    far = priced(bench, 1, BUY, -19, 25)
+    bench.place(SIBLING, 1, BUY, far.price, far.lots)
+    bench.marks(
+        INDEX[0], {EXPIRY_NS: 91_000.0, LATER_NS: 92_000.0}, {slot: 0.7 for slot, _, _ in bench.engine.pairs(0)}
+    )
 
 
 def priced(bench: Bench, slot: int, side: int, percent: int, lots: int) -> Order:

@@ -12,7 +12,7 @@ from exchange.config import MatrixParameters, Underlying, decode_config, encode
 from exchange.config_checks import faults
 from exchange.engine import Engine
 from exchange.events import EventKind
-from exchange.parameters import ExpiryBasis, GridColumn, Peg, RateTier, Skew
+from exchange.parameters import Concentration, ExpiryBasis, GridColumn, Peg, RateTier, Skew
 from margin_ext import price
 from tests.oracles import world
 from tests.oracles.bench import BUY, SELL, Bench, only
@@ -33,6 +33,7 @@ CHARGE = {
     "expiry_basis": ExpiryBasis(move_ppm=200_000),
     "horizon_days": 2,
 }
+CONCENTRATION = {"concentration": Concentration(depth_cap_ppm=150_000)}
 
 
 def venue(model: str, **fields: Any) -> Bench:
@@ -183,7 +184,7 @@ def test_hedges_between_settlements_pay_for_basis_and_peg() -> None:
 def test_supposed_lots_pay_as_held_ones(model: str) -> None:
     lots = {PERPETUAL: 2_000, CALL: -15, USDC_PERPETUAL: -300}
     found = []
-    for charges in (CHARGE, {}):
+    for charges in (CHARGE | CONCENTRATION, {}):
         bench = venue(model, **charges)
         take(bench, PERPETUAL, 1_000)
         supposed = bench.engine.what_if.with_positions(1, lots)
@@ -228,7 +229,7 @@ CHANGED: dict[str, Any] = {
     "minimum_move_ppm": 30_000, "delta_threshold_usd": 0, "delta_move_per_coin_e9": 10**6, "delta_move_max_ppm": 1,
     "initial_factor_ppm": 1_200_000, "maintenance_factor_ppm": 700_000,
     "columns": (GridColumn(move_ppm=-300_000, vol="up"),),
-} | CHARGE  # fmt: skip
+} | CHARGE | CONCENTRATION  # fmt: skip
 WITH = {
     "skew": {"price_range_ppm": 1_000, "extended_factor_ppm": 1, "vol_up_ppm": 1, "vol_down_ppm": 1},
     "columns": {"extended_moves_ppm": ()},
@@ -286,6 +287,12 @@ def test_no_field_of_a_set_is_passed_over() -> None:
         ({"horizon_days": -1}, "horizon_days must be 0 to 365"),
         ({"horizon_days": 366}, "horizon_days must be 0 to 365"),
         ({"peg": Peg(tiers=())}, "peg: 1 to 16 tiers"),
+        ({"concentration": Concentration(open_interest_share_ppm=-1)}, "concentration: open_interest_share_ppm"),
+        ({"concentration": Concentration(open_interest_rate_ppm=1_000_001)}, "concentration: open_interest_rate_ppm"),
+        ({"concentration": Concentration(depth_move_ppm=1_000_000)}, "concentration: depth_move_ppm must be"),
+        ({"concentration": Concentration(depth_cap_ppm=-1)}, "concentration: depth_cap_ppm must be"),
+        ({"concentration": Concentration(depth_floor_usd=-1)}, "concentration: depth_floor_usd must be"),
+        ({"concentration": Concentration(open_interest_floor_usd=10**13)}, "concentration: open_interest_floor_usd"),
         ({"peg": Peg(tiers=(RateTier(above_usd=1, rate_ppm=1),))}, "peg: 1 to 16 tiers"),
         ({"peg": Peg(tiers=(RateTier(above_usd=0, rate_ppm=1),) * 2)}, "peg: 1 to 16 tiers"),
         ({"peg": Peg(tiers=(RateTier(above_usd=0, rate_ppm=-1),))}, "peg: tiers must start"),
