@@ -3,7 +3,7 @@
 from typing import Any, NamedTuple
 
 from gateway.archive import Archive, Selection
-from gateway.history import BAR_NS, DAY_NS
+from gateway.history import BAR_NS, DAY_NS, TradeRecord
 from gateway.listing import Listing
 from gateway.units import E8
 from persistence.history_candles import extend
@@ -18,25 +18,31 @@ _FUNDING_PERIOD_HOURS = 8
 
 
 class Candle(NamedTuple):
-    """A candle in the engine's integers: prices in price units, `value` the sum of price x lots."""
+    """A candle in the engine's integers: prices in price units, `value` the sum of price x lots.
+
+    Without prices where nothing was traded in the book: what trades outside it (of blocks, of the legs of combos) is
+    volume, not price.
+    """
 
     start_ns: int
-    open: int
-    high: int
-    low: int
-    close: int
+    open: int | None
+    high: int | None
+    low: int | None
+    close: int | None
     lots: int
     value: int
     base_e12: int
 
     @classmethod
-    def of(cls, start_ns: int, listing: Listing, event: Any) -> "Candle":
+    def of(cls, start_ns: int, listing: Listing, record: TradeRecord) -> "Candle":
         """A candle of one trade."""
+        event = record.event
         price, lots = event.price_units, event.quantity_lots
         base = 0
         if listing.counts_dollars and price > 0:
             base = lots * listing.lot_e8 * E12 // (price * listing.unit_e8)
-        return cls(start_ns, price, price, price, price, lots, price * lots, base)
+        shown = price if record.in_book else None
+        return cls(start_ns, shown, shown, shown, shown, lots, price * lots, base)
 
     def with_later(self, later: "Candle") -> "Candle":
         """This candle and what came after it in the same interval."""
@@ -44,9 +50,9 @@ class Candle(NamedTuple):
         extend(parts, list(later[1:]))
         return Candle(self.start_ns, *parts)
 
-    def flat(self, start_ns: int) -> "Candle":
-        """A later interval without trades: the close stands."""
-        return Candle(start_ns, self.close, self.close, self.close, self.close, 0, 0, 0)
+    def after(self, close: int | None) -> "Candle":
+        """With the price that stood before where it has none of its own."""
+        return self if self.close is not None else self._replace(open=close, high=close, low=close, close=close)
 
     def wire(self, listing: Listing) -> dict[str, float]:
         """Prices, `volume` in coins and `cost` in the quote currency (of inverse futures: dollars)."""
@@ -64,44 +70,46 @@ class Candle(NamedTuple):
         }
 
 
+def traded_candles(
+    archive: Archive, listing: Listing, minutes: int, first: int, last: int
+) -> tuple[int | None, dict[int, Candle]]:
+    """(price that stood before `first`, candles of the intervals with trades that start there to `last`)."""
+    step = minutes * MINUTE_NS
+    traded: dict[int, Candle] = {}
+    close, covered = None, 0
+    if archive.reader is not None:
+        rows, before, covered = archive.reader.candles(listing.view.instrument_id, minutes, first, last, MAX_CANDLES)
+        traded = {row[0]: Candle(*row) for row in rows}
+        close = None if before is None else Candle(*before).close
+    for record in archive.fresh_trades(listing, covered):
+        candle = Candle.of(record.event.time_ns // step * step, listing, record)
+        if candle.start_ns < first:
+            close = candle.after(close).close
+        elif candle.start_ns <= last:
+            known = traded.get(candle.start_ns)
+            traded[candle.start_ns] = candle if known is None else known.with_later(candle)
+    return close, traded
+
+
 def candles(archive: Archive, listing: Listing, minutes: int, start_ns: int, end_ns: int) -> list[Candle]:
-    """One candle per interval from the first trade on; intervals without trades repeat the close.
+    """One candle per interval from the first trade in the book on; intervals without one repeat the close.
 
     At most MAX_CANDLES, the newest; nothing beyond `end_ns`.
     """
     step = minutes * MINUTE_NS
     last = end_ns // step * step
     first = max(start_ns // step * step, last - (MAX_CANDLES - 1) * step, 0)
-    traded: dict[int, Candle] = {}
-    previous, covered = None, 0
-    if archive.reader is not None:
-        rows, before, covered = archive.reader.candles(listing.view.instrument_id, minutes, first, last, MAX_CANDLES)
-        traded = {row[0]: Candle(*row) for row in rows}
-        previous = None if before is None else Candle(*before)
-    for record in archive.fresh_trades(listing, covered):
-        if record.block_id:  # candles are of the book
-            continue
-        candle = Candle.of(record.event.time_ns // step * step, listing, record.event)
-        if candle.start_ns < first:
-            previous = candle
-        elif candle.start_ns <= last:
-            known = traded.get(candle.start_ns)
-            traded[candle.start_ns] = candle if known is None else known.with_later(candle)
+    close, traded = traded_candles(archive, listing, minutes, first, last)
     found: list[Candle] = []
-    start = first if previous is not None else min(traded, default=last + step)
+    start = first if close is not None else min(traded, default=last + step)
     while start <= last:
-        candle = traded.get(start) or previous.flat(start)
-        found.append(candle)
-        previous = candle
+        candle = traded.get(start) or Candle(start, None, None, None, None, 0, 0, 0)
+        if candle.close is not None or close is not None:
+            candle = candle.after(close)
+            close = candle.close
+            found.append(candle)
         start += step
     return found
-
-
-def candle_at(archive: Archive, listing: Listing, minutes: int, time_ns: int) -> Candle | None:
-    """The candle that a time falls into, None where nothing has been traded in it."""
-    step = minutes * MINUTE_NS
-    found = candles(archive, listing, minutes, time_ns, time_ns)
-    return found[0] if found and found[0].lots and found[0].start_ns == time_ns // step * step else None
 
 
 def day_bars(reader: HistoryReader, listing: Listing, now_ns: int, index: float) -> list[list[Any]]:
@@ -113,7 +121,7 @@ def day_bars(reader: HistoryReader, listing: Listing, now_ns: int, index: float)
         candle = Candle(*row)
         dollars = candle.wire(listing)["cost"] * (index if listing.is_option and listing.view.inverse else 1.0)
         prices = [listing.price(units) for units in candle[1:5]]
-        bars.append([candle.start_ns // BAR_NS, *prices, candle.lots, dollars])
+        bars.append([candle.start_ns // BAR_NS, *prices, candle.lots, dollars, candle.base_e12 / E12])
     return bars
 
 

@@ -206,7 +206,7 @@ class Channels:
     def _tell_trades(self, news: News) -> None:
         for trade in news.trades:
             for topic in (*self._by_slot.get(trade.listing.slot, ()), *self._wide):
-                wanted = (isinstance(topic, ChartTopic) and trade.in_book) or (
+                wanted = isinstance(topic, ChartTopic) or (
                     isinstance(topic, TradesTopic) and (topic.listing is not None or _covers(topic.name, trade.listing))
                 )
                 if wanted:

@@ -209,31 +209,37 @@ class DayStats:
     __slots__ = ("_bars",)
 
     def __init__(self, bars: Iterable[list[Any]] = ()) -> None:
-        """`bars`: [number, open, high, low, close, lots, dollars] of earlier trades, ascending."""
+        """`bars`: [number, open, high, low, close, lots, dollars, coins] of earlier trades, ascending; coins only where
+        lots are dollars, prices None where nothing was traded in the book."""
         self._bars: deque[list[Any]] = deque(bars)
 
-    def count(self, event: Any, listing: Listing) -> None:
-        """Count a trade of a contract's book."""
+    def count(self, event: Any, listing: Listing, in_book: bool = True) -> None:
+        """Count a trade; one outside the contract's book (of a block, of a combo's leg) is volume only."""
         price, amount = listing.price(event.price_units), listing.amount(event.quantity_lots)
         if not listing.is_premium:
             usd = amount if listing.view.inverse else amount * price
         else:
             usd = amount * price * (event.index_price_e8 / E8 if listing.view.inverse else 1.0)
-        self.add(event.time_ns, price, event.quantity_lots, usd)
+        coins = amount / price if listing.counts_dollars and price else 0.0
+        self.add(event.time_ns, price if in_book else None, event.quantity_lots, usd, coins)
 
-    def add(self, time_ns: int, price: float, lots: int, usd: float) -> None:
+    def add(self, time_ns: int, price: float | None, lots: int, usd: float, coins: float = 0.0) -> None:
         """Count one trade."""
         bar = time_ns // BAR_NS
         bars = self._bars
         if not bars or bars[-1][0] != bar:
-            bars.append([bar, price, price, price, price, 0, 0.0])
+            bars.append([bar, None, None, None, None, 0, 0.0, 0.0])
             self._prune(time_ns)
         last = bars[-1]
-        last[2] = max(last[2], price)
-        last[3] = min(last[3], price)
-        last[4] = price
+        if price is not None:
+            if last[1] is None:
+                last[1] = last[2] = last[3] = price
+            last[2] = max(last[2], price)
+            last[3] = min(last[3], price)
+            last[4] = price
         last[5] += lots
         last[6] += usd
+        last[7] += coins
 
     def _prune(self, now_ns: int) -> None:
         oldest = (now_ns - DAY_NS) // BAR_NS
@@ -244,18 +250,16 @@ class DayStats:
         """The `stats` object of a ticker."""
         self._prune(now_ns)
         bars = self._bars
-        if not bars:
-            empty = {"high": None, "low": None, "price_change": None}
-            return empty | {"volume": 0.0, "volume_usd": 0.0, "volume_notional": 0.0}
-        first, last = bars[0][1], bars[-1][4]
-        lots = sum(bar[5] for bar in bars)
-        usd = sum(bar[6] for bar in bars)
-        amount = listing.amount(lots)
-        return {
-            "high": max(bar[2] for bar in bars),
-            "low": min(bar[3] for bar in bars),
+        usd = round(sum(bar[6] for bar in bars), 2)
+        coins = round(sum(bar[7] for bar in bars), 8)
+        volume = coins if listing.counts_dollars else listing.amount(sum(bar[5] for bar in bars))
+        found: dict[str, float | None] = {"volume": volume, "volume_usd": usd, "volume_notional": usd}
+        priced = [bar for bar in bars if bar[1] is not None]
+        if not priced:
+            return found | {"high": None, "low": None, "price_change": None}
+        first, last = priced[0][1], priced[-1][4]
+        return found | {
+            "high": max(bar[2] for bar in priced),
+            "low": min(bar[3] for bar in priced),
             "price_change": round((last / first - 1.0) * 100.0, 4) if first else 0.0,
-            "volume": round(amount / last, 8) if listing.counts_dollars and last else amount,
-            "volume_usd": round(usd, 2),
-            "volume_notional": round(usd, 2),
         }

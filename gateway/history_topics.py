@@ -117,23 +117,32 @@ class ChartTopic(Topic):
     def __init__(self, gateway: "Gateway", name: str, listing: Listing, minutes: int):
         super().__init__(gateway, name)
         self.listing, self._step = listing, minutes * MINUTE_NS
-        self._candle = archive_prices.candle_at(gateway.archive, listing, minutes, gateway.engine.time_ns)
+        start = gateway.engine.time_ns // self._step * self._step
+        self._close, traded = archive_prices.traded_candles(gateway.archive, listing, minutes, start, start)
+        """The price that stood before the running interval."""
+        self._candle = traded.get(start)
         self._spoken = self._candle
 
     def add(self, trade: "TradeRecord") -> None:
         """Count a trade."""
-        if trade.block_id:
-            return
-        event = trade.event
-        later = Candle.of(event.time_ns // self._step * self._step, self.listing, event)
-        same = self._candle is not None and self._candle.start_ns == later.start_ns
-        self._candle = self._candle.with_later(later) if same and self._candle is not None else later
+        later = Candle.of(trade.event.time_ns // self._step * self._step, self.listing, trade)
+        if self._candle is None:
+            self._candle = later
+        elif self._candle.start_ns == later.start_ns:
+            self._candle = self._candle.with_later(later)
+        else:
+            self._close, self._candle = self._candle.after(self._close).close, later
+
+    def _wire(self) -> dict[str, float] | None:
+        """None before the first trade in the book."""
+        candle = self._candle and self._candle.after(self._close)
+        return None if candle is None or candle.close is None else candle.wire(self.listing)
 
     def snapshot(self, session: "Session") -> None:
-        if self._candle is not None:
-            self.emit_to(session, self._candle.wire(self.listing))
+        if (found := self._wire()) is not None:
+            self.emit_to(session, found)
 
     def flush(self) -> None:
-        if self._candle is not None and self._candle != self._spoken:
+        if self._candle != self._spoken and (found := self._wire()) is not None:
             self._spoken = self._candle
-            self.emit(self._candle.wire(self.listing))
+            self.emit(found)

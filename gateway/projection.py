@@ -195,13 +195,14 @@ class Projection(OrderRecords):
         elif not block_id:
             news.touch(fields.instrument, 1 - fields.side, fields.price_units)
         self._keep_trade(news, trade)
-        if not block_id:  # statistics are of the book
-            self._stats.setdefault(fields.instrument, DayStats()).count(fields, listing)
+        self._stats.setdefault(fields.instrument, DayStats()).count(fields, listing, not block_id)
 
     def _leg_traded(self, news: News, fields: Any, _: bytes) -> None:
         """A leg of the combo's trade that came last: a trade of its own, but no price of its market."""
         combo = news.trades[-1].combo or news.trades[-1]
-        self._keep_trade(news, combo.add_leg(fields, self._listings.by_slot[fields.instrument]))
+        listing = self._listings.by_slot[fields.instrument]
+        self._keep_trade(news, combo.add_leg(fields, listing))
+        self._stats.setdefault(fields.instrument, DayStats()).count(fields, listing, False)
 
     def _fill(self, news: News, order_id: int, fields: Any) -> OrderRecord | None:
         record = self.orders.get(order_id)

@@ -108,7 +108,8 @@ SELECT tick_ns, open, high, low, close, lots, value, base_e12 FROM candles
 """
 _LAST_CANDLE = """
 SELECT tick_ns, open, high, low, close, lots, value, base_e12 FROM candles
-    WHERE instrument_id = ? AND resolution = ? AND tick_ns < ? ORDER BY tick_ns DESC LIMIT 1
+    WHERE instrument_id = ? AND resolution = ? AND tick_ns < ? AND close IS NOT NULL
+    ORDER BY tick_ns DESC LIMIT 1
 """
 _INSTRUMENT = "SELECT instrument_id, view FROM instruments WHERE name = ? ORDER BY instrument_id DESC LIMIT 1"
 _FUNDING = """

@@ -178,12 +178,16 @@ class Rows(MoneyRows, AuctionRows, TriggerRows):
         if not block_id:
             taker, maker = self._fill(fields.taker_order_id, fields), self._fill(fields.maker_order_id, fields)
         base = self._trade(fields, record, taker, maker, block_id)
-        if not block_id:  # candles are of the book
-            self._candles.add(known.instrument_id, fields.time_ns, fields.price_units, fields.quantity_lots, base)
+        self._count(known, fields, base, not block_id)
 
     def _leg_traded(self, fields: Any, record: bytes) -> None:
         """A combo's leg: a trade with money, of orders that its combo's trade has filled; no price of the market."""
-        self._trade(fields, record, self._dirty[fields.taker_order_id], self._dirty[fields.maker_order_id])
+        base = self._trade(fields, record, self._dirty[fields.taker_order_id], self._dirty[fields.maker_order_id])
+        self._count(self._instruments[fields.instrument], fields, base, False)
+
+    def _count(self, known: Contract, fields: Any, base_e12: int, in_book: bool) -> None:
+        lots = fields.quantity_lots
+        self._candles.add(known.instrument_id, fields.time_ns, fields.price_units, lots, base_e12, in_book)
 
     def _trade(self, fields: Any, record: bytes, taker: Any, maker: Any, block_id: int = 0) -> int:
         """Rows of a trade for the public and both sides; the coins behind an inverse future's dollars, 1e-12."""

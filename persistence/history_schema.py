@@ -4,7 +4,7 @@
 settlement currency and a kind (`future`, `option`), so that a query by currency reads an index and not a table.
 """
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 RANK_BITS = 20
 RESOLUTIONS = (1, 3, 5, 10, 15, 30, 60, 120, 180, 360, 720, 1440)
 """Minutes of a candle; all begin at multiples of their length since 1970 (days at 00:00 UTC)."""
@@ -99,7 +99,9 @@ ADD_SETTLEMENT = "INSERT OR REPLACE INTO settlements VALUES (?, ?, ?, ?, ?, ?, ?
 ADD_DELIVERY = "INSERT OR REPLACE INTO deliveries VALUES (?, ?, ?)"
 ADD_CANDLE = """
 INSERT INTO candles VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT DO UPDATE SET high = max(high, excluded.high), low = min(low, excluded.low), close = excluded.close,
+ON CONFLICT DO UPDATE SET open = coalesce(open, excluded.open),
+    high = max(coalesce(high, excluded.high), coalesce(excluded.high, high)),
+    low = min(coalesce(low, excluded.low), coalesce(excluded.low, low)), close = coalesce(excluded.close, close),
     lots = lots + excluded.lots, value = value + excluded.value, base_e12 = base_e12 + excluded.base_e12
 """
 ADD_FUNDING = """

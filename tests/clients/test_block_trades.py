@@ -68,9 +68,13 @@ def test_one_signs_the_other_executes_and_both_see_their_side(alice: Client, bob
     assert {t["block_trade_id"] for t in (future, call)} == {done["id"]}
     (own,) = alice.wait_for("user.trades.any.any.raw")[:1]
     assert (own["direction"], own["liquidity"], own["block_trade_id"]) == ("sell", "M", done["id"])
-    # the book's last price and statistics stay, what is open counts
+    # the book's last, highest and lowest price stay; the volume and what is open count
     after = bob.result("public/ticker", instrument_name=PERPETUAL)
-    assert (after["last_price"], after["stats"]) == (before["last_price"], before["stats"])
+    assert after["last_price"] == before["last_price"]
+    usd, coins = (after["stats"].pop(name) - before["stats"].pop(name) for name in ("volume_usd", "volume"))
+    assert (usd, coins) == (1_000, pytest.approx(1_000 / 100_500, abs=1e-8))
+    assert after["stats"].pop("volume_notional") - before["stats"].pop("volume_notional") == 1_000
+    assert after["stats"] == before["stats"]
     assert after["open_interest"] == before["open_interest"] + 1_000
     public = bob.result("public/get_last_trades_by_instrument", instrument_name=PERPETUAL, count=1)["trades"]
     assert public[0]["block_trade_id"] == done["id"]

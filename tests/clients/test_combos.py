@@ -1,11 +1,14 @@
 """Combos over the wire: created once whoever asks, traded at negative prices, seen in books, trades and histories."""
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from websockets.sync.client import connect
 
+from gateway.archive_prices import day_bars
+from gateway.history import DayStats
 from tests.clients.test_history import forget, settle
 from tests.clients.test_websocket import Client
 from tests.clients.venue import CALL, FUTURE, INDEX, PERPETUAL, PUT, Account, Venue
@@ -158,6 +161,49 @@ def test_histories_keep_combos_and_legs_together(venue: Venue, alice: Client, bo
         # what memory has answers first; then the store alone does
         settle(venue)
         forget(venue)
+
+
+def candles(client: Client, name: str) -> dict[str, Any]:
+    chart = {"resolution": "1", "start_timestamp": int(time.time() * 1000) - 3_600_000, "end_timestamp": 1 << 42}
+    return client.result("public/get_tradingview_chart_data", instrument_name=name, **chart)
+
+
+def test_legs_count_as_volume_and_set_no_price(venue: Venue, alice: Client, bob: Client) -> None:
+    """From memory, on the channel and from the store; a chart begins with the first trade in the book."""
+    create(alice, BOTH)
+    channel = f"chart.trades.{PUT}.1D"
+    price = round(alice.result("public/ticker", instrument_name=STRADDLE)["mark_price"], 4)
+
+    def trade(name: str, price: float) -> None:
+        bob.result("private/sell", instrument_name=name, amount=1, price=price, type="limit")
+        alice.result("private/buy", instrument_name=name, amount=1, price=price, type="limit")
+
+    trade(STRADDLE, price)
+    stats = alice.result("public/ticker", instrument_name=PUT)["stats"]
+    assert stats["volume"] >= 1.0 and (stats["high"], stats["low"], stats["price_change"]) == (None, None, None)
+    assert candles(alice, PUT)["status"] == "no_data"
+    assert alice.result("public/subscribe", channels=[channel]) == [channel]
+    own = round(alice.result("public/ticker", instrument_name=PUT)["mark_price"] * 1.02, 3)
+    trade(PUT, own)
+    first = alice.wait_for(channel)
+    trade(STRADDLE, price)
+    second = alice.wait_for(channel)
+    assert [second[name] for name in ("open", "high", "low", "close")] == [own] * 4
+    assert second["volume"] == first["volume"] + 1.0
+    after = alice.result("public/ticker", instrument_name=PUT)["stats"]
+    assert (after["high"], after["low"], after["volume"]) == (own, own, stats["volume"] + 2.0)
+    for _ in range(2):
+        chart = candles(alice, PUT)
+        assert {*chart["open"], *chart["high"], *chart["low"], *chart["close"]} == {own}
+        assert 2.0 <= sum(chart["volume"]) <= after["volume"]
+        settle(venue)
+        forget(venue)
+    name, engine = PUT, venue.core.engine
+    listing = venue.gateway.listing(name)
+    bars = venue.run(lambda: day_bars(venue.gateway.archive.reader, listing, engine.time_ns, INDEX))
+    again = DayStats(bars).read(venue.run(lambda: engine.time_ns), listing)
+    assert again == {**after, "volume_usd": again["volume_usd"], "volume_notional": again["volume_usd"]}
+    assert again["volume_usd"] == pytest.approx(after["volume_usd"], rel=0.02)  # at today's index
 
 
 def test_leg_prices(alice: Client) -> None:

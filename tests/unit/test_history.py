@@ -20,7 +20,9 @@ from gateway.records import decode
 from gateway.venue_core import replay_into
 from persistence import history as history_module
 from persistence import history_reads
+from persistence import history_schema as schema
 from persistence.history import FILE_NAME, LONGEST_PAUSE, SHORTEST_PAUSE, History, Pace
+from persistence.history_candles import Candles
 from persistence.history_reads import MAX, HistoryReader, HistoryTimeout, Span
 from persistence.history_schema import HOUR_NS, MINUTE_NS, RESOLUTIONS, UNFILLED_KEPT_NS
 from persistence.history_spill import Spill
@@ -255,6 +257,32 @@ def test_candles_are_the_trades(market: Market, reader: HistoryReader) -> None:
         assert {row[0]: list(row[1:]) for row in rows} == wanted
         assert before is None
         assert covered == trades[-1].trade_id or covered == market.trades()[-1].trade_id
+
+
+def test_trades_outside_the_book_are_volume_without_a_price() -> None:
+    """However batches cut them; a candle of nothing else has no prices."""
+    rng = random.Random(5)
+    connection = sqlite3.connect(":memory:")
+    connection.executescript(schema.SCHEMA)
+    wanted: dict[int, list[Any]] = {}
+    time_ns, outside = 0, 0
+    for _ in range(200):
+        batch = Candles()
+        for _ in range(rng.randrange(1, 6)):
+            time_ns += rng.randrange(MINUTE_NS // 2)
+            price, lots, in_book = rng.randrange(100, 200), rng.randrange(1, 9), rng.random() < 0.5
+            batch.add(7, time_ns, price, lots, lots * 1_000 // price, in_book)
+            one = wanted.setdefault(time_ns // MINUTE_NS * MINUTE_NS, [[], 0, 0, 0])
+            one[0] += [price] * in_book
+            for place, amount in ((1, lots), (2, lots * price), (3, lots * 1_000 // price)):
+                one[place] += amount
+        connection.executemany(schema.ADD_CANDLE, batch.rows())
+    rows = connection.execute("SELECT * FROM candles WHERE resolution = 1 ORDER BY tick_ns").fetchall()
+    for row, (start, (prices, *volume)) in zip(rows, sorted(wanted.items()), strict=True):
+        shown = [prices[0], max(prices), min(prices), prices[-1]] if prices else [None] * 4
+        assert list(row[2:]) == [start, *shown, *volume]
+        outside += not prices
+    assert outside > 10
 
 
 def test_batches_do_not_change_rows(market: Market, tmp_path: Path) -> None:
