@@ -243,7 +243,7 @@ class Projection(OrderRecords):
             record.display_lots = terms_of(fields, tail).display_lots
         if record.flags & OrderFlag.QUOTE:
             record.label = quote_label(fields.terms_slots, tail).decode("utf-8", "replace")
-        news.edited = record
+        news.edited = news.edited or record  # what the command edits comes first, then what follows from it
         news.orders[record.order_id] = record
 
     def _other(self, news: News, kind: int, fields: Any) -> None:

@@ -139,6 +139,8 @@ def mass_quote(gateway, session, principal, params: MassQuote) -> dict[str, Any]
     result: dict[str, Any] = {"errors": faults, "errors_count": len(faults)}
     if params.detailed:
         result |= {"orders": [], "trades": []}
+    if not params.wait_for_response:  # the answer waits in any case: nothing is pending
+        result |= {"pending_requests": []} if params.detailed else {"pending_requests_count": 0}
     if not entries:
         return result
     number = group_number(gateway.engine, principal.account_id, underlying, params.mmp_group)

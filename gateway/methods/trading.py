@@ -84,8 +84,9 @@ def sell(gateway, session, principal, params: Order) -> dict[str, Any]:
     return _place(gateway, session, principal, params, Side.SELL)
 
 
-class Edit(Quantity, kw_only=True):
-    order_id: str
+class Changes(Quantity, kw_only=True):
+    """What an edit may change."""
+
     price: float | None = None
     post_only: bool | None = None
     reject_post_only: bool | None = None
@@ -95,6 +96,16 @@ class Edit(Quantity, kw_only=True):
     display_amount: float | None = None
     mmp: bool | None = None
     advanced: str | None = None
+    valid_until: int | None = None
+
+
+class Edit(Changes, kw_only=True):
+    order_id: str
+
+
+class EditByLabel(Changes, kw_only=True):
+    instrument_name: str
+    label: str
 
 
 def refused(gateway, principal: Principal, order_id: int, reason: int) -> ApiError:
@@ -113,7 +124,7 @@ def open_order(gateway, principal: Principal, text: str) -> Any:
     return record
 
 
-def _new_trigger(record: Any, params: Edit) -> int:
+def _new_trigger(record: Any, params: Changes) -> int:
     """The trigger price asked for, 0: it stays. 11047 for what an order of this type does not have."""
     waits = isinstance(record, WaitingOrder)
     if waits and params.price is not None and record.order_type not in PRICED:
@@ -125,7 +136,7 @@ def _new_trigger(record: Any, params: Edit) -> int:
     return order_terms.trigger_e8(params.trigger_price, "trigger_price")
 
 
-def _new_value(gateway, record: Any, params: Edit, post_only: bool) -> bytes:
+def _new_value(gateway, record: Any, params: Changes, post_only: bool) -> bytes:
     """The slot of terms that an edit of an advanced order repeats; 11041 where order and request do not go together."""
     advanced = 0 if isinstance(record, WaitingOrder) else record.advanced
     if params.advanced is None:
@@ -138,7 +149,7 @@ def _new_value(gateway, record: Any, params: Edit, post_only: bool) -> bytes:
     return order_terms.value_tail(params.advanced, params.price, record.advanced_value_e8)
 
 
-def _new_terms(record: Any, params: Edit) -> bytes:
+def _new_terms(record: Any, params: Changes) -> bytes:
     """The slot of new special terms, nothing where they stay; 11047 for what an order of this type does not have."""
     given: dict[str, int] = {}
     if params.trigger_offset is not None:
@@ -155,7 +166,29 @@ def _new_terms(record: Any, params: Edit) -> bytes:
 @method("private/edit", params=Edit, scope=TRADE, kind="matching")
 def edit(gateway, session, principal, params: Edit) -> dict[str, Any]:
     """Change price, total amount, trigger or display of an open or waiting order; what is not given stays."""
-    record = open_order(gateway, principal, params.order_id)
+    return _edit(gateway, session, principal, params, open_order(gateway, principal, params.order_id))
+
+
+@method("private/edit_by_label", params=EditByLabel, scope=TRADE, kind="matching")
+def edit_by_label(gateway, session, principal, params: EditByLabel) -> dict[str, Any]:
+    """Change the one open or waiting order of an instrument that has the label."""
+    listing = gateway.listing(params.instrument_name)
+    found = [
+        record
+        for record in gateway.projection.live_orders(principal.account_id, listing.slot)
+        if record.label == params.label and not record.flags & OrderFlag.QUOTE
+    ]
+    if not found:
+        raise ApiError(10004)
+    if len(found) > 1:
+        raise invalid_param("label", "several open orders have it")
+    return _edit(gateway, session, principal, params, found[0])
+
+
+def _edit(gateway, session, principal, params: Changes, record: Any) -> dict[str, Any]:
+    stamp_ns = order_terms.stamp_ns(params.valid_until)
+    if stamp_ns and max(gateway.sequencer.clock(), gateway.engine.time_ns) > stamp_ns:
+        raise engine_refusal(int(Reason.VALID_UNTIL_PASSED))
     if params.mmp is not None and params.mmp != bool(record.flags & OrderFlag.PROTECTED):
         raise invalid_param("mmp", "cannot be changed")
     trigger_price_e8, terms = _new_trigger(record, params), _new_terms(record, params)

@@ -101,6 +101,17 @@ def test_one_cancels_other(venue: Venue, alice: Client, bob: Client) -> None:
     assert notes[both[1]["order_id"]]["filled_amount"] == 10.0
 
 
+def test_an_edit_is_answered_with_its_own_order_whatever_links_follow(alice: Client, bob: Client) -> None:
+    """A fill shrinks the other of somebody else's two: that order is not the editor's to see."""
+    incremental = {"trigger_fill_condition": "incremental"}
+    linked(alice, "one_cancels_other", TARGET, price=98_000, **incremental)
+    mine = order(bob, "buy", instrument_name=PERPETUAL, amount=40, price=90_000)
+    answer = bob.result("private/edit", order_id=mine["order_id"], price=104_000)
+    assert (answer["order"]["order_id"], answer["order"]["filled_amount"]) == (mine["order_id"], 40.0)
+    assert [one["order_id"] for one in answer["trades"]] == [mine["order_id"]]
+    assert [one["amount"] for one in alice.result("private/get_open_orders")] == [60.0, 100.0]
+
+
 def test_a_stop_that_fires_takes_its_place_in_the_link(venue: Venue, alice: Client, bob: Client) -> None:
     quote(bob)
     guard = GUARD | {"type": "stop_limit", "price": 96_000}

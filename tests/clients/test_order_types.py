@@ -157,6 +157,29 @@ def test_edit_and_cancel(alice: Client) -> None:
     assert alice.result("private/edit", order_id=limited["order_id"], price=96_000)["order"]["price"] == 96_000.0
 
 
+def test_an_edit_by_label_needs_one_open_order_of_that_label(alice: Client, bob: Client) -> None:
+    label = {"instrument_name": PERPETUAL, "label": "mine"}
+    order(bob, "buy", amount=10, price=90_000, **label)
+    order(alice, "buy", amount=10, price=80_000, instrument_name=LINEAR, label="mine")
+    edit = "private/edit_by_label"
+    assert alice.call(edit, amount=20, **label)["error"]["code"] == 10004
+    placed = order(alice, "buy", amount=30, price=90_000, **label)
+    edited = alice.result(edit, amount=20, price=90_000, **label)["order"]
+    assert (edited["order_id"], edited["amount"], edited["replaced"]) == (placed["order_id"], 20.0, True)
+    late = {"valid_until": edited["last_update_timestamp"] - 10_000}
+    for method, which in ((edit, label), ("private/edit", {"order_id": placed["order_id"]})):
+        assert alice.call(method, amount=10, **late, **which)["error"]["code"] == 13888
+        soon = {"valid_until": edited["last_update_timestamp"] + 600_000}
+        assert alice.result(method, amount=10, **soon, **which)["order"]["amount"] == 10.0
+    order(alice, "sell", **STOP, trigger_price=98_000, label="mine")
+    refusal = alice.call(edit, amount=20, **label)["error"]
+    assert (refusal["code"], refusal["data"]["param"]) == (-32602, "label")
+    alice.result("private/cancel", order_id=placed["order_id"])
+    assert alice.result(edit, trigger_price=97_000, **label)["order"]["trigger_price"] == 97_000.0
+    alice.result("private/cancel_all")
+    bob.result("private/cancel_all")
+
+
 def test_a_waiting_order_is_its_owners_alone(alice: Client, bob: Client) -> None:
     placed = order(alice, "sell", **STOP, trigger_price=98_000)
     for method in ("private/cancel", "private/get_order_state", "private/edit"):

@@ -108,7 +108,9 @@ def test_each_side_is_refused_by_itself(maker: Client) -> None:
     assert result["errors_count"] == 5
     assert [(one["direction"], one["price"]) for one in result["orders"]] == [("sell", 101_000.0)]
     brief = quotes(maker, {"instrument_name": PERPETUAL, "bid": side(99_000, 100)}, detailed=False)
-    assert brief == {"errors": [], "errors_count": 0}
+    assert brief == {"errors": [], "errors_count": 0, "pending_requests_count": 0}
+    waited = quotes(maker, {"instrument_name": PERPETUAL, "bid": side(99_000, 100)}, wait_for_response=True)
+    assert "pending_requests" not in waited and result["pending_requests"] == []
 
 
 def test_what_a_mass_quote_needs(venue: Venue, maker: Client, bob: Client) -> None:
