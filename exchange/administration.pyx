@@ -5,7 +5,7 @@ import msgspec
 from libc.stdint cimport int64_t, uint32_t
 
 from exchange import config as vocabulary
-from exchange import config_checks, listing, payloads
+from exchange import config_checks, governance, listing, payloads
 from exchange.clearing.account cimport is_cross
 from exchange.clearing.ledger cimport SYS_CAPITAL, SYS_FUND, SYS_FUNDING, SYS_OUTSIDE, SYS_ROUNDING
 from exchange.clearing.position cimport Position
@@ -58,7 +58,7 @@ cdef class Administration(Reads):
         if kind == CommandKind.SET_MARGIN_MODE:
             return self.buckets.set_mode(account_id, decode(body, type=vocabulary.SetMarginMode), self._room_for)
         if kind == CommandKind.MOVE_COLLATERAL:
-            return self.buckets.move(account_id, decode(body, type=vocabulary.MoveCollateral))
+            return self.buckets.move(account_id, decode(body, type=vocabulary.MoveCollateral), self._leaving)
         if kind in (CommandKind.DEPOSIT, CommandKind.WITHDRAW, CommandKind.ENDOW_FUND, CommandKind.SWEEP_DUST):
             return self._transfer(kind, account_id, decode(body, type=vocabulary.Transfer))
         if kind in (CommandKind.ENDOW_CAPITAL, CommandKind.RELEASE_CAPITAL):
@@ -69,6 +69,15 @@ cdef class Administration(Reads):
             return self.liquidation.terms.set_unwind(account_id, decode(body, type=payloads.SetUnwind))
         if kind == CommandKind.SET_BACKSTOP:
             return self.liquidation.terms.set_backstop(account_id, decode(body, type=payloads.SetBackstop))
+        if kind == CommandKind.PROPOSE_OVERRIDE:
+            return self.overrides.propose(decode(body, type=governance.ProposeOverride))
+        if kind == CommandKind.DECIDE_OVERRIDE:
+            return self.overrides.decide(decode(body, type=governance.DecideOverride))
+        if kind == CommandKind.ANNOUNCE_MARGIN:
+            payload = decode(body, type=governance.AnnounceMargin)
+            underlying = self.underlying_index(payload.underlying)
+            return (self.margin_plan.announce(underlying, payload) if underlying >= 0
+                    else (Reason.UNKNOWN_UNDERLYING, 0))
         return Reason.BAD_PAYLOAD, 0
 
     def _list(self, specs):
@@ -157,6 +166,22 @@ cdef class Administration(Reads):
         self.monitor.check(account_id)
         return Reason.NONE, 0
 
+    def _leaving(self, uint32_t account_id, int currency, int64_t amount):
+        """(reason, most that may leave) of money that would leave an account: it keeps what current, announced and
+        stressed initial margin need, on recent marks. The reason names the first of the three that is not met."""
+        if not self.on_current_marks(account_id):
+            return Reason.MARK_STALE, 0
+        for reason, scales in self.margin_plan.scopes():
+            self.margin_plan.suppose(scales)
+            try:
+                stands = amount <= self.ledger_room.cash_of(account_id, currency) and self.desk.stands_without(
+                    account_id, currency, amount)
+            finally:
+                self.margin_plan.settle(scales)
+            if not stands:
+                return reason, self.withdrawable(account_id, currency)
+        return Reason.NONE, 0
+
     def _transfer(self, kind, uint32_t account_id, payload):
         """DEPOSIT, WITHDRAW, ENDOW_FUND, SWEEP_DUST."""
         currency = self.currency_index(payload.currency)
@@ -190,9 +215,9 @@ cdef class Administration(Reads):
         else:
             if self.accounts.at[account_id].in_liquidation:
                 return Reason.ACCOUNT_IN_LIQUIDATION, 0
-            if amount > self.ledger_room.cash_of(account_id, currency) or not self.desk.stands_without(
-                    account_id, currency, amount):
-                return Reason.INSUFFICIENT_WITHDRAWABLE, self.withdrawable(account_id, currency)
+            reason, most = self._leaving(account_id, currency, amount)
+            if reason:
+                return reason, most
             cause = BalanceCause.WITHDRAWAL
             amount = -amount
         self.ledger_room.transfer_system(SYS_OUTSIDE, account_id, currency, amount)

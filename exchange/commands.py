@@ -12,6 +12,8 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from exchange.actors import Actor as Actor
+
 RECORD_VERSION = 1
 SLOT_BYTES = 64
 HEADER_BYTES = 24
@@ -58,18 +60,9 @@ class CommandKind(IntEnum):
     SET_BACKSTOP = 59
     ENDOW_CAPITAL = 97
     RELEASE_CAPITAL = 98
-
-
-class Actor(IntEnum):
-    """Who gave an administrative command (clients' commands carry account and key)."""
-
-    VENUE = 0
-    """The composition root: genesis, listing, house accounts."""
-    OPERATOR = 1
-    """Somebody on the admin socket, or offline with the data directory's lock."""
-    FEED = 2
-    FUND_WORKER = 3
-    CLOCK = 4
+    PROPOSE_OVERRIDE = 100
+    DECIDE_OVERRIDE = 101
+    ANNOUNCE_MARGIN = 102
 
 
 class Side(IntEnum):

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from exchange.governance import Governance
 from exchange.parameters import IsolatedParameters, MatrixParameters, StandardParameters, Struct
 from exchange.parameters_span import SpanCredits, SpanParameters
 
@@ -220,6 +221,8 @@ class Config(Struct, kw_only=True):
     """Commands between two checkpoints."""
     span_credits: SpanCredits | msgspec.UnsetType = msgspec.UNSET
     """Between underlyings that are margined by `span16`."""
+    governance: Governance | msgspec.UnsetType = msgspec.UNSET
+    """Unset: its defaults."""
 
 
 class CreateAccount(Struct):

@@ -20,7 +20,8 @@ MAX_ORDERS = (1 << 32) - 1
 
 def faults(config: Config) -> list[str]:
     """Everything that is wrong with a configuration, [] when it can be used."""
-    return [*_currencies(config), *_underlyings(config), *_limits(config)]
+    governance = [] if config.governance is msgspec.UNSET else config.governance.faults()
+    return [*_currencies(config), *_underlyings(config), *_limits(config), *governance]
 
 
 def _currencies(config: Config) -> list[str]:

@@ -9,6 +9,7 @@ from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memcmp
 
+from exchange import commands
 from exchange.administration cimport Administration
 from exchange.commands import CommandKind
 from exchange.market.instrument cimport Instrument
@@ -18,7 +19,7 @@ from exchange.records cimport (
     CMD_CANCEL_ALL, CMD_CANCEL_ORDER, CMD_CANCEL_QUOTES, CMD_CHECKPOINT, CMD_EDIT_ORDER, CMD_FIRST_COLD,
     CMD_GRANT_FUND_LEASE, CMD_MASS_QUOTE, CMD_PLACE_BID, CMD_PLACE_ORDER, CMD_SETTLE_FUND_LEASE, CMD_TICK,
     CMD_UPDATE_MARKS, EV_COMMAND_DONE, EV_COMMAND_REJECTED, EV_MARKS_REJECTED, EV_MARKS_UPDATED, R_BAD_LINK,
-    R_BAD_PAYLOAD, R_DAY_ENDED, R_UNKNOWN_ACCOUNT, SLOT_BYTES, TIF_GTD, TYPE_STOP_LIMIT, TYPE_TRAILING_STOP, CancelAll,
+    R_BAD_PAYLOAD, R_DAY_ENDED, R_MARK_OVERRIDDEN, R_UNKNOWN_ACCOUNT, SLOT_BYTES, TIF_GTD, TYPE_STOP_LIMIT, TYPE_TRAILING_STOP, CancelAll,
     CancelOrder, CancelQuotes, Checkpoint, CommandEvent, EditOrder, GrantFundLease, Header, MarksEvent, MassQuote,
     Payload, PlaceBid, PlaceOrder, SettleFundLease, OrderTerms, UpdateMarks,
 )
@@ -122,6 +123,7 @@ cdef class Engine(Administration):
     cdef int _pass_time(self, int64_t time_ns) except -1:
         """What is due by time alone."""
         if time_ns >= self.stages.next_ns or time_ns >= self.jumps.next_ns:
+            self.overrides.advance()
             self.stages.advance(time_ns)
             self.jumps.advance(time_ns)
         return 0
@@ -183,6 +185,8 @@ cdef class Engine(Administration):
             self.triggers.on_trades()
             self.debts.tick(self.time_ns)
             self.liquidation.tick(self.time_ns)
+            for underlying in self.margin_plan.tick():
+                self.monitor.remargin(underlying)
             return 0
         if kind == CMD_PLACE_BID:
             self._bid(<const PlaceBid*>data)
@@ -317,21 +321,36 @@ cdef class Engine(Administration):
                 slot = following
         return 0
 
+    def set_index(self, int underlying, index):
+        """An operator's index, with the forwards moved in proportion; vols stay. The marks grow no younger by it."""
+        previous = int(self.rows.index_e8[underlying])
+        forwards = [(expiry_ns, min(max(forward * index // previous, 1), 10**17))
+                    for expiry_ns, forward in sorted(self.rows.forwards(underlying).items())]
+        record = bytes(commands.update_marks(underlying, index, self.time_ns, forwards, []))
+        self.jumps.dictate(underlying, index, previous)
+        self._take_marks(<const UpdateMarks*><const char*>record, True)
+
     cdef int _update_marks(self, const UpdateMarks* command) except -1:
-        cdef int reason = self.marks.update(command, self.time_ns)
+        return self._take_marks(command, False)
+
+    cdef int _take_marks(self, const UpdateMarks* command, bint by_hand) except -1:
+        cdef bint refused = not by_hand and command.underlying < self.stages.underlyings and (
+            self.jumps.fixed[command.underlying])
+        cdef int reason = R_MARK_OVERRIDDEN if refused else self.marks.update(command, self.time_ns)
         cdef MarksEvent* event = <MarksEvent*>self.events.emit(
             EV_MARKS_REJECTED if reason else EV_MARKS_UPDATED, 1, 0)
         cdef int64_t until_ns
         event.underlying = command.underlying
         event.reason = reason
         event.index_price_e8 = command.index_price_e8
-        event.detail = self.marks.detail
+        event.detail = 0 if refused else self.marks.detail
         if reason:
             return 0
         event.repriced = self.marks.priced
         event.revision = self.rows.revision[command.underlying]
         self.market_size.note(command.underlying)
-        self.stages.marked(command.underlying, self.time_ns)
+        if not by_hand:
+            self.stages.marked(command.underlying, self.time_ns)
         until_ns = self.jumps.trips(command.underlying, int(command.index_price_e8))
         if until_ns:
             self.uncross.pause(command.underlying, until_ns)

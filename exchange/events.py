@@ -18,7 +18,7 @@ from exchange.control_events import (
     PROTECTION,
     TRADING_STOPPED,
 )
-from exchange.mark_events import BREAKER_TRIPPED, MARK_JUMP, MARK_STAGE_CHANGED
+from exchange.mark_events import BREAKER_TRIPPED, MARGIN_ANNOUNCED, MARK_JUMP, MARK_STAGE_CHANGED, OVERRIDE_CHANGED
 
 
 class EventKind(IntEnum):
@@ -70,6 +70,8 @@ class EventKind(IntEnum):
     MARK_STAGE_CHANGED = 61
     MARK_JUMP = 62
     BREAKER_TRIPPED = 63
+    OVERRIDE_CHANGED = 70
+    MARGIN_ANNOUNCED = 71
 
 
 class BalanceCause(IntEnum):
@@ -453,6 +455,8 @@ LAYOUTS: dict[EventKind, np.dtype[Any]] = {
     EventKind.MARK_STAGE_CHANGED: MARK_STAGE_CHANGED,
     EventKind.MARK_JUMP: MARK_JUMP,
     EventKind.BREAKER_TRIPPED: BREAKER_TRIPPED,
+    EventKind.OVERRIDE_CHANGED: OVERRIDE_CHANGED,
+    EventKind.MARGIN_ANNOUNCED: MARGIN_ANNOUNCED,
 }
 
 

@@ -1,4 +1,4 @@
-"""Layouts of the events about marks themselves: stages, jumps, circuit breakers."""
+"""Layouts of the events about marks themselves: stages, jumps, circuit breakers, overrides, announced margin."""
 
 from enum import IntEnum
 
@@ -60,3 +60,61 @@ BREAKER_TRIPPED = np.dtype(
     ]
 )
 """reference_e8: the lowest or highest index of the window, from which the move was too wide."""
+
+
+class OverrideState(IntEnum):
+    """What became of a proposal."""
+
+    PROPOSED = 1
+    IN_FORCE = 2
+    """Approved; until `until_ns`."""
+    DONE = 3
+    """Approved, and done at once."""
+    REJECTED = 4
+    WITHDRAWN = 5
+    LAPSED = 6
+    """Nobody approved it within `override_wait_ns`."""
+    ENDED = 7
+    """Its time is over."""
+    REVOKED = 8
+    """An operator ended it early."""
+
+
+OVERRIDE_CHANGED = np.dtype(
+    [
+        *HEADER,
+        ("proposal", "<u4"),
+        ("underlying", "<u2"),
+        ("action", "u1"),
+        ("state", "u1"),
+        ("proposer", "<u4"),
+        ("operator_id", "<u4"),
+        ("value", "<i8"),
+        ("until_ns", "<i8"),
+        ("reserved", "V8"),
+    ]
+)
+"""action: number in exchange.governance.ACTIONS. operator_id: who did this, 0: time. until_ns: of a proposal the time by
+which it must be approved, of an override in force its end."""
+
+
+class AnnouncementState(IntEnum):
+    ANNOUNCED = 1
+    IN_FORCE = 2
+    WITHDRAWN = 3
+
+
+MARGIN_ANNOUNCED = np.dtype(
+    [
+        *HEADER,
+        ("underlying", "<u2"),
+        ("state", "u1"),
+        ("reserved0", "u1"),
+        ("scale_ppm", "<u4"),
+        ("previous_scale_ppm", "<u4"),
+        ("operator_id", "<u4"),
+        ("effective_ns", "<i8"),
+        ("reserved", "V16"),
+    ]
+)
+"""scale_ppm: what margin rates are multiplied with from `effective_ns` on; previous_scale_ppm: what they are now."""

@@ -98,8 +98,16 @@ cdef class Reads(State):
 
     def mark_state(self, int underlying):
         """exchange.mark_views.MarkState of an underlying."""
-        return mark_views.MarkState(stage=self.stages.stage_of(underlying), marked_ns=self.marks.time_ns[underlying],
-                                    held_jump=self.jumps.held_jump(underlying))
+        plan = self.margin_plan.announced[underlying]
+        return mark_views.MarkState(
+            stage=self.stages.stage_of(underlying), marked_ns=self.stages.marked_at(underlying),
+            held_jump=self.jumps.held_jump(underlying), age_stage=self.stages.age_stage_of(underlying),
+            paused_until_ns=self.jumps.paused_until(underlying), index_fixed=self.jumps.fixed[underlying],
+            margin_scale_ppm=self.margin_plan.scale_ppm[underlying], announced_margin=plan and plan[:2])
+
+    def mark_overrides(self):
+        """(proposals that wait, overrides in force), ascending number: exchange.mark_views.OverrideView."""
+        return self.overrides.views()
 
     def marks_fresh(self, int underlying):
         return self.marks.is_fresh(underlying, self.time_ns)
@@ -227,7 +235,8 @@ cdef class Reads(State):
 
     def _withdrawable_view(self, uint32_t account_id, int currency):
         cdef int u = self.exposure.currency_underlying[currency]
-        if self.accounts.at[account_id].in_liquidation or (u >= 0 and self.rows.index_e8[u] == 0):
+        if (self.accounts.at[account_id].in_liquidation or (u >= 0 and self.rows.index_e8[u] == 0)
+                or not self.on_current_marks(account_id)):
             return 0
         return self.withdrawable(account_id, currency)
 
@@ -289,7 +298,7 @@ cdef class Reads(State):
         cdef uint32_t slot = self.accounts.at[bucket].instrument
         cdef Instrument* row = &self.listing.at[slot]
         cdef Position* p = self.positions_room.find(bucket, slot)
-        tiers = self.config.underlyings[row.underlying].isolated.tiers
+        tiers = self.margin_plan.in_force[row.underlying].isolated.tiers
         cash = self.ledger_room.cash_of(bucket, row.currency)
         lots = 0 if p == NULL else int(p.quantity_lots)
         cost = 0 if p == NULL else int(p.cost_minor)
@@ -322,7 +331,22 @@ cdef class Reads(State):
     def leases(self):
         return self.liquidation.lease_views()
 
+    def on_current_marks(self, uint32_t account_id):
+        """Whether every underlying that the account depends on has recent marks, overrides left aside."""
+        return all([self.stages.is_current(u) for u in self.desk.underlyings(account_id)])
+
     def withdrawable(self, uint32_t account_id, int currency):
+        """Cash that may leave, the least by current, announced and stressed initial margin."""
+        found = []
+        for _, scales in self.margin_plan.scopes():
+            self.margin_plan.suppose(scales)
+            try:
+                found.append(self._withdrawable(account_id, currency))
+            finally:
+                self.margin_plan.settle(scales)
+        return min(found)
+
+    def _withdrawable(self, uint32_t account_id, int currency):
         """Cash that may leave: no more than is there, and the rest still meets initial margin with open orders.
 
         In a cross account cash is also a hedge, so the requirement moves with it: searched for, to a millionth below.

@@ -135,3 +135,20 @@ class Reason(IntEnum):
     # the waterfall of a default (217..226)
     EVENT_CAP_REACHED = 217
     """One default may draw no more of the fund (`fund_event_cap_ppm`)."""
+    # governance of marks and margin (220..229)
+    ANNOUNCED_MARGIN = 220
+    """Money may not leave: the account would not meet its initial margin as announced for later."""
+    STRESSED_MARGIN = 221
+    """Money may not leave: the account would not meet its initial margin at stressed rates."""
+    MARK_OVERRIDDEN = 222
+    """An index set by hand is in force: what feeds say is not taken."""
+    UNKNOWN_PROPOSAL = 223
+    OWN_PROPOSAL = 224
+    """Whoever proposes an override cannot approve it."""
+    NOTHING_TO_OVERRIDE = 225
+    """What the override is about is not there (any more): no held jump, another one, no pause."""
+    OVERRIDE_IN_FORCE = 226
+    """Another override of the underlying must end first."""
+    NOTICE_TOO_SHORT = 227
+    """Rates that rise are announced `margin_notice_ns` before they bind."""
+    UNKNOWN_OPERATOR = 228

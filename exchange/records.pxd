@@ -351,6 +351,29 @@ cdef packed struct MarkJump:
     int64_t held_ns
     uint8_t reserved[8]
 
+cdef packed struct OverrideChanged:
+    Header header
+    uint32_t proposal
+    uint16_t underlying
+    uint8_t action
+    uint8_t state
+    uint32_t proposer
+    uint32_t operator_id
+    int64_t value
+    int64_t until_ns
+    uint8_t reserved[8]
+
+cdef packed struct MarginAnnounced:
+    Header header
+    uint16_t underlying
+    uint8_t state
+    uint8_t reserved0
+    uint32_t scale_ppm
+    uint32_t previous_scale_ppm
+    uint32_t operator_id
+    int64_t effective_ns
+    uint8_t reserved[16]
+
 cdef packed struct BreakerTripped:
     Header header
     uint16_t underlying
@@ -556,6 +579,8 @@ cdef enum EventCode:
     EV_MARK_STAGE_CHANGED = 61
     EV_MARK_JUMP = 62
     EV_BREAKER_TRIPPED = 63
+    EV_OVERRIDE_CHANGED = 70
+    EV_MARGIN_ANNOUNCED = 71
 
 cdef enum CommandCode:
     CMD_PLACE_ORDER = 1
@@ -677,6 +702,7 @@ cdef enum ReasonCode:
     R_MARK_STALE = 100
     R_MARK_JUMP = 101
     R_MARK_OUT_OF_RANGE = 102
+    R_MARK_OVERRIDDEN = 222
     R_BAD_PAYLOAD = 150
     R_LIMIT_REACHED = 152
     R_BLOCK_TOO_SMALL = 160

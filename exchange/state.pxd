@@ -69,6 +69,8 @@ cdef class State:
     cdef readonly Switches switches
     cdef readonly Collateral collateral
     cdef readonly object buckets
+    cdef readonly object margin_plan
+    cdef readonly object overrides
     cdef list currency_names
     cdef list underlying_names
     cdef int64_t next_day_end(self) noexcept

@@ -16,8 +16,10 @@ from exchange.market.order cimport Order, OrderDetail
 from exchange.risk.bands import LEAST_ACCOUNTS
 from exchange.risk.exposure cimport ScenarioBook
 from exchange.risk.exposure_reads import ExposureReads
+from exchange.risk.margin_plan import MarginPlan
 from exchange.risk.shifted_rows import ShiftedRows
 from exchange.settlement import Settlement
+from exchange.trading.overrides import Overrides
 from exchange.trading.uncross import Uncross
 
 cdef int64_t DAY_NS = 86_400_000_000_000
@@ -59,6 +61,7 @@ cdef class State:
                                  self.switches, self.stages, self.collateral, config)
         bands = Bands(self.accounts, self.ledger_room, self.listing, self.positions_room, self.rows, config,
                       self.band_accounts)
+        self.margin_plan = MarginPlan(self.rows, self.exposure.formulas, bands, self.events, config)
         self.monitor = Monitor(self.accounts, self.exposure, bands, self.events, config)
         self.combos = Combos(self.listing, self.orders_room, self.books, self.positions_room, self.exposure,
                              self.monitor, self.events)
@@ -77,6 +80,7 @@ cdef class State:
                                      self.buckets, self.events)
         self.uncross = Uncross(self.accounts, self.listing, self.books, self.orders_room, self.switches, self.stages,
                                self.trading, self.events)
+        self.overrides = Overrides(self.stages, self.jumps, self.rows, self.uncross, self.set_index, self.events, config)
         self.blocks = Blocks(self.listing, self.positions_room, self.exposure, self.pretrade, self.monitor,
                              self.trading, self.events)
         self.kill_switch = KillSwitch(self.accounts, self.listing, self.orders_room, self.switches, self.trading,
@@ -170,6 +174,8 @@ cdef class State:
             self.jumps.export(),
             *self.debts.export(),
             *self.market_size.export(),
+            *self.margin_plan.export(),
+            *self.overrides.export(),
         ]
 
     cdef _order_export(self, uint32_t slot):

@@ -342,7 +342,7 @@ cdef class WhatIf:
                 found["span16"] = [self._part(account_id, entity, part) for part in parts]
         out["entities"] = entities
         if by_formula(self.state.accounts.at[account_id].model):
-            out["parameters"] = [self._set(u, u.standard) for u in self.state.config.underlyings]
+            out["parameters"] = [self._set(u, u.standard) for u in self.state.margin_plan.in_force]
             out["positions"] = self._formula_positions(account_id)
         else:
             if is_cross(self.state.accounts.at[account_id].model):
@@ -357,7 +357,7 @@ cdef class WhatIf:
 
     def _part(self, uint32_t account_id, int entity, dict part):
         """An underlying's part of a requirement under `span16`, with what it belongs to."""
-        underlying = self.state.config.underlyings[part["underlying"]]
+        underlying = self.state.margin_plan.in_force[part["underlying"]]
         coin = not is_cross(self.state.accounts.at[account_id].model) and (
             self.state.exposure.currency_underlying[entity] >= 0)
         terms = self.state.config.span_credits
@@ -366,8 +366,8 @@ cdef class WhatIf:
             "parameters": self._set(underlying, underlying.span),
             "credits": None if terms is msgspec.UNSET else {"name": terms.name, "version": terms.version,
                                                             "sha256": parameters_hash(terms)},
-            "initial_factor_ppm": underlying.span.initial_factor_ppm,
-            "maintenance_factor_ppm": underlying.span.maintenance_factor_ppm,
+            "initial_factor_ppm": self.state.rows.factors(part["underlying"])[0],
+            "maintenance_factor_ppm": self.state.rows.factors(part["underlying"])[1],
         }
 
     def _charges(self, uint32_t account_id, int underlying, int currency):
@@ -387,7 +387,7 @@ cdef class WhatIf:
         return more | {
             "charges": {name: {"initial": a, "maintenance": b} for name, (a, b) in charges.items()},
             "rivals": {name: {"positions": a, "with_orders": b} for name, (a, b) in rivals.items()},
-            "horizon_days": self.state.config.underlyings[underlying].matrix.horizon_days,
+            "horizon_days": self.state.margin_plan.in_force[underlying].matrix.horizon_days,
         }
 
     def _set(self, underlying, parameters):
@@ -409,7 +409,7 @@ cdef class WhatIf:
         self.state.exposure._bring_up(account_id, chain, book, ALL_ORDERS)
         taken = self.state.exposure._orders_pnl(book)
         orders = [int(taken[b]) for b in range(len(pnl))]
-        underlying = self.state.config.underlyings[u]
+        underlying = self.state.margin_plan.in_force[u]
         own = underlying.matrix if underlying.span is msgspec.UNSET else underlying.span
         coin = not is_cross(self.state.accounts.at[account_id].model) and (
             self.state.exposure.currency_underlying[currency] >= 0)

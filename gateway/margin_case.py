@@ -30,7 +30,7 @@ def document(engine: Any, account_id: int) -> dict[str, Any]:
     """
     account = engine.account(account_id)
     config, model = engine.config, account.margin_model
-    known = [(n, u) for n, u in enumerate(config.underlyings) if engine.index_price(n)]
+    known = [(n, u) for n, u in enumerate(engine.margin_plan.in_force) if engine.index_price(n)]
     names = {u.name for _, u in known}
     positions = [_position(engine, view) for view in engine.positions(account_id) if view.quantity_lots]
     sets = _sets(known, model, {row["underlying"] for row in positions})
@@ -128,7 +128,7 @@ def _source(engine: Any, account: Any) -> dict[str, Any]:
                 "version": own.version,
                 "sha256": parameters_hash(own),
             }
-            for u in engine.config.underlyings
+            for u in engine.margin_plan.in_force
             for own in (own_set(u, account.margin_model),)
         ],
         "entities": entities,

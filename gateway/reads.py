@@ -119,7 +119,7 @@ class Reads:
         ):
             return None
         cash_minor = next(c.cash_minor for c in account.currencies if c.currency == listing.currency)
-        parameters = self.engine.config.underlyings[listing.underlying].standard
+        parameters = self.engine.margin_plan.in_force[listing.underlying].standard
         cash = money(cash_minor, listing.exponent)
         return liquidation_price(cash, listing.exponent, view, listing.view, market, parameters)
 

@@ -77,6 +77,11 @@ cdef class Bands:
         free(self.bucket)
         free(self.found)
 
+    def forget(self, int underlying):
+        """The underlying's margin factors have changed: everybody is looked at with the next marks."""
+        self.index[underlying] = None
+        self.shape[underlying] = 0
+
     cdef bint active(self, int underlying) except -1:
         """Whether the population is large enough, and the underlying margined by steps x vols of `matrix`."""
         return (self.rows.grid[underlying].kind == GRID_MATRIX

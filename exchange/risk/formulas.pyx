@@ -47,17 +47,25 @@ cdef class Formulas:
                 or self.minor_per_usd == NULL):
             raise MemoryError()
         for u, underlying in enumerate(config.underlyings):
-            p = underlying.standard
-            self.standard[u].short_initial_e9 = p.short_initial_ppm * 1_000
-            self.standard[u].short_floor_e9 = p.short_floor_ppm * 1_000
-            self.standard[u].short_maintenance_e9 = p.short_maintenance_ppm * 1_000
-            self.standard[u].put_mark_ppm = p.put_mark_ppm
-            self.standard[u].future_initial_ppm = p.future_initial_ppm
-            self.standard[u].future_maintenance_ppm = p.future_maintenance_ppm
-            self.standard[u].per_coin_ppm = p.per_coin_ppm
-            self._take_tiers(u, underlying.isolated.tiers)
+            self.take_rates(u, underlying)
         for u, currency in enumerate(config.currencies):
             self.minor_per_usd[u] = 0 if currency.underlying else 10 ** currency.exponent
+
+    def take_rates(self, int u, underlying):
+        """The rates of an underlying's `standard` and `isolated` from now on."""
+        cdef uint32_t slot
+        p = underlying.standard
+        self.standard[u].short_initial_e9 = p.short_initial_ppm * 1_000
+        self.standard[u].short_floor_e9 = p.short_floor_ppm * 1_000
+        self.standard[u].short_maintenance_e9 = p.short_maintenance_ppm * 1_000
+        self.standard[u].put_mark_ppm = p.put_mark_ppm
+        self.standard[u].future_initial_ppm = p.future_initial_ppm
+        self.standard[u].future_maintenance_ppm = p.future_maintenance_ppm
+        self.standard[u].per_coin_ppm = p.per_coin_ppm
+        self._take_tiers(u, underlying.isolated.tiers)
+        for slot in range(self.instruments.high):
+            if self.instruments.at[slot].underlying == u:
+                self.rates[slot].revision = 0
 
     def _take_tiers(self, int underlying, given):
         cdef Tier* tier = &self.tiers[underlying * MAX_TIERS]

@@ -18,6 +18,8 @@ cdef class MarkJumps:
         self.settings = config.underlyings
         self.held = [None] * len(config.underlyings)
         self.windows = [{} for _ in config.underlyings]
+        self.paused = [0] * len(config.underlyings)
+        self.fixed = [False] * len(config.underlyings)
         self.next_ns = NEVER
 
     # ------------------------------------------------------------------ jumps
@@ -80,6 +82,25 @@ cdef class MarkJumps:
         self._say(underlying, JumpOutcome.HELD, index, previous)
         return False
 
+    def dictate(self, int underlying, index, previous):
+        """Let an index that is set by hand be taken, however far it is; a held jump gives way to it."""
+        if self.held[underlying] is not None:
+            self._end(underlying, JumpOutcome.REPLACED, previous)
+        if self._far(self.settings[underlying], index, previous):
+            self.held[underlying] = [index, ALL_SOURCES, 0]
+
+    def fix(self, int underlying, bint fixed):
+        """From now on feeds are not listened to; or are again."""
+        self.fixed[underlying] = bool(fixed)
+
+    def paused_until(self, int underlying):
+        """Until when the breaker pauses an underlying; 0 where it does not."""
+        return self.paused[underlying] if self.paused[underlying] > self.events.time_ns else 0
+
+    def resumed(self, int underlying):
+        """The pause was ended by hand."""
+        self.paused[underlying] = 0
+
     def accept(self, int underlying):
         """Confirm a held jump by hand: the next update near it is taken. Whether there was one."""
         held = self.held[underlying]
@@ -122,6 +143,7 @@ cdef class MarkJumps:
         event.index_price_e8 = index
         event.reference_e8 = reference
         event.until_ns = self.events.time_ns + settings.breaker_pause_ns
+        self.paused[underlying] = event.until_ns
         return event.until_ns
 
     def export(self):
@@ -129,4 +151,6 @@ cdef class MarkJumps:
         return [
             [held is not None and list(held) for held in self.held],
             [[[part, *window[part]] for part in sorted(window)] for window in self.windows],
+            *([[self.paused_until(u), self.fixed[u]] for u in range(len(self.held))
+               if self.paused_until(u) or self.fixed[u]]),
         ]

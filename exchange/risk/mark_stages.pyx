@@ -20,20 +20,25 @@ cdef class MarkStages:
         self.events = events
         self.underlyings = len(config.underlyings)
         self.stage = <uint8_t*>calloc(self.underlyings, 1)
+        self.aged = <uint8_t*>calloc(self.underlyings, 1)
+        self.cap = <uint8_t*>calloc(self.underlyings, 1)
         self.marked_ns = <int64_t*>calloc(self.underlyings, sizeof(int64_t))
         self.since_ns = <int64_t*>calloc(self.underlyings, sizeof(int64_t))
         self.stale_ns = <int64_t*>calloc(self.underlyings, sizeof(int64_t))
         self.halt_ns = <int64_t*>calloc(self.underlyings, sizeof(int64_t))
         if (self.stage == NULL or self.marked_ns == NULL or self.since_ns == NULL or self.stale_ns == NULL
-                or self.halt_ns == NULL):
+                or self.halt_ns == NULL or self.aged == NULL or self.cap == NULL):
             raise MemoryError()
         for u in range(self.underlyings):
             self.stale_ns[u] = config.underlyings[u].mark_stale_ns
             self.halt_ns[u] = config.underlyings[u].mark_halt_ns
-        self.next_ns = NEVER
+            self.cap[u] = STAGE_HALT
+        self.next_ns = self.wake_ns = NEVER
 
     def __dealloc__(self):
         free(self.stage)
+        free(self.aged)
+        free(self.cap)
         free(self.marked_ns)
         free(self.since_ns)
         free(self.stale_ns)
@@ -46,17 +51,19 @@ cdef class MarkStages:
             return STAGE_LIVE
         return STAGE_REDUCE_ONLY if age <= self.halt_ns[underlying] else STAGE_HALT
 
-    cdef int _enter(self, int underlying, int stage) except -1:
-        """Change the stage and say so."""
-        cdef int previous = self.stage[underlying]
+    cdef int _enter(self, int underlying, int aged) except -1:
+        """Change the stage to what the age gives, as far as no override holds it back, and say so."""
+        cdef int previous = self.stage[underlying], stage = min(aged, <int>self.cap[underlying])
         cdef MarkStageChanged* event
+        if self.aged[underlying] != STAGE_LIVE and aged == STAGE_LIVE:
+            self.since_ns[underlying] = self.events.time_ns
+        self.aged[underlying] = aged
         if stage == previous:
             return 0
         if previous == STAGE_LIVE:
             self.restricted += 1
         elif stage == STAGE_LIVE:
             self.restricted -= 1
-            self.since_ns[underlying] = self.events.time_ns
         self.stage[underlying] = stage
         event = <MarkStageChanged*>self.events.emit(EV_MARK_STAGE_CHANGED, 1, 0)
         event.underlying = underlying
@@ -69,11 +76,11 @@ cdef class MarkStages:
     cdef void _plan(self) noexcept:
         """When the next stage is due by age alone."""
         cdef int u
-        cdef int64_t limit, next_ns = NEVER
+        cdef int64_t limit, next_ns = self.wake_ns
         for u in range(self.underlyings):
-            if self.marked_ns[u] == 0 or self.stage[u] == STAGE_HALT:
+            if self.marked_ns[u] == 0 or self.aged[u] == STAGE_HALT:
                 continue
-            limit = self.stale_ns[u] if self.stage[u] == STAGE_LIVE else self.halt_ns[u]
+            limit = self.stale_ns[u] if self.aged[u] == STAGE_LIVE else self.halt_ns[u]
             if self.marked_ns[u] <= NEVER - 1 - limit:
                 next_ns = min(next_ns, self.marked_ns[u] + limit + 1)
         self.next_ns = next_ns
@@ -95,9 +102,28 @@ cdef class MarkStages:
         self._plan()
         return 0
 
+    def wake(self, int64_t time_ns):
+        """Look again at this time, whatever the marks' age says."""
+        self.wake_ns = time_ns
+        self._plan()
+
+    def hold(self, int underlying, int stage):
+        """Let an underlying pass no stage beyond this (2: as its marks' age says)."""
+        self.cap[underlying] = stage
+        self._enter(underlying, self._due(underlying, self.events.time_ns))
+        self._plan()
+
+    def is_current(self, int underlying):
+        """Whether the marks are recent by themselves."""
+        return self.current(underlying)
+
     def stage_of(self, int underlying):
         """Name of an underlying's stage."""
         return STAGES[self.stage[underlying]]
+
+    def age_stage_of(self, int underlying):
+        """Name of the stage that the age of an underlying's marks alone gives."""
+        return STAGES[self.aged[underlying]]
 
     def marked_at(self, int underlying):
         """Time of an underlying's last accepted marks, 0 where there were none."""
@@ -107,6 +133,8 @@ cdef class MarkStages:
         """Faults; [] when sound."""
         cdef int u
         found = sum([1 for u in range(self.underlyings) if self.stage[u]])
+        if any([self.stage[u] != min(self.aged[u], self.cap[u]) for u in range(self.underlyings)]):
+            return ["an underlying's stage is not what its marks' age and override give"]
         if found != self.restricted:
             return [f"{found} underlyings are not live, the count says {self.restricted}"]
         return []
@@ -114,4 +142,5 @@ cdef class MarkStages:
     def export(self):
         """Canonical state."""
         cdef int u
-        return [[self.stage[u], self.marked_ns[u], self.since_ns[u]] for u in range(self.underlyings)]
+        return [[self.stage[u], self.marked_ns[u], self.since_ns[u]]
+                + ([self.aged[u], self.cap[u]] if self.cap[u] != STAGE_HALT else []) for u in range(self.underlyings)]

@@ -27,7 +27,7 @@ cdef class Marks:
 
     cdef inline bint live(self, int underlying) noexcept:
         """Whether there are marks to liquidate on."""
-        return self.time_ns[underlying] != 0 and self.stages.live(underlying)
+        return self.time_ns[underlying] != 0 and self.stages.current(underlying)
 
     cdef int update(self, const UpdateMarks* command, int64_t time_ns) except -1
     cdef int _check(self, const UpdateMarks* command, int underlying) except -1

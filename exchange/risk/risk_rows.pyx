@@ -132,8 +132,7 @@ cdef class RiskRows:
             g.dampener_ratio[j] = column.dampener[0] / column.dampener[1]
             g.dampener_usd[j] = nearest(g.dampener_ratio[j] * parameters.extended_dampener_usd * 1e4)
         g.kind = GRID_MATRIX if parameters.columns is msgspec.UNSET else GRID_OWN
-        g.initial_factor_ppm = parameters.initial_factor_ppm
-        g.maintenance_factor_ppm = parameters.maintenance_factor_ppm
+        self.take_factors(underlying, parameters)
         g.vol_up = parameters.vol_up_ppm / 1_000_000
         g.vol_down = parameters.vol_down_ppm / 1_000_000
         g.vega_power_short = parameters.vega_power_short_ppm / 1_000_000
@@ -147,6 +146,15 @@ cdef class RiskRows:
         g.delta_move_per_coin_e9 = parameters.delta_move_per_coin_e9
         g.delta_move_max_e9 = parameters.delta_move_max_ppm * 1000
 
+    def take_factors(self, int underlying, parameters):
+        """The initial and maintenance factor of an underlying's set from now on; rows do not depend on them."""
+        self.grid[underlying].initial_factor_ppm = parameters.initial_factor_ppm
+        self.grid[underlying].maintenance_factor_ppm = parameters.maintenance_factor_ppm
+
+    def factors(self, int underlying):
+        """(initial, maintenance) factor in force, ppm."""
+        return self.grid[underlying].initial_factor_ppm, self.grid[underlying].maintenance_factor_ppm
+
     def _fill_span(self, int underlying, parameters, grid):
         """`span16`: no dampener, no clamp and no shock of large deltas; the charge of the roll is that on delivery."""
         cdef Grid* g = &self.grid[underlying]
@@ -158,8 +166,7 @@ cdef class RiskRows:
             g.vol_kind[j] = column.vol
         g.kind = GRID_SPAN
         g.look_ahead_ns = parameters.look_ahead_days * <int64_t>DAY_NS
-        g.initial_factor_ppm = parameters.initial_factor_ppm
-        g.maintenance_factor_ppm = parameters.maintenance_factor_ppm
+        self.take_factors(underlying, parameters)
         g.vol_up = g.vol_down = parameters.vol_scan_range_ppm / 1_000_000
         g.minimum_move = parameters.delivery_ppm / 1_000_000
         g.boundary_days = parameters.delivery_days

@@ -84,12 +84,13 @@ cdef class Buckets:
         self._say(bucket, slot, True)
         return Reason.NONE, bucket
 
-    def move(self, uint32_t account_id, payload):
-        """(reason, amount moved) of MOVE_COLLATERAL; what cannot be moved tells how much can."""
+    def move(self, uint32_t account_id, payload, leaving):
+        """(reason, amount moved) of MOVE_COLLATERAL; what cannot be moved tells how much can.
+
+        `leaving(account_id, currency, amount)` is (reason, most) of money that would leave an account."""
         cdef uint32_t bucket
         cdef int currency
         cdef int64_t amount
-        cdef Margin m
         reason, slot = self._instrument(account_id, payload.instrument)
         if reason:
             return reason, 0
@@ -107,15 +108,15 @@ cdef class Buckets:
                 return Reason.AMOUNT_TOO_LARGE, 0
             if self.accounts.at[account_id].in_liquidation:
                 return Reason.ACCOUNT_IN_LIQUIDATION, 0
-            if not self.collateral.can_give(account_id, currency, amount):
-                return Reason.NOT_ENOUGH_FUNDS, 0
+            reason, _ = leaving(account_id, currency, amount)
+            if reason:
+                return Reason.NOT_ENOUGH_FUNDS if reason == Reason.INSUFFICIENT_WITHDRAWABLE else reason, 0
         else:
             if self.accounts.at[bucket].in_liquidation:
                 return Reason.ACCOUNT_IN_LIQUIDATION, 0
-            self.exposure.margin(bucket, currency, ALL_ORDERS, &m)
-            most = max(0, min(m.equity - m.initial, self.collateral.ledger.balance(bucket, currency)))
-            if -amount > most:
-                return Reason.INSUFFICIENT_WITHDRAWABLE, most
+            reason, most = leaving(bucket, currency, -amount)
+            if reason:
+                return reason, most
         self.collateral.move(bucket, currency, amount)
         self.monitor.check(bucket)
         self.monitor.check(account_id)

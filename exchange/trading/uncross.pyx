@@ -115,6 +115,19 @@ cdef class Uncross:
             if row.state == STATE_OPEN or (row.state == STATE_AUCTION and 0 < row.auction_until_ns < until_ns):
                 self._change(slot, STATE_AUCTION, until_ns)
 
+    def resume(self, int underlying, int64_t until_ns):
+        """End a circuit breaker's pause by hand: its auctions uncross with the next TICK; how many there are."""
+        cdef uint32_t slot
+        cdef Instrument* row
+        count = 0
+        for slot in range(self.instruments.high):
+            row = &self.instruments.at[slot]
+            if row.state == STATE_AUCTION and row.underlying == underlying and row.auction_until_ns == until_ns:
+                row.auction_until_ns = self.events.time_ns
+                self.seen.pop(slot, None)
+                count += 1
+        return count
+
     def tick(self):
         """Open what has been in an auction for long enough, ascending instrument_id."""
         if not self.timed:

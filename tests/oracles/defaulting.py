@@ -42,7 +42,7 @@ class Defaulting:
     # ------------------------------------------------------------------ beginning
 
     def fresh(self, account: Account) -> bool:
-        return all(self.state.stages[u] == 0 for u in self.auctions.underlyings(account))
+        return all(self.state.aged[u] == 0 for u in self.auctions.underlyings(account))
 
     def begin(self, account: Account) -> None:
         if account.in_liquidation or account.level != BREACHED:

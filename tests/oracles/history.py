@@ -16,7 +16,7 @@ from exchange.events import EventKind
 from tests.oracles import world
 from tests.oracles.calendar import next_day_end
 from tests.oracles.draws import Placed
-from tests.oracles.isolated_draws import IsolatedDraws
+from tests.oracles.governing_draws import GoverningDraws
 from tests.oracles.waiting_draws import CROWD_EVERY, CROWD_OVER
 
 ORDER_EVENTS = (
@@ -32,7 +32,7 @@ def stamped(record: bytearray, seq: int, time_ns: int) -> bytes:
     return bytes(record)
 
 
-class History(IsolatedDraws):
+class History(GoverningDraws):
     """An endless iterator of stamped records; tell it each command's events through `saw`.
 
     Without `ticks`, Ticks come only where they neither settle nor liquidate anything. Every `leap_every` commands the
@@ -73,6 +73,10 @@ class History(IsolatedDraws):
         self.breached: set[int] = set()
         self.auctions: dict[int, tuple[int, int]] = {}
         self.leases: dict[int, tuple[int, int]] = {}
+        self.held: dict[int, int] = {}
+        self.paused: dict[int, int] = {}
+        self.proposed: dict[int, int] = {}
+        self.in_force: set[int] = set()
         self.settling: list[tuple[int, int, int]] = []
         self.holders: dict[int, int] = {}
         """Of every bucket."""
@@ -130,6 +134,8 @@ class History(IsolatedDraws):
                 self.auctions.pop(int(event["auction_id"]), None)
             elif kind == EventKind.MARGIN_MODE_CHANGED:
                 self._follow_mode(event)
+            elif kind in (EventKind.MARK_JUMP, EventKind.BREAKER_TRIPPED, EventKind.OVERRIDE_CHANGED):
+                self._follow_governance(kind, event)
             elif kind == EventKind.BLOCK_TRADE_EXECUTED:
                 self.blocked.append(self.tried)
             elif kind == EventKind.INSTRUMENT_SETTLED:
@@ -256,6 +262,7 @@ class History(IsolatedDraws):
             "switches": [(self._kill, 4), (self._prefer, 1)],
             "auctions": [(self._auction, 10)],
             "combos": [],
+            "governance": [(self._propose, 8), (self._decide, 14), (self._announce, 4)],
             "blocks": [(self._block, 14)],
             "isolated": [(self._mode, 14), (self._collateral, 14), *[(self._oppose, 40)] * self.ticks],
         }[feature]  # fmt: skip

@@ -13,6 +13,7 @@ from exchange.events import BalanceCause, EventKind
 from exchange.payloads import PlaceLinked
 from exchange.reasons import Reason
 from tests.oracles.account import Account
+from tests.oracles.announcing import Announcing
 from tests.oracles.pretrade import Refused, require
 from tests.oracles.state import State
 
@@ -21,6 +22,8 @@ OF_ORDERS = (CommandKind.EDIT_ORDER, CommandKind.CANCEL_ORDER)
 
 class Isolating:
     """Margin modes, routing and collateral over a State."""
+
+    announcing: Announcing
 
     def __init__(self, state: State) -> None:
         self.state = state
@@ -86,13 +89,14 @@ class Isolating:
         if amount > 0:
             require(bucket.cash[currency] + amount <= limit, Reason.AMOUNT_TOO_LARGE)
             require(not s.accounts[account_id].in_liquidation, Reason.ACCOUNT_IN_LIQUIDATION)
-            require(self.can_give(account_id, currency, amount), Reason.NOT_ENOUGH_FUNDS)
+            try:
+                self.announcing.leaving(s.accounts[account_id], currency, amount)
+            except Refused as kept:
+                short = kept.reason == Reason.INSUFFICIENT_WITHDRAWABLE
+                raise Detailed(Reason.NOT_ENOUGH_FUNDS if short else kept.reason, 0) from None
         else:
             require(not bucket.in_liquidation, Reason.ACCOUNT_IN_LIQUIDATION)
-            m = s.model.margin(bucket, currency, True)
-            most = max(0, min(m.equity - m.initial, bucket.cash[currency]))
-            if -amount > most:
-                raise Detailed(Reason.INSUFFICIENT_WITHDRAWABLE, most)
+            self.announcing.leaving(bucket, currency, -amount)
         self.transfer(bucket, currency, amount)
         self.look_at(bucket)
         return amount

@@ -33,6 +33,7 @@ class Jumping:
         self.held: dict[int, Held] = {}
         self.seen: list[list[tuple[int, int]]] = [[] for _ in state.config.underlyings]
         """(time, index) since the breaker last tripped."""
+        self.paused = [0] * len(self.seen)
 
     def say(self, u: int, outcome: JumpOutcome, index: int, before: int, sources: set[int], since_ns: int) -> None:
         self.state.emit(
@@ -44,6 +45,12 @@ class Jumping:
         held = self.held.pop(u, None)
         if held:
             self.say(u, outcome, held.index, before, held.sources, held.since_ns)
+
+    def dictate(self, u: int, index: int, before: int) -> None:
+        """An index set by hand: a held jump gives way, and it is taken whatever the distance."""
+        self.drop(u, JumpOutcome.REPLACED, before)
+        if abs(index - before) * PPM > self.state.config.underlyings[u].mark_jump_ppm * before:
+            self.held[u] = Held(index, set(range(32)), 0)
 
     def lapse(self) -> None:
         for u, settings in enumerate(self.state.config.underlyings):
@@ -98,6 +105,7 @@ class Jumping:
                 EventKind.BREAKER_TRIPPED, 0, underlying=u, index_price_e8=index, reference_e8=reference,
                 until_ns=until_ns,
             )  # fmt: skip
+            self.paused[u] = until_ns
             self.pause(u, until_ns)
 
     def pause(self, u: int, until_ns: int) -> None:

@@ -28,18 +28,23 @@ class Marking:
         count = len(state.grids)
         self.forwards: list[dict[int, int]] = [{} for _ in range(count)]
         self.updated_ns: list[int | None] = [None] * count
+        self.confirmed_ns: list[int | None] = [None] * count
+        """Of the last update by a feed."""
+        self.fixed = [False] * count
+        """Whether an index set by hand keeps feeds out."""
         self.revision = [0] * count
         self.detail = 0
         self.check_index: Callable[[int, int, int], None] = lambda u, index, sources: None
         self.on_marked: Callable[[int, int], None] = lambda u, index: None
         """Called before an update moves anything, and when it was taken, before accounts are looked at."""
 
-    def update(self, command: Mapping[str, Any], record: bytes) -> bool:
+    def update(self, command: Mapping[str, Any], record: bytes, by_hand: bool = False) -> bool:
         """Whether the update was taken."""
         u = command["underlying"]
         self.detail = 0
         answer = {"underlying": u, "index_price_e8": command["index_price_e8"]}
         try:
+            require(by_hand or u >= len(self.fixed) or not self.fixed[u], Reason.MARK_OVERRIDDEN)
             forwards, vols = self.check(command, record)
             self.detail = command["index_price_e8"]
             self.check_index(u, command["index_price_e8"], command["sources"])
@@ -50,6 +55,8 @@ class Marking:
         self.revision[u] += 1
         self.state.emit(EventKind.MARKS_UPDATED, 0, repriced=repriced, revision=self.revision[u], **answer)
         self.state.model.beside.crowding.note(u, command["index_price_e8"], self.open_lots(), self.depth)
+        if not by_hand:
+            self.confirmed_ns[u] = self.state.time_ns
         self.on_marked(u, command["index_price_e8"])
         for account in self.state.accounts.values():
             held = [self.state.contracts[slot].underlying for slot in account.holdings]

@@ -16,16 +16,22 @@ class Staging:
         self.marking = marking
 
     def look(self) -> None:
-        for u, settings in enumerate(self.state.config.underlyings):
-            marked = self.marking.updated_ns[u]
-            age = 0 if marked is None else self.state.time_ns - marked
-            if marked and not self.state.live_since_ns[u]:
-                self.state.live_since_ns[u] = marked
-            stage = (age > settings.mark_stale_ns) + (age > settings.mark_halt_ns)
-            before, self.state.stages[u] = self.state.stages[u], stage
-            if stage != before:
-                self.state.live_since_ns[u] = self.state.live_since_ns[u] if stage else self.state.time_ns
-                self.state.emit(
-                    EventKind.MARK_STAGE_CHANGED, 0, underlying=u, stage=stage, previous_stage=before,
-                    reason=Reason.MARK_STALE if stage else Reason.NONE, marked_ns=marked or 0,
-                )  # fmt: skip
+        for u in range(len(self.state.stages)):
+            self.look_at(u)
+
+    def look_at(self, u: int) -> None:
+        settings = self.state.config.underlyings[u]
+        marked = self.marking.confirmed_ns[u]
+        age = 0 if marked is None else self.state.time_ns - marked
+        if marked and not self.state.live_since_ns[u]:
+            self.state.live_since_ns[u] = marked
+        was_old, self.state.aged[u] = self.state.aged[u], (age > settings.mark_stale_ns) + (age > settings.mark_halt_ns)
+        if was_old and not self.state.aged[u]:
+            self.state.live_since_ns[u] = self.state.time_ns
+        stage = min(self.state.aged[u], self.state.caps[u])
+        before, self.state.stages[u] = self.state.stages[u], stage
+        if stage != before:
+            self.state.emit(
+                EventKind.MARK_STAGE_CHANGED, 0, underlying=u, stage=stage, previous_stage=before,
+                reason=Reason.MARK_STALE if stage else Reason.NONE, marked_ns=marked or 0,
+            )  # fmt: skip

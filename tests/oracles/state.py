@@ -82,7 +82,10 @@ class State:
         self.quotes_frozen_ns: dict[int, int] = {}
         self.switches: set[tuple[str, int]] = set()
         self.stages = [0] * len(config.underlyings)
-        """By the age of marks: 0 live, 1 reduce-only, 2 halt."""
+        """By the age of marks: 0 live, 1 reduce-only, 2 halt; as far as overrides let them."""
+        self.aged = list(self.stages)
+        """By the age alone."""
+        self.caps = [2] * len(self.stages)
         self.live_since_ns = [0] * len(config.underlyings)
         self.breaches: list[int] = []
         """Accounts below maintenance that a Tick is to look at, in the order seen."""

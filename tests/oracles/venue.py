@@ -4,18 +4,18 @@ It shares with the engine the record layouts, the configuration and the pricing 
 predicted: histories given to it carry no Tick that would settle anything.
 """
 
-from dataclasses import replace
 from typing import Any
 
 import msgspec
 import numpy as np
 
-from exchange import commands, config, payloads
+from exchange import commands, config, governance, payloads
 from exchange.commands import CommandKind
 from exchange.events import BalanceCause, EventKind
 from exchange.reasons import Reason
 from tests.oracles.account import Account
 from tests.oracles.advancing import Advancing
+from tests.oracles.announcing import Announcing
 from tests.oracles.blocks import Blocks
 from tests.oracles.calendar import next_day_end
 from tests.oracles.debts import Debts
@@ -25,6 +25,7 @@ from tests.oracles.jumping import Jumping
 from tests.oracles.linking import AT_ONCE
 from tests.oracles.links import Links
 from tests.oracles.marking import Marking
+from tests.oracles.overriding import Overriding
 from tests.oracles.preferring import Preferring
 from tests.oracles.pretrade import Refused, require
 from tests.oracles.purses import Purses
@@ -55,6 +56,7 @@ class Venue:
             return self.take()
         self.state.time_ns = header["time_ns"]
         self.links.left, self.links.heard = AT_ONCE, False
+        self.overriding.look()
         self.staging.look()
         self.jumping.lapse()
         if self.isolating.is_bucket(account_id):
@@ -102,8 +104,7 @@ class Venue:
             self.trading.cancel_all(command, account_id, label, count)
         elif kind == CommandKind.UPDATE_MARKS:
             if self.marking.update(command, record):
-                self.advancing.on_marks(command["underlying"])
-                self.waiting.saw_marks()
+                self.after_marks(command["underlying"])
         elif kind == CommandKind.TICK:
             self.tick()
         elif kind in AUCTIONS:
@@ -160,10 +161,15 @@ class Venue:
         self.waiting.look()
         self.debts.tick()
         self.defaulting.tick()
+        self.announcing.tick()
 
     def marked(self, u: int, index: int) -> None:
         self.staging.look()
         self.jumping.watch(u, index)
+
+    def after_marks(self, u: int) -> None:
+        self.advancing.on_marks(u)
+        self.waiting.saw_marks()
 
     def take(self) -> list[Predicted]:
         events, self.state.events = self.state.events, []
@@ -189,6 +195,9 @@ class Venue:
         self.marking.check_index, self.marking.on_marked = self.jumping.check, self.marked
         self.debts = Debts(self.state, self.marking)
         self.defaulting = Defaulting(self.waiting, self.preferring)
+        self.announcing = self.isolating.announcing = Announcing(self.state)
+        self.overriding = Overriding(self.state, self.marking, self.staging, self.jumping, self.announcing)
+        self.overriding.after_marks = self.after_marks
         for spec in configuration.instruments:
             self.list_one(spec)
 
@@ -226,6 +235,9 @@ class Venue:
             CommandKind.ENDOW_FUND: (self.purses.endow_fund, config.Transfer),
             CommandKind.ENDOW_CAPITAL: (self.purses.endow_capital, config.Transfer),
             CommandKind.RELEASE_CAPITAL: (self.purses.release_capital, config.Transfer),
+            CommandKind.ANNOUNCE_MARGIN: (self.announcing.announce, governance.AnnounceMargin),
+            CommandKind.PROPOSE_OVERRIDE: (self.overriding.propose, governance.ProposeOverride),
+            CommandKind.DECIDE_OVERRIDE: (self.overriding.decide, governance.DecideOverride),
         }
         handler, layout = (handlers | preferences)[kind]
         self.detail, trades = 0, self.state.next_trade_id
@@ -277,9 +289,7 @@ class Venue:
         account, currency = self.known(account_id, payload)
         require(not account.in_liquidation, Reason.ACCOUNT_IN_LIQUIDATION)
         amount = payload.amount_minor
-        if amount > account.cash[currency] or not self.stands_without(account, currency, amount):
-            self.detail = self.withdrawable(account, currency)
-            raise Refused(Reason.INSUFFICIENT_WITHDRAWABLE)
+        self.announcing.leaving(account, currency, amount)
         self.move(account, currency, -amount, BalanceCause.WITHDRAWAL, payload.reference)
 
     def move(self, account: Account, currency: int, amount: int, cause: BalanceCause, reference: int) -> None:
@@ -292,32 +302,6 @@ class Venue:
         )  # fmt: skip
         s.check_level(account)
         self.detail = amount
-
-    def stands_without(self, account: Account, currency: int, amount: int) -> bool:
-        """Whether initial margin, open orders counted, would still be met with less cash."""
-        poorer = replace(account, cash=list(account.cash))
-        poorer.cash[currency] -= amount
-        left = self.state.model.margin(poorer, currency, True)
-        return left.equity >= left.initial
-
-    def withdrawable(self, account: Account, currency: int) -> int:
-        """The most cash that may leave; in a cross account, where cash is also a hedge, to a millionth below."""
-        cash = account.cash[currency]
-        if not account.model.startswith("cross"):
-            m = self.state.model.margin(account, currency, True)
-            return max(0, min(m.equity - m.initial, cash))
-        if cash <= 0 or not self.stands_without(account, currency, 0):
-            return 0
-        if self.stands_without(account, currency, cash):
-            return cash
-        allowed, refused = 0, cash + 1
-        while refused - allowed > 1 + cash // 2**20:
-            middle = (allowed + refused) // 2
-            if self.stands_without(account, currency, middle):
-                allowed = middle
-            else:
-                refused = middle
-        return allowed
 
     def set_state(self, _: int, payload: config.InstrumentState) -> None:
         s = self.state

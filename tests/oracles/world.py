@@ -14,6 +14,7 @@ from exchange.config import (
     TickStep,
     Underlying,
 )
+from exchange.governance import Governance
 from exchange.parameters import (
     Concentration,
     ExpiryBasis,
@@ -49,6 +50,10 @@ BTC_MATRIX = MatrixParameters(
 STALE = {"mark_stale_ns": 120 * 10**9, "mark_halt_ns": 170 * 10**9}
 BREAKER = {"breaker_move_ppm": 140_000, "breaker_window_ns": 60 * 10**9, "breaker_pause_ns": 15 * 10**9}
 TWO = {"jump_sources": 2, "jump_hold_ns": 40 * 10**9}
+GOVERNANCE = Governance(
+    stress_ppm=1_250_000, margin_notice_ns=8 * 10**9, override_wait_ns=90 * 10**9, override_max_ns=60 * 10**9,
+    max_proposals=6,
+)  # fmt: skip
 """So that generated histories are live most of the time and in the other stages now and then."""
 ETH_MATRIX = MatrixParameters(price_range_ppm=180_000, annualised_move_risk_ppm=50_000, minimum_move_ppm=5_000)
 BTC_SPAN = SpanParameters(
@@ -219,10 +224,11 @@ def spanned(configuration: Config, both: bool = True) -> Config:
 
 
 def governed(configuration: Config) -> Config:
-    """The same venue with a circuit breaker and two sources for a jump of its first underlying."""
+    """The same venue with a circuit breaker and two sources for a jump of its first underlying, stressed withdrawals
+    and impatient overrides."""
     first, *others = configuration.underlyings
     return msgspec.structs.replace(
-        configuration, underlyings=(msgspec.structs.replace(first, **BREAKER, **TWO), *others)
+        configuration, underlyings=(msgspec.structs.replace(first, **BREAKER, **TWO), *others), governance=GOVERNANCE
     )
 
 

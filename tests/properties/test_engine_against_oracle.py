@@ -22,7 +22,7 @@ from exchange.commands import CommandKind, OrderFlag, OrderType, TimeInForce, Tr
 from exchange.config import Config
 from exchange.engine import Engine
 from exchange.events import BalanceCause, EventKind
-from exchange.mark_events import JumpOutcome
+from exchange.mark_events import JumpOutcome, OverrideState
 from exchange.reasons import Reason
 from tests.oracles import world
 from tests.oracles.compare import event_faults, margin_faults, state_faults
@@ -31,7 +31,10 @@ from tests.oracles.venue import Venue
 
 # a history of either kind: how wealthy accounts are, how often everything is compared
 TIGHT, AMPLE = (1, 200), (20_000, 5_000)
-FEATURES = ("icebergs", "auctions", "switches", "blocks", "quotes", "combos", "advanced", "linked", "isolated")
+FEATURES = (
+    "icebergs", "auctions", "switches", "blocks", "quotes", "combos", "advanced", "linked", "isolated",
+    "governance",
+)  # fmt: skip
 MET = {
     "icebergs": "ORDER_REPLENISHED accepted:iceberg ORDER_REJECTED:BAD_TERMS",
     "advanced": "accepted:advanced ORDER_REJECTED:BAD_TERMS",
@@ -42,6 +45,9 @@ MET = {
     "isolated": "MARGIN_MODE_CHANGED cause:COLLATERAL ORDER_REJECTED:ISOLATED_POSITION COMMAND_REJECTED:NOT_ISOLATED "
     "COMMAND_REJECTED:MODE_IN_USE COMMAND_REJECTED:LEVERAGE_OUT_OF_RANGE bucket:traded bucket:drew bucket:returned",
     "combos": "LEG_TRADE_EXECUTED",
+    "governance": "MARGIN_ANNOUNCED COMMAND_REJECTED:NOTICE_TOO_SHORT COMMAND_REJECTED:STRESSED_MARGIN "
+    "COMMAND_REJECTED:OWN_PROPOSAL COMMAND_REJECTED:UNKNOWN_PROPOSAL MARKS_REJECTED:MARK_OVERRIDDEN override:IN_FORCE "
+    "override:DONE override:REJECTED override:WITHDRAWN override:LAPSED override:ENDED override:REVOKED",
     "quotes": "PROTECTION_CHANGED PROTECTION_TRIGGERED accepted:quote accepted:protected "
     "COMMAND_REJECTED:UNKNOWN_GROUP COMMAND_REJECTED:QUOTES_FROZEN ORDER_REJECTED:QUOTE_NOT_EDITABLE "
     "ORDER_CANCELLED:PROTECTION_TRIGGERED ORDER_CANCELLED:PROTECTION_CHANGED",
@@ -67,7 +73,7 @@ ENDS = (
     "USER_REQUEST IMMEDIATE_OR_CANCEL MARKET_REMAINDER SELF_TRADE REDUCE_ONLY_POSITION_GONE MAINTENANCE_WOULD_BREACH "
     "DAY_ENDED"
 ).split()
-POVERTY = ("NOT_ENOUGH_FUNDS", "MAINTENANCE_WOULD_BREACH", "INSUFFICIENT_WITHDRAWABLE", "accepted:lane", "level:")
+POVERTY = ("STRESSED_MARGIN", "NOT_ENOUGH_FUNDS", "MAINTENANCE_WOULD_BREACH", "INSUFFICIENT_WITHDRAWABLE", "accepted:lane", "level:")
 COMMAND_REASONS = (
     "UNKNOWN_ACCOUNT UNKNOWN_INSTRUMENT UNKNOWN_ORDER NOT_OWNER_OF_ORDER UNKNOWN_CURRENCY ACCOUNT_EXISTS BAD_PAYLOAD "
     "NOT_ENOUGH_FUNDS INSUFFICIENT_WITHDRAWABLE AMOUNT_NOT_POSITIVE AMOUNT_TOO_LARGE"
@@ -82,6 +88,8 @@ MARK_REASONS = "MARK_JUMP MARK_OUT_OF_RANGE UNKNOWN_INSTRUMENT UNKNOWN_UNDERLYIN
 def count_marks(kind: EventKind, event: Any, counts: Counter) -> None:
     if kind == EventKind.MARK_STAGE_CHANGED:
         counts[f"stage:{event['stage']}"] += 1
+    elif kind == EventKind.OVERRIDE_CHANGED:
+        counts[f"override:{OverrideState(event['state']).name}"] += 1
     elif kind == EventKind.MARK_JUMP:
         counts[f"jump:{JumpOutcome(event['outcome']).name}"] += 1
 
