@@ -94,8 +94,8 @@ OVERRIDE_CHANGED = np.dtype(
         ("reserved", "V8"),
     ]
 )
-"""action: number in exchange.governance.ACTIONS. operator_id: who did this, 0: time. until_ns: of a proposal the time by
-which it must be approved, of an override in force its end."""
+"""action: number in exchange.governance.ACTIONS. operator_id: who did this, 0: time. until_ns: of a proposal the time
+by which it must be approved, of an override in force its end."""
 
 
 class AnnouncementState(IntEnum):

@@ -17,6 +17,7 @@ from exchange.risk.mark_jumps cimport MarkJumps
 from exchange.risk.mark_stages cimport STAGE_HALT, STAGE_LIVE, MarkStages
 from exchange.risk.risk_rows cimport RiskRows
 
+WIDEST = 4                       # an index is set to between a quarter and four times the one before
 cdef int64_t NEVER = 0x7FFFFFFFFFFFFFFF
 
 
@@ -111,9 +112,10 @@ cdef class Overrides:
             return Reason.OVERRIDE_IN_FORCE
         if action == "lift_stage":
             return Reason.NONE if STAGE_LIVE <= value < STAGE_HALT else Reason.BAD_PAYLOAD
-        if value == 0:
-            return Reason.BAD_PAYLOAD
-        return Reason.NONE if self.rows.index_e8[u] else Reason.NO_MARK
+        index = int(self.rows.index_e8[u])
+        if index == 0:
+            return Reason.NO_MARK
+        return Reason.NONE if index <= value * WIDEST and value <= index * WIDEST else Reason.MARK_OUT_OF_RANGE
 
     def _approve(self, one, uint32_t operator):
         cdef int u = self.names.index(one.underlying)

@@ -15,6 +15,7 @@ from tests.oracles.contract import PPM
 from tests.oracles.pretrade import Refused, require
 from tests.oracles.state import State
 
+FACTORS = ("initial_factor_ppm", "maintenance_factor_ppm")
 STANDARD = "short_initial short_floor short_maintenance put_mark future_initial future_maintenance per_coin".split()
 
 
@@ -40,9 +41,11 @@ class Announcing:
     def use(self, scales: list[int]) -> None:
         """Margin everything at these scales."""
         sets = []
-        for grid, plain, u, scale in zip(self.state.grids, self.plain, self.state.config.underlyings, scales, strict=True):
+        for grid, plain, u, scale in zip(
+            self.state.grids, self.plain, self.state.config.underlyings, scales, strict=True
+        ):
             by = Fraction(scale, PPM)
-            factors = {name: ceil(getattr(plain, name) * by) for name in ("initial_factor_ppm", "maintenance_factor_ppm")}
+            factors = {name: ceil(getattr(plain, name) * by) for name in FACTORS}
             grid.parameters = msgspec.structs.replace(plain, **factors)
             if hasattr(grid, "span"):
                 grid.span = grid.parameters

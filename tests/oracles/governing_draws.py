@@ -21,7 +21,18 @@ class GoverningDraws(IsolatedDraws):
     in_force: set[int]
     index: dict[int, float]
 
+    def _follow_mode(self, event: Any) -> None:
+        bucket = int(event["bucket_account_id"])
+        self.holders[bucket] = int(event["account_id"])
+        self.isolated.pop(bucket, None)
+        if event["isolated"]:
+            self.isolated[bucket] = int(event["instrument"])
+
     def _follow_governance(self, kind: EventKind, event: Any) -> None:
+        """What became of modes, jumps, pauses and proposals."""
+        if kind == EventKind.MARGIN_MODE_CHANGED:
+            self._follow_mode(event)
+            return
         u = int(event["underlying"])
         if kind == EventKind.MARK_JUMP:
             self.held.pop(u, None)

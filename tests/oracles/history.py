@@ -19,6 +19,9 @@ from tests.oracles.draws import Placed
 from tests.oracles.governing_draws import GoverningDraws
 from tests.oracles.waiting_draws import CROWD_EVERY, CROWD_OVER
 
+MODES_AND_MARKS = (
+    EventKind.MARGIN_MODE_CHANGED, EventKind.MARK_JUMP, EventKind.BREAKER_TRIPPED, EventKind.OVERRIDE_CHANGED,
+)  # fmt: skip
 ORDER_EVENTS = (
     EventKind.ORDER_ACCEPTED, EventKind.ORDER_EDITED, EventKind.ORDER_CANCELLED, EventKind.ORDER_TRIGGERED,
     EventKind.TRIGGER_PLACED,
@@ -132,9 +135,7 @@ class History(GoverningDraws):
                 self.auctions[int(event["auction_id"])] = (int(event["phase"]), int(event["price_minor"]))
             elif kind == EventKind.AUCTION_CLOSED:
                 self.auctions.pop(int(event["auction_id"]), None)
-            elif kind == EventKind.MARGIN_MODE_CHANGED:
-                self._follow_mode(event)
-            elif kind in (EventKind.MARK_JUMP, EventKind.BREAKER_TRIPPED, EventKind.OVERRIDE_CHANGED):
+            elif kind in MODES_AND_MARKS:
                 self._follow_governance(kind, event)
             elif kind == EventKind.BLOCK_TRADE_EXECUTED:
                 self.blocked.append(self.tried)
@@ -177,13 +178,6 @@ class History(GoverningDraws):
         else:
             self.leases.pop(lease_id, None)
             self.settling.append((lease_id, amount, currency))
-
-    def _follow_mode(self, event: Any) -> None:
-        bucket = int(event["bucket_account_id"])
-        self.holders[bucket] = int(event["account_id"])
-        self.isolated.pop(bucket, None)
-        if event["isolated"]:
-            self.isolated[bucket] = int(event["instrument"])
 
     def _placed(self, event: Any) -> Placed:
         names = ("instrument", "side", "price_units", "quantity_lots")

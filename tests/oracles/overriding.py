@@ -1,6 +1,7 @@
 """Four-eyes overrides in the naive venue. Rules: docs/marks.md."""
 
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 from exchange import commands, governance
@@ -56,9 +57,12 @@ class Overriding:
             require(self.jumping.paused[u] > self.state.time_ns, Reason.NOTHING_TO_OVERRIDE)
         else:
             require(all(p.u != u for p in self.in_force.values()), Reason.OVERRIDE_IN_FORCE)
-            fits = value in (0, 1) if action == "lift_stage" else value > 0
-            require(fits, Reason.BAD_PAYLOAD)
-            require(action == "lift_stage" or self.state.index_e8[u] > 0, Reason.NO_MARK)
+            if action == "lift_stage":
+                require(value in (0, 1), Reason.BAD_PAYLOAD)
+                return
+            index = self.state.index_e8[u]
+            require(index > 0, Reason.NO_MARK)
+            require(Fraction(1, 4) <= Fraction(value, index) <= 4, Reason.MARK_OUT_OF_RANGE)
 
     def propose(self, _: int, payload: governance.ProposeOverride) -> int:
         names = [one.name for one in self.state.config.underlyings]

@@ -209,7 +209,8 @@ def test_proposals_lapse_are_rejected_and_withdrawn(venue):
         ({"duration_ns": 3_600 * SECOND + 1}, Reason.BAD_PAYLOAD),
         ({"value": 2}, Reason.BAD_PAYLOAD),
         ({"action": "resume"}, Reason.BAD_PAYLOAD),
-        ({"action": "set_index", "value": 0}, Reason.BAD_PAYLOAD),
+        ({"action": "set_index", "value": 0}, Reason.MARK_OUT_OF_RANGE),
+        ({"action": "set_index", "value": 400_001 * E8}, Reason.MARK_OUT_OF_RANGE),
     ],
 )
 def test_what_cannot_be_is_refused_and_leaves_nothing(venue, changes, wanted):
