@@ -14,7 +14,7 @@ LASTING: tuple[Action, ...] = ("lift_stage", "set_index")
 """In force for a time; the others are done at once."""
 
 
-class Governance(Struct):
+class Governance(Struct, frozen=True):
     """Terms of `Config.governance`."""
 
     stress_ppm: int = 1_000_000
@@ -42,7 +42,7 @@ class Governance(Struct):
         return found
 
 
-class ProposeOverride(Struct, kw_only=True):
+class ProposeOverride(Struct, frozen=True, kw_only=True):
     """Payload of PROPOSE_OVERRIDE.
 
     `value`: accept_jump: the held index, 1e-8 USD; lift_stage: the stage that is not passed whatever the age of the
@@ -56,7 +56,7 @@ class ProposeOverride(Struct, kw_only=True):
     duration_ns: Annotated[int, msgspec.Meta(ge=0, le=1 << 61)] = 0
 
 
-class DecideOverride(Struct, kw_only=True):
+class DecideOverride(Struct, frozen=True, kw_only=True):
     """Payload of DECIDE_OVERRIDE. reject: a proposal, by its proposer too; revoke: an override in force."""
 
     operator: Operator
@@ -64,7 +64,7 @@ class DecideOverride(Struct, kw_only=True):
     decision: Literal["approve", "reject", "revoke"]
 
 
-class AnnounceMargin(Struct, kw_only=True):
+class AnnounceMargin(Struct, frozen=True, kw_only=True):
     """Payload of ANNOUNCE_MARGIN: from `effective_ns` on, margin rates of an underlying are those of its sets times
     `scale_ppm`. The scale that is in force withdraws what is announced."""
 

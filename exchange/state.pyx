@@ -80,7 +80,8 @@ cdef class State:
                                      self.buckets, self.events)
         self.uncross = Uncross(self.accounts, self.listing, self.books, self.orders_room, self.switches, self.stages,
                                self.trading, self.events)
-        self.overrides = Overrides(self.stages, self.jumps, self.rows, self.uncross, self.set_index, self.events, config)
+        self.overrides = Overrides(self.stages, self.jumps, self.rows, self.uncross, self.set_index, self.events,
+                                   config)
         self.blocks = Blocks(self.listing, self.positions_room, self.exposure, self.pretrade, self.monitor,
                              self.trading, self.events)
         self.kill_switch = KillSwitch(self.accounts, self.listing, self.orders_room, self.switches, self.trading,

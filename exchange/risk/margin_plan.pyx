@@ -5,7 +5,6 @@ rounded up; charges beside the grid stay. Scales change with a Tick at the annou
 """
 
 import msgspec
-from libc.stdint cimport int64_t, uint32_t
 
 from exchange.event_buffer cimport EventBuffer
 from exchange.governance import Governance
@@ -17,6 +16,7 @@ from exchange.risk.formulas cimport Formulas
 from exchange.risk.risk_rows cimport RiskRows
 
 WHOLE = 1_000_000
+FACTORS = ("initial_factor_ppm", "maintenance_factor_ppm")
 STANDARD_RATES = (
     "short_initial_ppm", "short_floor_ppm", "short_maintenance_ppm", "put_mark_ppm", "future_initial_ppm",
     "future_maintenance_ppm", "per_coin_ppm",
@@ -28,15 +28,20 @@ def scaled(underlying, scale_ppm):
     if scale_ppm == WHOLE:
         return underlying
     change = msgspec.structs.replace
-    times = lambda ppm: -(-ppm * scale_ppm // WHOLE)
-    rates = lambda one, names: change(one, **{name: min(WHOLE, times(getattr(one, name))) for name in names})
-    factors = lambda one: change(one, initial_factor_ppm=times(one.initial_factor_ppm),
-                                 maintenance_factor_ppm=times(one.maintenance_factor_ppm))
-    tiers = tuple([rates(tier, ("initial_ppm", "maintenance_ppm")) for tier in underlying.isolated.tiers])
+    tiers = tuple([_times(tier, ("initial_ppm", "maintenance_ppm"), scale_ppm, WHOLE)
+                   for tier in underlying.isolated.tiers])
+    span = underlying.span
     return change(
-        underlying, matrix=factors(underlying.matrix), standard=rates(underlying.standard, STANDARD_RATES),
+        underlying, matrix=_times(underlying.matrix, FACTORS, scale_ppm, 0),
+        standard=_times(underlying.standard, STANDARD_RATES, scale_ppm, WHOLE),
         isolated=change(underlying.isolated, tiers=tiers),
-        span=underlying.span if underlying.span is msgspec.UNSET else factors(underlying.span))
+        span=span if span is msgspec.UNSET else _times(span, FACTORS, scale_ppm, 0))
+
+
+def _times(one, names, scale_ppm, most_ppm):
+    """Fields of a set times a scale, rounded up; at most `most_ppm` where that is not 0."""
+    found = {name: -(-getattr(one, name) * scale_ppm // WHOLE) for name in names}
+    return msgspec.structs.replace(one, **{name: min(ppm, most_ppm or ppm) for name, ppm in found.items()})
 
 
 cdef class MarginPlan:
