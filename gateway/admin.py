@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from gateway import admin_accounts, admin_fund, admin_liquidation, admin_margin, admin_market
+from gateway import admin_accounts, admin_fund, admin_governance, admin_liquidation, admin_margin, admin_market
 from gateway.admin_operations import OPERATIONS, AdminError
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("gateway.admin")
 SOCKET_NAME = "admin.sock"
-OPERATION_MODULES = (admin_accounts, admin_fund, admin_liquidation, admin_margin, admin_market)
+OPERATION_MODULES = (admin_accounts, admin_fund, admin_governance, admin_liquidation, admin_margin, admin_market)
 MAX_LINE_BYTES = 8 * 1024 * 1024
 MAX_CONNECTIONS = 32
 MAX_PATH_BYTES = 107

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from gateway.archive_prices import RESOLUTION_WORDS
 from gateway.history_topics import BookOrdersTopic, ChartTopic
+from gateway.mark_topics import MarkStateTopic
 from gateway.stress import JOINT
 from gateway.topics import (
     INTERVALS,
@@ -93,7 +94,12 @@ def _chart_topic(gateway: "Gateway", name: str, parts: list[str]) -> Topic | Non
     return ChartTopic(gateway, name, listing, minutes) if listing is not None else None
 
 
-OWN_PARTS = {"chart": _chart_topic, "stress": _stress_topic}
+def _mark_topic(gateway: "Gateway", name: str, parts: list[str]) -> Topic | None:
+    underlying = gateway.listings.index_by_name(parts[1]) if len(parts) == 2 else -1
+    return MarkStateTopic(gateway, name, parts[1], underlying) if underlying >= 0 else None
+
+
+OWN_PARTS = {"chart": _chart_topic, "mark_state": _mark_topic, "stress": _stress_topic}
 
 
 def user_topic(gateway: "Gateway", account_id: int, name: str) -> Topic | None:

@@ -1,4 +1,5 @@
-"""The `margrave` command: serve, liquidator, verify, journal, account, fund, margin, bench, scenario.
+"""The `margrave` command: serve, liquidator, verify, journal, account, fund, margin, operator,
+override, bench, scenario.
 
 Each takes `--json` (one object on standard output, nothing else there). Exit status 0 on success, 1 on a
 failed check, 2 on bad usage.
@@ -9,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from gateway import cli_account, cli_fund, cli_margin
+from gateway import cli_account, cli_fund, cli_governance, cli_margin
 from gateway.cli_bench import bench
 from gateway.cli_liquidator import liquidator
 from gateway.cli_scenario import scenario
@@ -49,6 +50,9 @@ app.command()(scenario)
 app.add_typer(cli_account.app, name="account")
 app.add_typer(cli_margin.app, name="margin")
 app.add_typer(cli_fund.app, name="fund")
+app.add_typer(cli_governance.operators, name="operator")
+app.add_typer(cli_governance.overrides, name="override")
+cli_margin.app.command("announce")(cli_governance.announce)
 
 
 def main() -> None:

@@ -45,6 +45,15 @@ class Credential(msgspec.Struct, frozen=True):
         return f"Credential(client_id={self.client_id!r}, account_id={self.account_id}, key_id={self.key_id})"
 
 
+class OperatorRecord(msgspec.Struct, frozen=True):
+    """An operator at rest. Numbers are never given again."""
+
+    number: int
+    name: str
+    digest: bytes
+    active: bool = True
+
+
 class _Store(msgspec.Struct):
     version: int = 1
     next_key_id: int = 1
@@ -53,6 +62,7 @@ class _Store(msgspec.Struct):
     """Signs agreements to block trades; made when first needed."""
     withdrawn: dict[str, int] = {}
     """Digests of signatures that their signers took back, until they end by themselves (ms)."""
+    operators: list[OperatorRecord] = []
 
 
 def check_scopes(scopes: tuple[str, ...]) -> tuple[str, ...]:
@@ -166,6 +176,18 @@ class CredentialStore:
             return False
         self._save()
         return True
+
+    # operators
+
+    @property
+    def operators(self) -> list[OperatorRecord]:
+        """Administrators by name, ascending number."""
+        return self._state.operators
+
+    def set_operators(self, operators: list[OperatorRecord]) -> None:
+        """Replace the operators."""
+        self._state.operators = operators
+        self._save()
 
     # block trades
 

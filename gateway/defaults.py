@@ -14,6 +14,7 @@ import msgspec
 
 from exchange.config import Config, Currency, Limits, Liquidation, ListingRule, MatrixParameters, Underlying
 from exchange.config_checks import faults
+from exchange.governance import Governance
 from gateway.feeds import SimParameters
 from gateway.parameter_sets import with_sets
 from margin_ext.models import ParameterError
@@ -29,6 +30,10 @@ strike or a price meant for another expiry is refused, and an order by any vol t
 ORDER_NOTIONAL_USD = 100_000_000
 """A zero too many is refused. There is no default for delta, which is at most the notional over the index, nor for
 vega, whose right bound depends on who trades."""
+BREAKER_PPM = 250_000
+"""A quarter within five minutes: what trips it is a crash that wants an auction, or a wrong index."""
+WITHDRAWAL_STRESS_PPM = 1_200_000
+"""Money leaves where a fifth more margin would still be met: a day's widening of ranges, not a crash."""
 FUND = {"BTC": 100, "ETH": 2_000, "USDC": 5_000_000}
 
 
@@ -71,7 +76,14 @@ def default_config(venue_id: str, speed: float = 1.0) -> Config:
     staleness and the wait for a lease grow with it.
     """
     stale_ns = max(STALE_NS, int(speed * 2_500_000_000))
-    btc = Underlying(name="BTC", index_name="btc_usd", mark_stale_ns=stale_ns, mark_halt_ns=6 * stale_ns)
+    governed: dict[str, Any] = {
+        "mark_stale_ns": stale_ns,
+        "mark_halt_ns": 6 * stale_ns,
+        "breaker_move_ppm": BREAKER_PPM,
+        "breaker_window_ns": 30 * stale_ns,
+        "breaker_pause_ns": 12 * stale_ns,
+    }
+    btc = Underlying(name="BTC", index_name="btc_usd", **governed)
     eth_matrix = MatrixParameters(
         price_range_ppm=180_000,
         vol_up_ppm=400_000,
@@ -80,9 +92,7 @@ def default_config(venue_id: str, speed: float = 1.0) -> Config:
         extended_dampener_usd=200_000,
         delta_move_per_coin_e9=4_000,
     )
-    eth = Underlying(
-        name="ETH", index_name="eth_usd", matrix=eth_matrix, mark_stale_ns=stale_ns, mark_halt_ns=6 * stale_ns
-    )
+    eth = Underlying(name="ETH", index_name="eth_usd", matrix=eth_matrix, **governed)
     return Config(
         venue_id=venue_id,
         currencies=(
@@ -97,6 +107,7 @@ def default_config(venue_id: str, speed: float = 1.0) -> Config:
             lease_wait_ns=max(LEASE_WAIT_NS, int(speed * 1_000_000_000)),
             lease_stress_ppm=LEASE_STRESS_PPM,
         ),
+        governance=Governance(stress_ppm=WITHDRAWAL_STRESS_PPM),
     )
 
 

@@ -3,8 +3,10 @@
 import ipaddress
 from typing import TYPE_CHECKING, Any
 
+from exchange.risk.mark_stages import STAGES
 from gateway.admin_fund import report
 from gateway.stress import JOINT, USD_E4, fund_usd_e4
+from gateway.units import PPM
 
 if TYPE_CHECKING:
     from gateway.gateway import Gateway
@@ -64,6 +66,7 @@ def text(gateway: "Gateway") -> bytes:
         for number, one in enumerate(engine.config.underlyings)
     ]
     _add(lines, "margrave_index_usd", "gauge", "Index price", indices)
+    _marks(lines, engine)
     _stress(lines, gateway)
     return ("\n".join(lines) + "\n").encode()
 
@@ -74,6 +77,34 @@ def _borne(engine: Any) -> list[Sample]:
         for name, one in report(engine).items()
         for tranche, amount in one["borne"].items()
     ]
+
+
+MARK_GAUGES = (
+    ("mark_stage", "Stage of an underlying's marks: 0 live, 1 reduce-only, 2 halt", lambda s: STAGES.index(s.stage)),
+    ("mark_age_stage", "The stage that the age alone gives", lambda s: STAGES.index(s.age_stage)),
+    ("mark_jump_held", "Whether a jump of the index waits to be confirmed", lambda s: int(s.held_jump is not None)),
+    ("breaker_paused", "Whether a circuit breaker pauses the underlying", lambda s: int(s.paused_until_ns > 0)),
+    ("index_fixed", "Whether an index set by hand is in force", lambda s: int(s.index_fixed)),
+    ("margin_scale", "What the margin rates are multiplied with", lambda s: s.margin_scale_ppm / PPM),
+    ("margin_announced", "Whether other margin rates are announced", lambda s: int(s.announced_margin is not None)),
+)
+
+
+def _marks(lines: list[str], engine: Any) -> None:
+    names = [one.name for one in engine.config.underlyings]
+    seen = [engine.mark_state(number) for number in range(len(names))]
+    for name, what, value in MARK_GAUGES:
+        samples: list[Sample] = [({"underlying": one}, value(s)) for one, s in zip(names, seen, strict=True)]
+        _add(lines, f"margrave_{name}", "gauge", what, samples)
+    ages: list[Sample] = [
+        ({"underlying": one}, (engine.time_ns - s.marked_ns) / 1e9)
+        for one, s in zip(names, seen, strict=True)
+        if s.marked_ns
+    ]
+    _add(lines, "margrave_mark_age_seconds", "gauge", "Venue time since the last accepted marks of a feed", ages)
+    counts = [len(found) for found in engine.mark_overrides()]
+    waits: list[Sample] = [({"state": word}, n) for word, n in zip(("proposed", "in_force"), counts, strict=True)]
+    _add(lines, "margrave_overrides", "gauge", "Overrides of the marks' governance", waits)
 
 
 def _stress(lines: list[str], gateway: "Gateway") -> None:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from gateway import render_marks
 from gateway.auth import Grant
 from gateway.errors import ApiError, invalid_param
 from gateway.protocol import Params
@@ -106,11 +107,16 @@ def hello(gateway, session, principal, params) -> dict[str, str]:
 
 @method("public/status")
 def status(gateway, session, principal, params) -> dict[str, Any]:
-    """Whether an index is locked for want of fresh marks."""
-    names = gateway.listings.index_names
-    locked = [name for index, name in enumerate(names) if not gateway.engine.marks_fresh(index)]
-    word = "false" if not locked else "true" if len(locked) == len(names) else "partial"
-    return {"locked": word, "locked_indices": locked}
+    """Which indices are locked (no marks, or a stage that is not live); the state of all marks, and overrides."""
+    marks = render_marks.states(gateway.engine, gateway.listings.index_names)
+    locked = [one["index_name"] for one in marks if one["stage"] != "live" or not one["marked_timestamp"]]
+    word = "false" if not locked else "true" if len(locked) == len(marks) else "partial"
+    return {
+        "locked": word,
+        "locked_indices": locked,
+        "marks": marks,
+        "overrides": render_marks.overrides(gateway.engine),
+    }
 
 
 class Channels(Params, kw_only=True):

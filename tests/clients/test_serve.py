@@ -2,6 +2,7 @@
 
 import json
 import signal
+import stat
 import time
 from pathlib import Path
 
@@ -131,6 +132,30 @@ def test_accounts_are_made_beside_a_running_venue_and_offline(tmp_path: Path) ->
         assert venue.call("private/get_account_summary", "ben", currency="USDC")["balance"] == 10.0
         busy = margrave("serve", "--port", venue.ready["http"].rpartition(":")[2])
         assert busy.returncode == 2 and "is in use" in busy.stderr
+        assert venue.stop()[0] == 0
+
+
+def test_an_override_takes_two_operators(tmp_path: Path) -> None:
+    data_dir = tmp_path / "data"
+    ann, ben = tmp_path / "ann.json", tmp_path / "ben.json"
+    with Served(data_dir, "--config", small_config(tmp_path / "venue.toml")) as venue:
+        for name, file in (("ann", ann), ("ben", ben)):
+            done = margrave("operator", "create", name, "--data-dir", data_dir, "--file", file)
+            assert done.returncode == 0, done.stderr
+            assert stat.S_IMODE(file.stat().st_mode) == 0o600
+            assert json.loads(file.read_text())["secret"] not in done.stdout + done.stderr
+        asked = ("override", "propose", "set_index", "BTC", "--price", "99000", "--seconds", "600")
+        done = margrave(*asked, "--data-dir", data_dir, "--by", ann, "--json")
+        proposal = str(json.loads(done.stdout)["proposal"])
+        assert margrave("override", "approve", proposal, "--data-dir", data_dir, "--by", ben).returncode == 0
+        assert venue.call("public/get_index_price", index_name="btc_usd")["index_price"] == 99_000.0
+        (override,) = venue.call("public/status")["overrides"]["in_force"]
+        assert override["action"] == "set_index"
+        listed = margrave("override", "list", "--data-dir", data_dir).stdout
+        assert "by ann, approved by ben" in listed
+        ann.chmod(0o644)
+        open_to_all = margrave("override", "propose", "resume", "BTC", "--data-dir", data_dir, "--by", ann)
+        assert open_to_all.returncode == 2 and "chmod 600" in open_to_all.stderr
         assert venue.stop()[0] == 0
 
 

@@ -75,7 +75,7 @@ class GoverningDraws(IsolatedDraws):
         r = self.random
         decision = r.choices(("approve", "reject", "revoke"), (12, 2, 1 + 2 * bool(self.in_force)))[0]
         among = sorted(self.in_force if decision == "revoke" else self.proposed)
-        number = r.choice(among) if among and r.random() < 0.95 else 9_999
+        number = r.choice((among[-1], among[-1], *among)) if among and r.random() < 0.95 else 9_999
         operator = r.choice((1, 2, 2, 3)) if r.random() < 0.95 else 0
         payload = governance.DecideOverride(operator=operator, proposal=number, decision=decision)
         return commands.cold(CommandKind.DECIDE_OVERRIDE, payload)

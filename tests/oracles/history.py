@@ -256,7 +256,7 @@ class History(GoverningDraws):
             "switches": [(self._kill, 4), (self._prefer, 1)],
             "auctions": [(self._auction, 10)],
             "combos": [],
-            "governance": [(self._propose, 8), (self._decide, 14), (self._announce, 4)],
+            "governance": [(self._propose, 10 + 20 * bool(self.held)), (self._decide, 16), (self._announce, 4)],
             "blocks": [(self._block, 14)],
             "isolated": [(self._mode, 14), (self._collateral, 14), *[(self._oppose, 40)] * self.ticks],
         }[feature]  # fmt: skip

@@ -25,7 +25,19 @@ from tests.serving import margrave
 def test_help_names_every_command() -> None:
     done = margrave("--help")
     assert done.returncode == 0
-    for name in ("serve", "liquidator", "verify", "journal", "account", "fund", "margin", "bench", "scenario"):
+    for name in (
+        "serve",
+        "liquidator",
+        "verify",
+        "journal",
+        "account",
+        "fund",
+        "margin",
+        "operator",
+        "override",
+        "bench",
+        "scenario",
+    ):
         assert f" {name} " in done.stdout
 
 
