@@ -16,6 +16,8 @@ MAX_TIERS = 16
 MAX_LIMIT = 10_000_000_000
 """Largest limit of an order, USD."""
 MAX_ORDERS = (1 << 32) - 1
+MAX_OPEN_ORDERS = (1 << 24) - 1
+"""What the index of order ids can hold at once."""
 
 
 def faults(config: Config) -> list[str]:
@@ -121,6 +123,8 @@ def _order_limits(limits: Limits) -> list[str]:
         or not 1 <= limits.max_open_orders_per_owner <= MAX_ORDERS
     ):
         found.append(f"limits: open orders per account and per owner must be 1 to {MAX_ORDERS:,}")
+    if not 1 <= limits.max_open_orders <= MAX_OPEN_ORDERS:
+        found.append(f"limits: max_open_orders must be 1 to {MAX_OPEN_ORDERS:,}")
     return found
 
 

@@ -34,6 +34,17 @@ cdef inline int highest_bit(uint64_t word) noexcept:
     return 63 - leading_zeros(word)
 
 
+cdef inline uint32_t level_of(uint32_t page, int64_t price_units) noexcept:
+    """Where a page keeps a price. Books whose touch is at one price would all want the same sets of the caches, hence
+    the order of the sixteen lines differs from page to page."""
+    return page * 64 + <uint32_t>((price_units ^ (page << 2)) & 63)
+
+
+cdef inline uint32_t page_of(const Ladder* ladder, int64_t block) noexcept:
+    """The page of a block, 0 where it has none."""
+    return ladder.page[block] if ladder.page != NULL else 0
+
+
 cdef inline uint64_t* page_bits(const Book* book, const Ladder* ladder) noexcept:
     """Which blocks hold a level."""
     return <uint64_t*>(ladder.page + ((<size_t>book.block_count + 1) & ~<size_t>1))
@@ -69,12 +80,12 @@ cdef class Books:
         """The level at a price, NULL where no page covers it (a level without orders has head 0)."""
         cdef Book* book = &self.at[instrument]
         cdef uint32_t number
-        if book.side[side].page == NULL or price_units < 0 or (price_units >> 6) >= book.block_count:
+        if price_units < 0 or (price_units >> 6) >= book.block_count:
             return NULL
-        number = book.side[side].page[price_units >> 6]
+        number = page_of(&book.side[side], price_units >> 6)
         if number == 0:
             return NULL
-        return &self.levels[<size_t>number * 64 + (price_units & 63)]
+        return &self.levels[level_of(number, price_units)]
 
     cdef inline uint32_t best_order(self, uint32_t instrument, int side) noexcept:
         """First in time at the best price, 0 when the side is empty."""
@@ -89,11 +100,11 @@ cdef class Books:
         cdef Book* book = &self.at[order.instrument]
         cdef Ladder* ladder = &book.side[order.side]
         cdef int64_t price = order.price_units
-        cdef uint32_t number = ladder.page[price >> 6] if ladder.page != NULL else 0
+        cdef uint32_t number = page_of(ladder, price >> 6)
         cdef Level* level
         if number == 0:
             number = self._open_page(book, ladder, <uint32_t>(price >> 6))
-        order.level = number * 64 + <uint32_t>(price & 63)
+        order.level = level_of(number, price)
         level = &self.levels[order.level]
         order.prev = level.tail
         order.next = 0
@@ -138,9 +149,9 @@ cdef class Books:
         ladder.level_count -= 1
         if ladder.best == price:
             price = self.next_price(order.instrument, order.side, price)
-            ladder.best = price
             if price >= 0:
-                ladder.best_level = ladder.page[price >> 6] * 64 + <uint32_t>(price & 63)
+                ladder.best_level = level_of(page_of(ladder, price >> 6), price)
+            ladder.best = price
         if bits == 0:
             self._close_page(book, ladder, <uint32_t>(order.price_units >> 6))
 

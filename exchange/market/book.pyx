@@ -125,14 +125,16 @@ cdef class Books:
         cdef int64_t word
         cdef int64_t group
         cdef uint64_t bits
+        cdef uint32_t number
         if ladder.page == NULL:
             return -1
         blocks = page_bits(book, ladder)
         words = summary(book, ladder)
         block = price_units >> 6
+        number = ladder.page[block]
         if side == 0:
-            if ladder.page[block]:
-                bits = self.level_bits[ladder.page[block]] & ((ONE << (price_units & 63)) - 1)
+            if number:
+                bits = self.level_bits[number] & ((ONE << (price_units & 63)) - 1)
                 if bits:
                     return (block << 6) + highest_bit(bits)
             word = block >> 6
@@ -149,8 +151,8 @@ cdef class Books:
                 bits = blocks[word]
             block = (word << 6) + highest_bit(bits)
             return (block << 6) + highest_bit(self.level_bits[ladder.page[block]])
-        if ladder.page[block] and (price_units & 63) != 63:
-            bits = self.level_bits[ladder.page[block]] & (ALL << ((price_units & 63) + 1))
+        if number and (price_units & 63) != 63:
+            bits = self.level_bits[number] & (ALL << ((price_units & 63) + 1))
             if bits:
                 return (block << 6) + lowest_bit(bits)
         word = block >> 6

@@ -21,6 +21,13 @@ ctypedef struct Trade:
     uint32_t book
     uint32_t side               # the taker's
 
+ctypedef struct Ahead:          # what fetching ahead has found of a message to come; within the tables, perhaps stale
+    uint32_t book
+    uint32_t block
+    uint32_t place
+    uint32_t slot
+    uint32_t level
+
 
 @cython.final
 cdef class Matcher:
@@ -28,6 +35,7 @@ cdef class Matcher:
     cdef readonly Books books
     cdef uint32_t book_count
     cdef readonly int64_t max_price_units
+    cdef uint32_t block_count   # of every book's ladders
     cdef Trade* ring
     cdef uint64_t ring_mask
     cdef readonly uint64_t trades       # made so far
@@ -40,10 +48,10 @@ cdef class Matcher:
     cdef int _cancel(self, uint64_t order_id) noexcept
     cdef int _order(self, uint32_t kind, uint32_t side, uint32_t book, int64_t price, int64_t lots,
                     uint64_t order_id) except -1
-    cdef void _fetch_far(self, const Message* message) noexcept
-    cdef void _fetch_middle(self, const Message* message) noexcept
-    cdef void _fetch_near(self, const Message* message) noexcept
-    cdef void _fetch_next(self, const Message* message) noexcept
-    cdef void _fetch_last(self, const Message* message) noexcept
+    cdef void _fetch_far(self, const Message* message, Ahead* found) noexcept
+    cdef void _fetch_middle(self, const Message* message, Ahead* found) noexcept
+    cdef void _fetch_near(self, const Message* message, Ahead* found) noexcept
+    cdef void _fetch_next(self, const Message* message, Ahead* found) noexcept
+    cdef void _fetch_last(self, const Message* message, Ahead* found) noexcept
     cdef bint _large(self) noexcept
     cdef int _run(self, const Message* message, const Message* end) except -1

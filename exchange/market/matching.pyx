@@ -9,9 +9,11 @@ import numpy as np
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.stdlib cimport calloc, free
+from libc.string cimport memset
 
-from exchange.market.book cimport Book, Ladder, Level
-from exchange.market.order cimport Order, index_home
+from exchange.market.book cimport Book, Ladder, Level, level_of, page_of
+from exchange.market.order cimport Order
+from exchange.market.order_index cimport IdGroup, group_slot, index_can_hold, index_home, index_slot, likely_group
 
 cdef extern from *:
     """
@@ -31,6 +33,7 @@ cdef enum:
     NEXT = 8
     LAST = 4
     LARGE = 1 << 22             # bytes of tables from which fetching ahead pays
+    FETCHES = 32                # a power of two above FAR
     CHUNK = 1024                # messages between two looks at their size
     KIND_LIMIT = 0
     KIND_CANCEL = 1
@@ -72,6 +75,7 @@ cdef class Matcher:
         self.books = Books(self.orders, book_count)
         self.book_count = book_count
         self.max_price_units = max_price_units
+        self.block_count = <uint32_t>(max_price_units >> 6) + 1
         for book in range(book_count):
             self.books.open_book(book, max_price_units)
         self.ring = <Trade*>calloc(ring_trades, sizeof(Trade))
@@ -109,7 +113,7 @@ cdef class Matcher:
             lots -= traded
             if traded == maker.remaining_lots:
                 self.books.unlink(slot)
-                self.orders.release(slot)
+                self.orders.release(slot, self.orders.place(maker.order_id))
             else:
                 self.books.reduce(slot, traded)
         return lots
@@ -124,18 +128,20 @@ cdef class Matcher:
         return self.books.rest(slot)
 
     cdef inline int _cancel(self, uint64_t order_id) noexcept:
-        cdef uint32_t slot = self.orders.find(order_id)
+        cdef uint32_t place = self.orders.place(order_id)
+        cdef uint32_t slot = index_slot(&self.orders.index, place, order_id)
         if slot == 0:
             self.refused += 1
             return REFUSED
         self.books.unlink(slot)
-        self.orders.release(slot)
+        self.orders.release(slot, place)
         return 0
 
     cdef inline int _order(self, uint32_t kind, uint32_t side, uint32_t book, int64_t price, int64_t lots,
                            uint64_t order_id) except -1:
         """A limit, market or immediate-or-cancel order; one that is ill-formed is counted and changes nothing."""
         if (kind > KIND_IOC or side > 1 or book >= self.book_count or lots <= 0 or order_id <= self.last_order_id
+                or not index_can_hold(order_id)
                 or (kind != KIND_MARKET and (price < 1 or price > self.max_price_units))
                 or (kind == KIND_LIMIT and self.orders.live >= self.orders.limit)):
             self.refused += 1
@@ -150,75 +156,70 @@ cdef class Matcher:
 
     # ------------------------------------------------------------------ looking ahead
 
-    # What a message will touch is fetched in five steps, each of which reads what the one before it fetched. There
-    # is no branch on the kind of a message: what is fetched in vain costs less than a wrong guess.
+    # What a message will touch is fetched in five steps, each of which reads what the one before it fetched and notes
+    # what it found. There is no branch on the kind of a message: what is fetched in vain costs less than a wrong guess.
 
-    cdef inline void _fetch_far(self, const Message* message) noexcept:
+    cdef inline void _fetch_far(self, const Message* message, Ahead* found) noexcept:
         cdef uint32_t book = message.book if message.book < self.book_count else 0
-        prefetch(&self.orders.index[index_home(message.order_id, self.orders.index_shift)])
+        cdef uint32_t block = message.price_units >> 6
+        found.book = book
+        found.block = block if block < self.block_count else 0
+        found.place = index_home(&self.orders.index, message.order_id >> 4)
+        prefetch(&self.orders.index.groups[found.place])
         prefetch(&self.books.at[book])
 
-    cdef inline void _fetch_middle(self, const Message* message) noexcept:
-        cdef uint32_t book = message.book if message.book < self.book_count else 0
-        cdef Ladder* ladder = &self.books.at[book].side[message.side & 1]
-        cdef uint64_t entry = self.orders.index[index_home(message.order_id, self.orders.index_shift)]
-        prefetch(&self.orders.at[<uint32_t>entry])
-        prefetch(&ladder.page[message.price_units >> 6])
+    cdef inline void _fetch_middle(self, const Message* message, Ahead* found) noexcept:
+        cdef Ladder* ladder = &self.books.at[found.book].side[message.side & 1]
+        # places stay within the index while it grows
+        found.slot = group_slot(&self.orders.index.groups[found.place], message.order_id)
+        prefetch(&self.orders.at[found.slot])
+        prefetch(&ladder.page[found.block])
 
-    cdef inline void _fetch_near(self, const Message* message) noexcept:
-        cdef Book* book = &self.books.at[message.book if message.book < self.book_count else 0]
-        cdef uint32_t* page = book.side[message.side & 1].page
-        cdef uint32_t block = message.price_units >> 6
-        cdef uint64_t entry = self.orders.index[index_home(message.order_id, self.orders.index_shift)]
-        cdef Order* order = &self.orders.at[<uint32_t>entry]
-        cdef uint32_t number = page[block] if block < book.block_count and page != NULL else 0
+    cdef inline void _fetch_near(self, const Message* message, Ahead* found) noexcept:
+        cdef Book* book = &self.books.at[found.book]
+        cdef Order* order = &self.orders.at[found.slot]
+        found.level = level_of(page_of(&book.side[message.side & 1], found.block), message.price_units)
         prefetch(&self.books.at[order.instrument])
         prefetch(&self.books.level_bits[order.level >> 6])
         prefetch(&self.orders.at[order.prev])
         prefetch(&self.orders.at[order.next])
         prefetch(&self.books.levels[order.level])
-        prefetch(&self.books.levels[<size_t>number * 64 + (message.price_units & 63)])
+        prefetch(&self.books.levels[found.level])
         prefetch(&self.books.levels[book.side[~message.side & 1].best_level])
 
-    cdef inline void _fetch_next(self, const Message* message) noexcept:
-        cdef Book* book = &self.books.at[message.book if message.book < self.book_count else 0]
-        cdef uint32_t* page = book.side[message.side & 1].page
-        cdef uint32_t block = message.price_units >> 6
-        cdef uint32_t number = page[block] if block < book.block_count and page != NULL else 0
-        cdef uint64_t entry = self.orders.index[index_home(message.order_id, self.orders.index_shift)]
-        cdef Order* order = &self.orders.at[<uint32_t>entry]
-        cdef Ladder* its = &self.books.at[order.instrument].side[order.side]
-        prefetch(&its.page[order.price_units >> 6])
-        prefetch(&self.orders.at[self.books.levels[<size_t>number * 64 + (message.price_units & 63)].tail])
-        prefetch(&self.orders.at[self.books.levels[book.side[~message.side & 1].best_level].head])
+    cdef inline void _fetch_next(self, const Message* message, Ahead* found) noexcept:
+        cdef Ladder* other = &self.books.at[found.book].side[~message.side & 1]
+        prefetch(&self.orders.at[self.books.levels[found.level].tail])
+        prefetch(&self.orders.at[self.books.levels[other.best_level].head])
 
-    cdef inline void _fetch_last(self, const Message* message) noexcept:
-        cdef uint32_t book = message.book if message.book < self.book_count else 0
-        cdef Ladder* other = &self.books.at[book].side[~message.side & 1]
-        cdef Order* maker
-        if other.best >= 0:
-            maker = &self.orders.at[self.books.levels[other.best_level].head]
-            prefetch(&self.orders.at[maker.next])
-            prefetch(&self.orders.index[index_home(<uint32_t>maker.order_id, self.orders.index_shift)])
+    cdef inline void _fetch_last(self, const Message* message, Ahead* found) noexcept:
+        cdef Ladder* other = &self.books.at[found.book].side[~message.side & 1]
+        cdef Order* maker = &self.orders.at[self.books.levels[other.best_level].head]
+        prefetch(&self.orders.at[maker.next])
+        prefetch(likely_group(&self.orders.index, maker.order_id))
 
     cdef bint _large(self) noexcept:
         """Whether the tables are so large that what a message touches is seldom in a near cache."""
-        return (<size_t>self.orders.high * sizeof(Order) + <size_t>self.orders.index_mask * sizeof(uint64_t)
+        return (<size_t>self.orders.high * sizeof(Order) + <size_t>self.orders.index.mask * sizeof(IdGroup)
                 + <size_t>self.books.page_high * 64 * sizeof(Level)) > LARGE
 
     cdef int _run(self, const Message* message, const Message* end) except -1:
         cdef const Message* pause = message
+        cdef Ahead found[FETCHES]
+        cdef size_t i = 0
         cdef bint ahead = False
+        memset(found, 0, sizeof(found))
         while message < end:
             if message == pause:
                 ahead = self._large()
                 pause += min(CHUNK, end - message)
             if ahead and end - message > FAR:
-                self._fetch_far(message + FAR)
-                self._fetch_middle(message + MIDDLE)
-                self._fetch_near(message + NEAR)
-                self._fetch_next(message + NEXT)
-                self._fetch_last(message + LAST)
+                self._fetch_far(message + FAR, &found[(i + FAR) % FETCHES])
+                self._fetch_middle(message + MIDDLE, &found[(i + MIDDLE) % FETCHES])
+                self._fetch_near(message + NEAR, &found[(i + NEAR) % FETCHES])
+                self._fetch_next(message + NEXT, &found[(i + NEXT) % FETCHES])
+                self._fetch_last(message + LAST, &found[(i + LAST) % FETCHES])
+            i += 1
             if message.kind == KIND_CANCEL:
                 self._cancel(message.order_id)
             else:
@@ -232,8 +233,8 @@ cdef class Matcher:
     def submit(self, int kind, int side, int book, int64_t price_units, int64_t quantity_lots, uint64_t order_id, /):
         """One message; the number of trades it made, -1 where it was refused.
 
-        An order's id must be above all ids before it. Refused: an ill-formed order, one above the limit of resting
-        orders, a cancel of an order that does not rest.
+        An order's id must be above all ids before it and below 2**52. Refused: an ill-formed order, one above the limit
+        of resting orders, a cancel of an order that does not rest.
         """
         cdef uint64_t before = self.trades
         cdef uint64_t refused = self.refused

@@ -3,6 +3,7 @@ from libc.string cimport memset
 
 cimport cython
 
+from exchange.market.order_index cimport OrderIndex, index_drop, index_place, index_put, index_slot
 from exchange.records cimport FLAG_ICEBERG
 
 ctypedef struct Order:          # one cache line: what matching touches
@@ -40,11 +41,6 @@ ctypedef struct OrderDetail:
     char label[64]
 
 
-cdef inline uint32_t index_home(uint32_t key, int shift) noexcept:
-    """Where a key's search in the index starts (multiplicative hashing: Knuth, TAOCP 6.4)."""
-    return (key * <uint32_t>0x9E3779B1) >> shift
-
-
 @cython.final
 cdef class Orders:
     cdef Order* at              # 1-based: 0 is "no order"; aligned to cache lines
@@ -54,11 +50,7 @@ cdef class Orders:
     cdef uint32_t free_head
     cdef readonly uint32_t live
     cdef uint32_t limit
-    # Open addressing: the low half of the order id above, the slot below; 0 is a free place. Keys stand in the
-    # index, so that neither a search nor a deletion reads orders that it passes.
-    cdef uint64_t* index
-    cdef uint32_t index_mask
-    cdef int index_shift
+    cdef OrderIndex index
     cdef uint32_t* account_head
     cdef uint32_t* account_tail
     cdef uint32_t* account_count
@@ -68,45 +60,13 @@ cdef class Orders:
     cdef void remove(self, uint32_t slot) noexcept
     cdef int _grow(self) except -1
 
+    cdef inline uint32_t place(self, uint64_t order_id) noexcept:
+        """Where the index has an order's id, or would."""
+        return index_place(&self.index, order_id >> 4)
+
     cdef inline uint32_t find(self, uint64_t order_id) noexcept:
         """Slot of a live order, 0 when there is none."""
-        cdef uint32_t key = <uint32_t>order_id
-        cdef uint32_t place = index_home(key, self.index_shift)
-        cdef uint64_t entry = self.index[place]
-        while entry:
-            if <uint32_t>(entry >> 32) == key and self.at[<uint32_t>entry].order_id == order_id:
-                return <uint32_t>entry
-            place = (place + 1) & self.index_mask
-            entry = self.index[place]
-        return 0
-
-    cdef inline void _index_put(self, uint64_t order_id, uint32_t slot) noexcept:
-        cdef uint32_t key = <uint32_t>order_id
-        cdef uint32_t place = index_home(key, self.index_shift)
-        while self.index[place]:
-            place = (place + 1) & self.index_mask
-        self.index[place] = <uint64_t>key << 32 | slot
-
-    cdef inline void _index_drop(self, uint64_t order_id, uint32_t slot) noexcept:
-        # backward shift: no tombstones, so the index never degrades
-        cdef uint32_t mask = self.index_mask
-        cdef uint32_t key = <uint32_t>order_id
-        cdef uint32_t hole = index_home(key, self.index_shift)
-        cdef uint64_t entry = <uint64_t>key << 32 | slot
-        cdef uint32_t probe, home
-        while self.index[hole] != entry:
-            hole = (hole + 1) & mask
-        probe = hole
-        while True:
-            probe = (probe + 1) & mask
-            entry = self.index[probe]
-            if entry == 0:
-                break
-            home = index_home(<uint32_t>(entry >> 32), self.index_shift)
-            if ((probe - home) & mask) >= ((probe - hole) & mask):
-                self.index[hole] = entry
-                hole = probe
-        self.index[hole] = 0
+        return index_slot(&self.index, self.place(order_id), order_id)
 
     cdef inline int64_t whole_lots(self, Order* order) noexcept:
         """What is left of an order of the pool, an iceberg's hidden lots included."""
@@ -119,22 +79,22 @@ cdef class Orders:
         cdef uint32_t slot = self.free_head
         if self.live >= self.limit:
             return 0
+        if slot == 0 and self.high == self.capacity:
+            self._grow()
+        index_put(&self.index, order_id, slot or self.high)
         if slot:
             self.free_head = self.at[slot].next
         else:
-            if self.high == self.capacity:
-                self._grow()
             slot = self.high
             self.high += 1
         self.at[slot].order_id = order_id
-        self._index_put(order_id, slot)
         self.live += 1
         return slot
 
-    cdef inline void release(self, uint32_t slot) noexcept:
-        """Give back a slot that is in no book and of no account; its id is forgotten."""
+    cdef inline void release(self, uint32_t slot, uint32_t place) noexcept:
+        """Give back a slot that is in no book and of no account; its id, at that place of the index, is forgotten."""
         cdef Order* order = &self.at[slot]
-        self._index_drop(order.order_id, slot)
+        index_drop(&self.index, place, order.order_id)
         order.order_id = 0
         order.next = self.free_head
         self.free_head = slot

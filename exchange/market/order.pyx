@@ -7,6 +7,8 @@ every order is inline in order.pxd.
 from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memset
 
+from exchange.market.order_index cimport SLOT_LIMIT, IdGroup, index_close, index_open
+
 cdef extern from "exchange/market/memory.h":
     void* zeroed_table "margrave_table"(size_t bytes) noexcept
     void* doubled_table "margrave_table_doubled"(void* table, size_t bytes) noexcept
@@ -14,7 +16,6 @@ cdef extern from "exchange/market/memory.h":
 cdef enum:
     CACHE_LINE = 64
     FIRST_CAPACITY = 1024
-    INDEX_PLACES = 8            # per slot: an index at most an eighth full seldom probes twice
 
 
 cdef class Orders:
@@ -23,26 +24,28 @@ cdef class Orders:
     def __cinit__(self, uint32_t limit):
         if sizeof(Order) != CACHE_LINE:
             raise TypeError("an order must fill one cache line")
+        if sizeof(IdGroup) != CACHE_LINE:
+            raise TypeError("a group of ids must fill one cache line")
+        if limit >= SLOT_LIMIT:
+            raise ValueError(f"at most {SLOT_LIMIT - 1} orders can be live, not {limit}")
         self.limit = limit
         self.capacity = FIRST_CAPACITY
         self.at = <Order*>zeroed_table(self.capacity * sizeof(Order))
         self.detail = <OrderDetail*>calloc(self.capacity, sizeof(OrderDetail))
-        self.index_mask = FIRST_CAPACITY * INDEX_PLACES - 1
-        self.index_shift = 32 - 13
-        self.index = <uint64_t*>zeroed_table((self.index_mask + 1) * sizeof(uint64_t))
+        index_open(&self.index)
         self.accounts = 64
         self.account_head = <uint32_t*>calloc(self.accounts, sizeof(uint32_t))
         self.account_tail = <uint32_t*>calloc(self.accounts, sizeof(uint32_t))
         self.account_count = <uint32_t*>calloc(self.accounts, sizeof(uint32_t))
         self.high = 1
-        if (self.at == NULL or self.detail == NULL or self.index == NULL or self.account_head == NULL
+        if (self.at == NULL or self.detail == NULL or self.account_head == NULL
                 or self.account_tail == NULL or self.account_count == NULL):
             raise MemoryError()
 
     def __dealloc__(self):
         free(self.at)
         free(self.detail)
-        free(self.index)
+        index_close(&self.index)
         free(self.account_head)
         free(self.account_tail)
         free(self.account_count)
@@ -70,13 +73,10 @@ cdef class Orders:
         return 0
 
     cdef int _grow(self) except -1:
-        """Double the pool and its index."""
+        """Double the pool."""
         cdef size_t size = <size_t>self.capacity * 2
-        cdef size_t places = (<size_t>self.index_mask + 1) * 2
         cdef Order* at = <Order*>doubled_table(self.at, <size_t>self.capacity * sizeof(Order))
         cdef OrderDetail* detail
-        cdef uint64_t* index
-        cdef uint32_t slot
         if at == NULL:
             raise MemoryError()
         self.at = at
@@ -84,17 +84,7 @@ cdef class Orders:
         if detail == NULL:
             raise MemoryError()
         self.detail = detail
-        index = <uint64_t*>zeroed_table(places * sizeof(uint64_t))
-        if index == NULL:
-            raise MemoryError()
-        free(self.index)
-        self.index = index
-        self.index_mask = <uint32_t>(places - 1)
-        self.index_shift -= 1
         self.capacity = <uint32_t>size
-        for slot in range(1, self.high):
-            if self.at[slot].order_id:
-                self._index_put(self.at[slot].order_id, slot)
         return 0
 
     cdef uint32_t add(self, uint64_t order_id, uint32_t account_id) except? 0:
@@ -144,4 +134,4 @@ cdef class Orders:
         else:
             self.account_tail[order.account_id] = order.account_prev
         self.account_count[order.account_id] -= 1
-        self.release(slot)
+        self.release(slot, self.place(order.order_id))

@@ -171,6 +171,29 @@ def test_tables_grow_with_what_rests(rng: np.random.Generator) -> None:
     assert matcher.orders.live == 0 and matcher.refused == 0 and matcher.check() == []
 
 
+@pytest.mark.parametrize("stride", [1, 3, 15, 16, 17, 48, 1 << 20, 0])
+def test_ids_are_found_and_forgotten_whatever_their_gaps(stride: int, rng: np.random.Generator) -> None:
+    """Groups of sixteen ids with one, some or all alive; lines of the index that collide, close and move up."""
+    gaps = rng.geometric(1e-4, 30_000) if stride == 0 else np.full(30_000, stride)
+    ids = np.cumsum(gaps).tolist()
+    matcher, live = Matcher(1, 100, len(ids)), set[int]()
+    for order_id in ids:
+        assert matcher.submit(LIMIT, BUY, 0, 1 + order_id % 100, 1, order_id) == 0
+        live.add(order_id)
+        while rng.random() < 0.45:
+            gone = next(iter(live)) if live and rng.random() < 0.5 else ids[int(rng.integers(len(ids)))]
+            assert matcher.submit(CANCEL, 0, 0, 0, 0, gone) == (0 if gone in live else -1)
+            live.discard(gone)
+    assert matcher.orders.live == len(live) and sorted(matcher.queue(0, BUY)) == sorted(live)
+    assert all(matcher.remaining(order_id) == (order_id in live) for order_id in ids)
+    assert matcher.check() == []
+
+
+def test_an_id_that_the_index_cannot_hold_is_refused(matcher: Matcher) -> None:
+    assert matcher.submit(LIMIT, BUY, 0, 100, 1, 2**52) == -1
+    assert matcher.submit(LIMIT, BUY, 0, 100, 1, 2**52 - 1) == 0 and matcher.remaining(2**52 - 1) == 1
+
+
 def test_garbage_is_refused_or_played_the_same_whole_and_piecewise(rng: np.random.Generator) -> None:
     """Random bytes behind a hundred thousand orders, where a run looks ahead in what it was given."""
     opened = np.zeros(100_000, dtype=MESSAGE)
@@ -223,12 +246,13 @@ def test_records_are_as_large_as_they_say(matcher: Matcher) -> None:
         matcher.run(b"\0" * 17)
     one = np.array([(LIMIT, SELL, 0, 70_000, 3_000_000_000, 4_000_000_000)], dtype=MESSAGE)
     matcher.run(one.tobytes())
-    assert matcher.submit(MARKET, BUY, 0, 0, 1, 2**60) == 1
-    assert trades(matcher) == [(2**60, 4_000_000_000, 70_000, 1)]
+    assert matcher.submit(MARKET, BUY, 0, 0, 1, 2**52 - 1) == 1
+    assert trades(matcher) == [(2**52 - 1, 4_000_000_000, 70_000, 1)]
     assert matcher.messages == 2
 
 
 def test_what_a_matcher_cannot_be() -> None:
-    for arguments in ((0, 10, 10), (65_537, 10, 10), (1, 0, 10), (1, 2**37, 10), (1, 10, 10, 3), (1, 10, 10, 0)):
+    wrong = ((0, 10, 10), (65_537, 10, 10), (1, 0, 10), (1, 2**37, 10), (1, 10, 2**24), (1, 10, 10, 3), (1, 10, 10, 0))
+    for arguments in wrong:
         with pytest.raises(ValueError):
             Matcher(*arguments)
