@@ -7,7 +7,7 @@ import msgspec
 from exchange import commands, governance
 from exchange.commands import CommandKind
 from gateway import render_marks
-from gateway.admin_operations import Nothing, operation, submit
+from gateway.admin_operations import AdminError, Nothing, operation, submit
 from gateway.operators import Operators, Signature
 from gateway.units import E8, PPM
 
@@ -125,6 +125,31 @@ def announce_margin(gateway: Any, params: Announcement) -> dict[str, int]:
         effective_ns=params.effective_ns,
     )
     return {"effective_ns": submit(gateway, commands.cold(CommandKind.ANNOUNCE_MARGIN, payload)).detail}
+
+
+class SourcePrice(msgspec.Struct, kw_only=True):
+    underlying: str
+    source: str
+    price: float
+    """USD"""
+
+
+@operation("source_price", SourcePrice)
+def source_price(gateway: Any, params: SourcePrice) -> str:
+    """What a socket source of the index says now; it counts from the feed's next update on."""
+    if gateway.index_feed is None:
+        raise AdminError("no_sources", "the index of this venue is its feed's own")
+    try:
+        gateway.index_feed.say(params.underlying, params.source, round(params.price * E8), gateway.sequencer.clock())
+    except (ValueError, OverflowError) as error:
+        raise AdminError("bad_source", str(error)) from None
+    return "ok"
+
+
+@operation("index_sources", Nothing)
+def index_sources(gateway: Any, params: Nothing) -> list[dict[str, Any]]:
+    """Every source of every index: its newest price, its age, and whether it agrees; [] where there is one only."""
+    return [] if gateway.index_feed is None else gateway.index_feed.states(gateway.sequencer.clock())
 
 
 @operation("governance", Nothing)

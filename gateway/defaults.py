@@ -2,8 +2,8 @@
 
 A file is TOML. Its top-level names are those of `exchange.config.Config` (tables such as `[limits]` may give
 some fields, lists such as `[[underlyings]]` replace the default list whole); beside them `[parameters]`, margin
-parameter sets by underlying (`gateway/parameter_sets.py`), and `[population]`, `[fund]`, `[capital]`, `[sim]` and
-`[[rules]]`, which count at the first start only.
+parameter sets by underlying (`gateway/parameter_sets.py`), and `[population]`, `[fund]`, `[capital]`, `[sim]`,
+`[index]` and `[[rules]]`, which count at the first start only.
 """
 
 import tomllib
@@ -15,10 +15,13 @@ import msgspec
 from exchange.config import Config, Currency, Limits, Liquidation, ListingRule, MatrixParameters, Underlying
 from exchange.config_checks import faults
 from exchange.governance import Governance
-from gateway.feeds import SimParameters
+from gateway.feeds import ComposerTerms, SimParameters
 from gateway.parameter_sets import with_sets
 from margin_ext.models import ParameterError
 
+BESIDE = ("population", "fund", "capital", "sim", "rules", "index")
+JUMP_SOURCES = 2
+"""Where an index has several sources, two must say a jump before it is believed."""
 STALE_NS = 10_000_000_000
 LEASE_WAIT_NS = 30_000_000_000
 WARNINGS_PPM = (2_000_000, 1_500_000, 1_250_000, 1_100_000)
@@ -67,6 +70,8 @@ class Setup(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     sim: SimParameters = SimParameters()
     rules: tuple[ListingRule, ...] | None = None
     """None: the feed's own."""
+    index: ComposerTerms | None = None
+    """Sources of the index; None: the feed alone."""
 
 
 def default_config(venue_id: str, speed: float = 1.0) -> Config:
@@ -129,7 +134,7 @@ def load_setup(path: Path | None, venue_id: str, speed: float = 1.0) -> Setup:
         given = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigurationError(f"{path}: {error}") from None
-    beside = {name: given.pop(name) for name in ("population", "fund", "capital", "sim", "rules") if name in given}
+    beside = {name: given.pop(name) for name in BESIDE if name in given}
     sets = given.pop("parameters", {})
     credit = given.pop("span_credits", None)
     whole = msgspec.to_builtins(setup)
@@ -140,7 +145,11 @@ def load_setup(path: Path | None, venue_id: str, speed: float = 1.0) -> Setup:
         setup = msgspec.convert(_overlaid(whole, beside), Setup)
         if not isinstance(sets, dict):
             raise ParameterError("parameters: must be a table, a set by underlying's name")
-        config = with_sets(setup.config, sets, credit, path.parent)
+        config = setup.config
+        if setup.index is not None and len(setup.index.sources) > 1 and "underlyings" not in given:
+            governed = [msgspec.structs.replace(one, jump_sources=JUMP_SOURCES) for one in config.underlyings]
+            config = msgspec.structs.replace(config, underlyings=tuple(governed))
+        config = with_sets(config, sets, credit, path.parent)
         setup = msgspec.structs.replace(setup, config=config)
     except (msgspec.ValidationError, ParameterError) as error:
         raise ConfigurationError(f"{path}: {error}") from None
@@ -157,6 +166,7 @@ def _beside_faults(setup: Setup) -> list[str]:
     for table, amounts in (("fund", setup.fund), ("capital", setup.capital)):
         found += [f"{table}.{name}: no such currency" for name in amounts if name not in known]
         found += [f"{table}.{name}: must not be negative" for name, amount in amounts.items() if amount < 0]
+    found += [] if setup.index is None else setup.index.faults()
     population = setup.population
     if not 0 <= population.accounts <= setup.config.limits.max_accounts:
         found.append("population.accounts: must be 0 to limits.max_accounts")

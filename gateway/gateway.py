@@ -23,6 +23,7 @@ from gateway.channels import Channels
 from gateway.credentials import CredentialStore
 from gateway.distance import Outlook
 from gateway.errors import ApiError
+from gateway.feeds import ComposedFeed
 from gateway.news import News
 from gateway.output import CommitQueue
 from gateway.reads import Reads
@@ -93,6 +94,8 @@ class Gateway(Reads):
         self.failure: BaseException | None = None
         self.fund_desk: Any = None
         """The LocalDesk of a fund worker in another process; None where the venue works with the fund itself."""
+        self.index_feed: ComposedFeed | None = None
+        """Takes the prices of socket sources, where the index is composed of several."""
         self.fund_books: Any = None
         """The LocalDesk of a running venue, wherever its worker is."""
         sequencer.subscribe(self.projection.apply)

@@ -67,6 +67,12 @@ def text(gateway: "Gateway") -> bytes:
     ]
     _add(lines, "margrave_index_usd", "gauge", "Index price", indices)
     _marks(lines, engine)
+    if gateway.index_feed is not None:
+        seen = gateway.index_feed.states(engine.time_ns)
+        shown = [({"underlying": s["underlying"], "source": s["source"]}, float(s["state"] == "agrees")) for s in seen]
+        _add(lines, "margrave_index_source", "gauge", "Whether a source of an index is recent and agrees", shown)
+        missing: list[Sample] = [({"underlying": name}, n) for name, n in gateway.index_feed.missing.items()]
+        _add(lines, "margrave_index_missing_total", "counter", "Updates without enough agreeing sources", missing)
     _stress(lines, gateway)
     return ("\n".join(lines) + "\n").encode()
 

@@ -16,6 +16,7 @@ from gateway import population
 from gateway.admin import AdminServer, check_path
 from gateway.credentials import Credential, CredentialStore
 from gateway.defaults import load_setup
+from gateway.feeds import ComposedFeed
 from gateway.gateway import Gateway, require_secure
 from gateway.liquidator import FundWorker
 from gateway.news import News
@@ -179,6 +180,8 @@ class Venue:
         self.http = f"http{secure}://{host}:{port}"
         self.keys = [_key(one) for one in self.credentials.all() if one.name in population.KEYED]
         self.gateway.fund_books = self.worker.desk
+        if isinstance(self.pump.feed, ComposedFeed):
+            self.gateway.index_feed = self.pump.feed
         if options.liquidator == "process":
             self.gateway.fund_desk = self.worker.desk
         else:

@@ -15,7 +15,7 @@ from exchange.engine import LOGIC_VERSION, Engine, InvariantBroken
 from exchange.ports import JournalFull
 from exchange.reasons import Reason
 from exchange.sequencer import Sequencer
-from gateway.feeds import SimParameters
+from gateway.feeds import ComposerTerms, SimParameters
 from gateway.records import EventKind, decode
 from persistence.data_dir import DataDirectory
 from persistence.journal import Journal
@@ -49,6 +49,8 @@ class FeedRecord(msgspec.Struct, frozen=True, kw_only=True):
     """Of the simulation."""
     rules: tuple[ListingRule, ...] | None = None
     """Listing rules, None: the feed's own."""
+    composer: ComposerTerms | None = None
+    """Sources of the index, None: the feed's own alone."""
 
 
 class VenueRecord(msgspec.Struct, kw_only=True):

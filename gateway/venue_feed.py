@@ -12,6 +12,7 @@ from exchange import commands
 from exchange.commands import Actor, CommandKind
 from exchange.config import Instrument, ListInstruments
 from gateway.feeds import (
+    ComposedFeed,
     Feed,
     MarkPublisher,
     MarkUpdate,
@@ -37,7 +38,13 @@ REFRESH_REAL_NS = 250_000_000
 
 
 def open_feed(record: FeedRecord, speed: float) -> Feed:
-    """The feed that a record describes. VenueError where its files cannot be used."""
+    """The feed that a record describes, its index composed where several sources are asked for. VenueError where its
+    files cannot be used."""
+    feed = _open_plain(record, speed)
+    return feed if record.composer is None else ComposedFeed(feed, record.composer, record.seed)
+
+
+def _open_plain(record: FeedRecord, speed: float) -> Feed:
     if record.kind == "sim":
         return SimFeed(record.start_time_ns, record.parameters, rules=record.rules, speed=speed)
     if record.chain is None or not record.index:
@@ -92,6 +99,11 @@ class Pump:
         self.seconds = FAST_PUMP_SECONDS if clock.speed > FAST_SPEED else PUMP_SECONDS
         self.lost = 0
         """Marks and ticks not published because the journal was full."""
+
+    @property
+    def feed(self) -> Feed:
+        """What is pumped."""
+        return self._feed
 
     @property
     def finished(self) -> bool:

@@ -93,7 +93,7 @@ def complete_record(record: VenueRecord, setup: Setup) -> VenueRecord:
     feed = record.feed
     if feed.kind == "sim":
         feed = sim_record(feed.start_time_ns, feed.seed, feed.speed, setup.sim)
-    feed = msgspec.structs.replace(feed, rules=setup.rules)
+    feed = msgspec.structs.replace(feed, rules=setup.rules, composer=setup.index)
     return msgspec.structs.replace(record, venue_id=setup.config.venue_id, feed=feed)
 
 

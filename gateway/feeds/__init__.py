@@ -2,6 +2,8 @@
 
 from gateway.feeds.chain import ChainError, ChainSnapshot, default_rules, listing
 from gateway.feeds.chain_file import read_chain, snapshot_keys
+from gateway.feeds.composed import ComposedFeed
+from gateway.feeds.composer import ComposerTerms, IndexComposer, Source
 from gateway.feeds.index_path import IndexPath, PathError, read_index_path
 from gateway.feeds.marks import Feed, MarkUpdate
 from gateway.feeds.publisher import MarkPublisher
@@ -12,7 +14,10 @@ from gateway.feeds.sim_path import Shock, SimParameters, SimUnderlying
 __all__ = [
     "ChainError",
     "ChainSnapshot",
+    "ComposedFeed",
+    "ComposerTerms",
     "Feed",
+    "IndexComposer",
     "IndexPath",
     "MarkPublisher",
     "MarkUpdate",
@@ -22,6 +27,7 @@ __all__ = [
     "SimFeed",
     "SimParameters",
     "SimUnderlying",
+    "Source",
     "default_rules",
     "listing",
     "open_replay",

@@ -33,6 +33,8 @@ class MarkUpdate:
     expiry_ns: IntArray
     strike_e8: IntArray
     vol_e6: IntArray
+    sources: int = 0
+    """A bit for each source that agrees on the index; 0: there is one."""
 
 
 class Feed(Protocol):

@@ -55,7 +55,9 @@ class MarkPublisher:
         mapping = self._mapping(underlying, update)
         mapping.entries["vol_e6"] = update.vol_e6[mapping.gather]
         forwards = [entry for entry in update.forwards if entry[0] in mapping.expiries]
-        return update_marks(underlying, update.index_price_e8, update.time_ns, forwards, mapping.entries)
+        return update_marks(
+            underlying, update.index_price_e8, update.time_ns, forwards, mapping.entries, update.sources
+        )
 
     def unmarked(self, underlying: str) -> int:
         """Listed pairs of an underlying that its last update gave no vol for."""
