@@ -68,6 +68,9 @@ class Underlying(Struct):
     funding_clamp_ppm: int = 5_000
     funding_deadband_ppm: int = 250
     funding_period_ns: int = 28_800_000_000_000
+    settlement_averaging: bool | msgspec.UnsetType = msgspec.UNSET
+    """Options and dated futures are marked and margined on the average that they settle at, in the half hour before
+    their expiry by what is left open of it."""
     span: SpanParameters | msgspec.UnsetType = msgspec.UNSET
     """Portfolio accounts are margined by `span16` here instead of `matrix`."""
 

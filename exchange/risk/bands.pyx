@@ -453,6 +453,8 @@ cdef class Bands:
             row = &self.instruments.at[p.instrument]
             if p.quantity_lots == 0 or row.underlying != underlying or (not cross and row.currency != currency):
                 continue
+            if row.expiry_bucket and self.rows.fixing_of(row).settling:
+                return False
             if (index.group[p.instrument] == BAND_UNKNOWN
                     or self.currency_underlying[row.currency] not in (-1, underlying)
                     or row.inverse != (self.currency_underlying[row.currency] >= 0)):

@@ -31,4 +31,5 @@ cdef class Marks:
 
     cdef int update(self, const UpdateMarks* command, int64_t time_ns) except -1
     cdef int _check(self, const UpdateMarks* command, int underlying) except -1
+    cdef int _fix(self, int underlying, int64_t time_ns) except -1
     cdef int _perpetual(self, uint32_t slot, int64_t elapsed_ns) except -1

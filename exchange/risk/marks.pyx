@@ -110,6 +110,11 @@ cdef class Marks:
             if twin != NO_SLOT:
                 self.rows.vol_e6[twin] = vol[i].vol_e6
         elapsed = time_ns - self.time_ns[u] if self.time_ns[u] else 0
+        samples = self.samples[u]
+        if not samples or time_ns - samples[len(samples) - 1][0] >= SAMPLE_SPACING_NS:
+            samples.append((time_ns, index))
+        if self.rows.averaged[u]:
+            self._fix(u, time_ns)
         for slot in range(self.instruments.high):
             row = &self.instruments.at[slot]
             if row.state == STATE_FREE or row.underlying != u:
@@ -118,12 +123,23 @@ cdef class Marks:
                 self._perpetual(slot, elapsed)
             elif row.kind == KIND_FUTURE:
                 row.mark_price_e8 = self.rows.forward_e8[u * MAX_EXPIRIES + row.expiry_bucket]
+                if self.rows.fixing_of(row).settling:
+                    row.mark_price_e8 = self.rows.fixing_of(row).price_e8
         self.time_ns[u] = time_ns
-        samples = self.samples[u]
-        if not samples or time_ns - samples[len(samples) - 1][0] >= SAMPLE_SPACING_NS:
-            samples.append((time_ns, index))
         self.priced = self.rows.reprice(u, time_ns)
         return R_NONE
+
+    cdef int _fix(self, int underlying, int64_t time_ns) except -1:
+        """Where the settlement average of an expiry has begun, tell the rows what is known of it."""
+        cdef int b
+        cdef int64_t expiry_ns
+        for b in range(1, self.rows.bucket_high[underlying]):
+            expiry_ns = self.rows.bucket_expiry_ns[underlying * MAX_EXPIRIES + b]
+            if expiry_ns == 0 or expiry_ns - time_ns >= SETTLEMENT_WINDOW_NS:
+                self.rows.unfix(underlying, b)
+            else:
+                self.rows.fix(underlying, b, self.settlement_price_e8(underlying, expiry_ns), expiry_ns - time_ns)
+        return 0
 
     cdef int _perpetual(self, uint32_t slot, int64_t elapsed_ns) except -1:
         """Mark, funding rate and funding index of one perpetual."""

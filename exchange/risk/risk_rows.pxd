@@ -12,6 +12,10 @@ cdef enum GridKind:
     GRID_SPAN = 1
     GRID_OWN = 2             # a matrix with columns of its own
 
+cdef inline double nearest(double x) noexcept:
+    return (x + 6755399441055744.0) - 6755399441055744.0     # 1.5 * 2**52: rounds to nearest even
+
+
 ctypedef struct Grid:        # one underlying's scenario columns
     double spot_multiplier[MAX_SCENARIOS]
     double weight[MAX_SCENARIOS]
@@ -44,6 +48,13 @@ ctypedef struct Grid:        # one underlying's scenario columns
     int64_t look_ahead_ns
     double delta_weight[7]
     double delta_multiplier[7]   # of the forward
+    bint averaged            # contracts are priced on settlement averages
+
+ctypedef struct Fixing:      # an expiry whose settlement average has begun; all zero where it has not
+    bint settling
+    int64_t price_e8         # what it settles at if the forward stays: known part and forward for the rest
+    double open              # share of the average that is not known
+    double share             # of `price`: the part that moves with the forward
 
 ctypedef struct Chain:
     uint16_t underlying
@@ -77,11 +88,14 @@ cdef class RiskRows:
     cdef int64_t* bucket_expiry_ns   # [underlying][bucket], 0 = unused
     cdef uint32_t* bucket_use
     cdef int* bucket_high            # [underlying] buckets ever used
+    cdef Fixing* fixing              # [underlying][bucket]
+    cdef uint8_t* averaged           # [underlying] whether its contracts are priced on settlement averages
     cdef int64_t* index_e8           # [underlying]
     cdef int64_t* coin_scale         # [underlying] minor units per coin
     cdef uint64_t* revision          # [underlying] bumps on every repricing
     cdef uint64_t* shape             # [underlying] bumps on every listing, delisting and change of a row cap
     cdef int64_t* priced_ns          # [underlying] time of the last repricing
+    cdef int64_t pricing_ns          # of the one under way
     cdef int32_t* scratch_int
     cdef double* scratch
     cdef int bucket_of(self, int underlying, int64_t expiry_ns) noexcept
@@ -89,10 +103,19 @@ cdef class RiskRows:
     cdef int reprice(self, int underlying, int64_t time_ns) except -1
     cdef void _vol_shocks(self, Grid* g, int64_t left_ns, double* multiplier) noexcept
     cdef void _mark_option(self, uint32_t slot, double notional) noexcept
-    cdef int _composite_deltas(self, int chain, ChainInput* source) except -1
-    cdef int _gather_pairs(self, int chain, int64_t time_ns, ChainInput* source) except -1
+    cdef double years_of(self, int underlying, int64_t left_ns) noexcept
+    cdef int fix(self, int underlying, int bucket, int64_t known_e8, int64_t left_ns) except -1
+    cdef void unfix(self, int underlying, int bucket) noexcept
+    cdef Fixing* fixing_of(self, Instrument* row) noexcept
+    cdef int settling_rows(self, int underlying, int64_t time_ns) except -1
+    cdef int settling_future(self, uint32_t slot) except -1
+    cdef int _composite_deltas(self, int chain, ChainInput* source, Fixing* fixing) except -1
+    cdef int _gather_pairs(self, int chain, int64_t time_ns, ChainInput* source, int bucket) except -1
     cdef int chain_input(self, int chain, int64_t time_ns, ChainInput* source) except -1
+    cdef int _chain_input(self, int chain, int64_t time_ns, ChainInput* source, int bucket) except -1
     cdef int _reprice_options(self, int chain, int64_t time_ns) except -1
+    cdef int _marked_pairs(self, int chain, ChainInput* source) noexcept
+    cdef void _mark_future(self, uint32_t slot, double mark) noexcept
     cdef int _reprice_future(self, uint32_t slot) except -1
     cdef bint _sum_legs(self, uint32_t slot) noexcept
     cdef bint price_at_vols(self, uint32_t slot, const double* vol, int64_t* price_e8, int count) noexcept

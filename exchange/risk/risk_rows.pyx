@@ -11,6 +11,7 @@ from libc.string cimport memset
 
 from exchange.market.instrument cimport KIND_OPTION, NO_SLOT, STATE_FREE, OPTION_CALL
 from exchange.risk.scenarios import THIRDS, grids as columns_of
+from exchange.wide cimport wide_mul_div_floor
 from margin_ext.kernels cimport (
     KERNEL_OK, ChainInput, ChainOutput, FutureInput, FutureOutput, Greeks, black76, black76_arrays, chain_marks,
     future_row, k_exp, k_pow, reprice_chain,
@@ -27,13 +28,17 @@ cdef extern from *:
     """
     void* aligned "margrave_aligned"(size_t size) noexcept nogil
 
+cdef int64_t SETTLEMENT_WINDOW_NS = 1_800_000_000_000
 cdef double YEAR_NS = 365.0 * 86400e9
 cdef double DAY_NS = 86400e9
-cdef double ROUNDER = 6755399441055744.0     # 1.5 * 2**52: adding and subtracting rounds to nearest even
 
 
-cdef inline double nearest(double x) noexcept:
-    return (x + ROUNDER) - ROUNDER
+cdef inline double average_years(int64_t left_ns) noexcept:
+    """Years over which variance accrues until the settlement average is complete, to first order in vol^2 T: of a mean
+    over the last w, T - 2 w / 3 before it begins and T / 3 of what is open of it within."""
+    if left_ns >= SETTLEMENT_WINDOW_NS:
+        return (left_ns - SETTLEMENT_WINDOW_NS // 3 * 2) / YEAR_NS
+    return left_ns / (3.0 * YEAR_NS) if left_ns > 0 else 0.0
 
 
 cdef class RiskRows:
@@ -62,6 +67,8 @@ cdef class RiskRows:
         self.bucket_expiry_ns = <int64_t*>calloc(buckets, sizeof(int64_t))
         self.bucket_use = <uint32_t*>calloc(buckets, sizeof(uint32_t))
         self.bucket_high = <int*>calloc(self.underlying_count, sizeof(int))
+        self.fixing = <Fixing*>calloc(buckets, sizeof(Fixing))
+        self.averaged = <uint8_t*>calloc(self.underlying_count, 1)
         self.index_e8 = <int64_t*>calloc(self.underlying_count, sizeof(int64_t))
         self.coin_scale = <int64_t*>calloc(self.underlying_count, sizeof(int64_t))
         self.revision = <uint64_t*>calloc(self.underlying_count, sizeof(uint64_t))
@@ -75,12 +82,13 @@ cdef class RiskRows:
                 or self.bucket_use == NULL or self.bucket_high == NULL or self.index_e8 == NULL
                 or self.coin_scale == NULL or self.charged_e10 == NULL
                 or self.revision == NULL or self.shape == NULL or self.priced_ns == NULL or self.scratch_int == NULL
-                or self.scratch == NULL):
+                or self.scratch == NULL or self.fixing == NULL or self.averaged == NULL):
             raise MemoryError()
         memset(self.rows_coin, 0, rows)
         memset(self.rows_usd, 0, rows)
         memset(self.grid, 0, self.underlying_count * sizeof(Grid))
         for i in range(self.underlying_count):
+            self.averaged[i] = self.grid[i].averaged = config.underlyings[i].settlement_averaging is True
             if config.underlyings[i].span is msgspec.UNSET:
                 self._fill_grid(i, config.underlyings[i].matrix, grids[i])
             else:
@@ -111,6 +119,8 @@ cdef class RiskRows:
         free(self.bucket_expiry_ns)
         free(self.bucket_use)
         free(self.bucket_high)
+        free(self.fixing)
+        free(self.averaged)
         free(self.index_e8)
         free(self.coin_scale)
         free(self.revision)
@@ -264,6 +274,7 @@ cdef class RiskRows:
         if self.bucket_use[at] == 0 and row.expiry_bucket:
             self.bucket_expiry_ns[at] = 0
             self.forward_e8[at] = 0
+            memset(&self.fixing[at], 0, sizeof(Fixing))
 
     def rebuild_pairs(self, int chain):
         """Pairs of a chain from the listing, in (expiry, strike) order; sets `pair` and `twin` of its options."""
@@ -350,7 +361,11 @@ cdef class RiskRows:
         cdef int j
         if g.kind == GRID_SPAN:
             # time passes: the width of what is left after the look-ahead
-            base = sqrt(max(left_ns - g.look_ahead_ns, 0) / <double>left_ns) if left_ns > 0 else 0.0
+            base = 0.0
+            if left_ns > 0 and g.averaged:
+                base = sqrt(average_years(left_ns - g.look_ahead_ns) / average_years(left_ns))
+            elif left_ns > 0:
+                base = sqrt(max(left_ns - g.look_ahead_ns, 0) / <double>left_ns)
             for j in range(self.scenario_count):
                 multiplier[j] = base
                 if g.vol_kind[j] == 1:
@@ -379,8 +394,53 @@ cdef class RiskRows:
         self.charged_e10[slot] = self.delta_e10[slot]
         self._guard(slot, notional)
 
-    cdef int _gather_pairs(self, int chain, int64_t time_ns, ChainInput* source) except -1:
-        """Pairs that have a vol and a forward, with their expiries; returns how many."""
+    # ------------------------------------------------------------------ settlement averages
+
+    cdef double years_of(self, int underlying, int64_t left_ns) noexcept:
+        """Years that an option's variance accrues over, `left_ns` before its expiry."""
+        if self.averaged[underlying]:
+            return average_years(left_ns)
+        return left_ns / YEAR_NS if left_ns > 0 else 0.0
+
+    cdef Fixing* fixing_of(self, Instrument* row) noexcept:
+        return &self.fixing[row.underlying * MAX_EXPIRIES + row.expiry_bucket]
+
+    cdef int fix(self, int underlying, int bucket, int64_t known_e8, int64_t left_ns) except -1:
+        """The average of an expiry has begun: its mean so far, and the time until it is complete. The contracts settle
+        at a A + (1 - a) F, of which the open part alone moves."""
+        cdef Fixing* f = &self.fixing[underlying * MAX_EXPIRIES + bucket]
+        cdef int64_t forward = self.forward_e8[underlying * MAX_EXPIRIES + bucket]
+        cdef int bad = 0
+        if forward == 0:
+            return 0
+        if not f.settling:
+            self.shape[underlying] += 1      # bands that were certified before know nothing of it
+        left_ns = max(left_ns, 0)
+        f.settling = True
+        f.price_e8 = known_e8 + wide_mul_div_floor(forward - known_e8, left_ns, SETTLEMENT_WINDOW_NS, &bad)
+        f.open = left_ns / <double>SETTLEMENT_WINDOW_NS
+        f.share = f.open * forward / f.price_e8
+        if bad:
+            raise OverflowError(f"the settlement average of underlying {underlying} is out of range")
+        return 0
+
+    cdef void unfix(self, int underlying, int bucket) noexcept:
+        """The average of an expiry has not begun."""
+        memset(&self.fixing[underlying * MAX_EXPIRIES + bucket], 0, sizeof(Fixing))
+
+    cdef int settling_rows(self, int underlying, int64_t time_ns) except -1:
+        """Rows and marks of the options that settle at an average that has begun; returns how many were priced."""
+        return 0
+
+    cdef int settling_future(self, uint32_t slot) except -1:
+        """Rows and marks of such a future."""
+        return 0
+
+    # ------------------------------------------------------------------ chains
+
+    cdef int _gather_pairs(self, int chain, int64_t time_ns, ChainInput* source, int bucket) except -1:
+        """Pairs that have a vol and a forward, with their expiries, returns how many: those of a bucket whose average
+        has begun (forwards and vols are then those of the average), or with -1 all that settle at none yet."""
         cdef Chain* c = &self.chain[chain]
         cdef Grid* g = &self.grid[c.underlying]
         cdef int64_t* forward_e8 = self.forward_e8 + c.underlying * MAX_EXPIRIES
@@ -396,6 +456,7 @@ cdef class RiskRows:
         cdef int32_t expiries = 0, n = 0, i, e
         cdef uint32_t slot
         cdef Instrument* row
+        cdef Fixing* fixing
         for i in range(MAX_EXPIRIES):
             compact[i] = -1
         for i in range(c.pair_count):
@@ -403,17 +464,22 @@ cdef class RiskRows:
             row = &self.instruments.at[slot]
             if self.vol_e6[slot] == 0 or forward_e8[row.expiry_bucket] == 0:
                 continue
+            fixing = self.fixing_of(row)
+            if (row.expiry_bucket != bucket) if bucket >= 0 else fixing.settling:
+                continue
             e = compact[row.expiry_bucket]
             if e < 0:
                 e = expiries
                 expiries += 1
                 compact[row.expiry_bucket] = e
-                forward[e] = forward_e8[row.expiry_bucket] / 1e8
-                years[e] = (row.expiry_ns - time_ns) / YEAR_NS if row.expiry_ns > time_ns else 0.0
+                forward[e] = (fixing.price_e8 if bucket >= 0 else forward_e8[row.expiry_bucket]) / 1e8
+                years[e] = self.years_of(c.underlying, row.expiry_ns - time_ns)
                 self._vol_shocks(g, row.expiry_ns - time_ns, multiplier + e * self.scenario_count)
             expiry_of[n] = e
             strike[n] = row.strike_e8 / 1e8
             vol[n] = self.vol_e6[slot] / 1e6
+            if bucket >= 0:
+                vol[n] *= fixing.share
             call_row[n] = <int32_t>c.pair_call[i] if c.pair_call[i] != NO_SLOT else -1
             put_row[n] = <int32_t>c.pair_put[i] if c.pair_put[i] != NO_SLOT else -1
             n += 1
@@ -430,8 +496,12 @@ cdef class RiskRows:
         return n
 
     cdef int chain_input(self, int chain, int64_t time_ns, ChainInput* source) except -1:
-        """A chain's options as the pricer takes them, at the current marks; returns how many pairs. The arrays are
-        scratch room of this object: they hold until the next call."""
+        """A chain's options as the pricer takes them, at the current marks, without those whose settlement average has
+        begun; returns how many pairs. The arrays are scratch room of this object: they hold until the next call."""
+        return self._chain_input(chain, time_ns, source, -1)
+
+    cdef int _chain_input(self, int chain, int64_t time_ns, ChainInput* source, int bucket) except -1:
+        """The same of the pairs of a bucket whose average has begun, see _gather_pairs."""
         cdef Chain* c = &self.chain[chain]
         cdef Grid* g = &self.grid[c.underlying]
         source.scenario_count = self.scenario_count
@@ -442,16 +512,14 @@ cdef class RiskRows:
         source.coin_factor = g.coin_factor
         source.index_price = self.index_e8[c.underlying] / 1e8
         source.lot_coin = c.option_lot
-        return self._gather_pairs(chain, time_ns, source)
+        return self._gather_pairs(chain, time_ns, source, bucket)
 
     cdef int _reprice_options(self, int chain, int64_t time_ns) except -1:
         """Rows and marks of a chain's options; returns how many were priced."""
         cdef Chain* c = &self.chain[chain]
         cdef ChainInput source
         cdef ChainOutput target
-        cdef int32_t i, priced = 0
-        cdef int fault
-        cdef double notional
+        cdef int fault, priced
         if self.chain_input(chain, time_ns, &source) == 0:
             return 0
         target.rows_coin = self.rows_coin
@@ -462,7 +530,16 @@ cdef class RiskRows:
         fault = reprice_chain(&source, &target)
         if fault != KERNEL_OK:
             raise ValueError(f"repricing of chain {chain} refused its input ({fault})")
-        notional = c.option_lot * source.index_price * 1e4
+        priced = self._marked_pairs(chain, &source)
+        if self.grid[c.underlying].kind == GRID_SPAN:
+            self._composite_deltas(chain, &source, NULL)
+        return priced
+
+    cdef int _marked_pairs(self, int chain, ChainInput* source) noexcept:
+        """Integer marks of the options of pairs that the kernel has priced; returns how many."""
+        cdef Chain* c = &self.chain[chain]
+        cdef double notional = c.option_lot * source.index_price * 1e4
+        cdef int32_t i, priced = 0
         if c.option_inverse:
             notional = max(notional, c.option_lot * 1e10)
         for i in range(source.pair_count):
@@ -472,12 +549,11 @@ cdef class RiskRows:
             if source.put_row[i] >= 0:
                 self._mark_option(source.put_row[i], notional)
                 priced += 1
-        if self.grid[c.underlying].kind == GRID_SPAN:
-            self._composite_deltas(chain, &source)
         return priced
 
-    cdef int _composite_deltas(self, int chain, ChainInput* source) except -1:
-        """What `span16` charges on: deltas of the dollar price at its seven prices after the look-ahead, weighted."""
+    cdef int _composite_deltas(self, int chain, ChainInput* source, Fixing* fixing) except -1:
+        """What `span16` charges on: deltas of the dollar price at its seven prices after the look-ahead, weighted; with
+        `fixing` of an average that has begun, whose open part alone moves."""
         cdef Chain* c = &self.chain[chain]
         cdef Grid* g = &self.grid[c.underlying]
         cdef double forward[7]
@@ -487,17 +563,24 @@ cdef class RiskRows:
         cdef double call[7]
         cdef double out[6][7]
         cdef double* target[6]
-        cdef double later, sum_
+        cdef double later, sum_, moved, open = 1.0 if fixing == NULL else fixing.open
         cdef int32_t i
         cdef int j
         for j in range(6):
             target[j] = out[j]
         for i in range(source.pair_count):
             later = max(source.years[source.expiry_of_pair[i]] - g.look_ahead_ns / YEAR_NS, 0.0)
+            if g.averaged:
+                later = average_years(self.instruments.at[
+                    source.call_row[i] if source.call_row[i] >= 0 else source.put_row[i]].expiry_ns
+                    - self.pricing_ns - g.look_ahead_ns)
             for j in range(7):
-                forward[j] = source.forward[source.expiry_of_pair[i]] * g.delta_multiplier[j]
+                moved = g.delta_multiplier[j]
+                if fixing != NULL:
+                    moved = 1.0 + fixing.share * (moved - 1.0)
+                forward[j] = source.forward[source.expiry_of_pair[i]] * moved
                 strike[j] = source.strike[i]
-                vol[j] = source.vol[i]
+                vol[j] = source.vol[i] if fixing == NULL else source.vol[i] * (g.delta_multiplier[j] / moved)
                 years[j] = later
                 call[j] = 1.0
             black76_arrays(7, forward, strike, vol, years, call, target, 6)
@@ -505,9 +588,9 @@ cdef class RiskRows:
             for j in range(7):
                 sum_ += g.delta_weight[j] * out[1][j]
             if source.call_row[i] >= 0:
-                self.charged_e10[source.call_row[i]] = <int64_t>nearest(sum_ * c.option_lot * 1e10)
+                self.charged_e10[source.call_row[i]] = <int64_t>nearest(sum_ * open * c.option_lot * 1e10)
             if source.put_row[i] >= 0:
-                self.charged_e10[source.put_row[i]] = <int64_t>nearest((sum_ - 1.0) * c.option_lot * 1e10)
+                self.charged_e10[source.put_row[i]] = <int64_t>nearest((sum_ - 1.0) * open * c.option_lot * 1e10)
         return 0
 
     cdef int _reprice_future(self, uint32_t slot) except -1:
@@ -518,6 +601,8 @@ cdef class RiskRows:
         cdef FutureOutput target
         cdef double mark = row.mark_price_e8 / 1e8
         cdef int fault
+        if row.expiry_bucket and self.fixing_of(row).settling:
+            return self.settling_future(slot)
         source.scenario_count = self.scenario_count
         source.inverse = row.inverse
         source.clamp_mode = 1
@@ -539,13 +624,18 @@ cdef class RiskRows:
         self.row_max[slot] = target.row_max
         self.delta_e10[slot] = <int64_t>nearest(target.delta_coin * 1e10)
         self.charged_e10[slot] = self.delta_e10[slot]
+        self._mark_future(slot, mark)
+        self._guard(slot, target.delta_coin * 1e10)
+        return 0
+
+    cdef void _mark_future(self, uint32_t slot, double mark) noexcept:
+        """A lot's value at the mark."""
+        cdef Instrument* row = &self.instruments.at[slot]
         if row.inverse:
             row.mark_minor = -<int64_t>nearest(row.lot_scale_minor / mark)
         else:
             row.mark_minor = <int64_t>nearest(mark * row.lot_scale_minor)
         row.marked = 1
-        self._guard(slot, target.delta_coin * 1e10)
-        return 0
 
     cdef bint _sum_legs(self, uint32_t slot) noexcept:
         """A combo's mark, row, delta and row bound: exact sums over its legs; whether all of these are marked."""
@@ -584,11 +674,13 @@ cdef class RiskRows:
         cdef int c, priced = 0
         cdef uint32_t slot, i
         cdef Instrument* row
+        self.pricing_ns = time_ns
         self._refresh_grid(underlying, time_ns)
         for c in range(self.chain_count):
             if self.chain[c].underlying == underlying:
                 self.chain[c].version += 1
                 priced += self._reprice_options(c, time_ns)
+        priced += self.settling_rows(underlying, time_ns)
         for slot in range(self.instruments.high):
             row = &self.instruments.at[slot]
             if row.state != STATE_FREE and row.underlying == underlying and row.kind < KIND_OPTION:
@@ -608,7 +700,7 @@ cdef class RiskRows:
         the sum over their legs."""
         cdef Instrument* row = &self.instruments.at[slot]
         cdef Greeks out
-        cdef double years
+        cdef double years, share = 1.0
         cdef int64_t forward, total = 0
         cdef int i
         if row.leg_count:
@@ -620,10 +712,12 @@ cdef class RiskRows:
         forward = self.forward_e8[row.underlying * MAX_EXPIRIES + row.expiry_bucket]
         if forward == 0 or self.vol_e6[slot] == 0:
             return 0
-        years = (row.expiry_ns - time_ns) / YEAR_NS if row.expiry_ns > time_ns else 0.0
-        black76(forward / 1e8, row.strike_e8 / 1e8, self.vol_e6[slot] / 1e6, years,
+        years = self.years_of(row.underlying, row.expiry_ns - time_ns)
+        if self.fixing_of(row).settling:
+            forward, share = self.fixing_of(row).price_e8, self.fixing_of(row).share
+        black76(forward / 1e8, row.strike_e8 / 1e8, self.vol_e6[slot] / 1e6 * share, years,
                 row.option_type == OPTION_CALL, &out)
-        return <int64_t>nearest(out.vega * row.lot_size * 1e6)
+        return <int64_t>nearest(out.vega * share * row.lot_size * 1e6)
 
     # ------------------------------------------------------------------ prices beside the mark
 
@@ -634,7 +728,8 @@ cdef class RiskRows:
         cdef int64_t forward_e8 = self.forward_e8[row.underlying * MAX_EXPIRIES + row.expiry_bucket]
         cdef int64_t left_ns = row.expiry_ns - self.priced_ns[row.underlying]
         cdef double forward = forward_e8 / 1e8
-        cdef double years = left_ns / YEAR_NS if left_ns > 0 else 0.0
+        cdef double years = self.years_of(row.underlying, left_ns)
+        cdef double open_vol[8]
         cdef double strike[8]
         cdef double call[8]
         cdef double put[8]
@@ -647,12 +742,17 @@ cdef class RiskRows:
         for i in range(count):
             strike[i] = row.strike_e8 / 1e8
             expiry[i] = 0
+            open_vol[i] = vol[i]
+        if self.fixing_of(row).settling:
+            forward = self.fixing_of(row).price_e8 / 1e8
+            for i in range(count):
+                open_vol[i] *= self.fixing_of(row).share
         source.pair_count = count
         source.expiry_count = 1
         source.inverse = row.inverse
         source.expiry_of_pair = expiry
         source.strike = strike
-        source.vol = vol
+        source.vol = open_vol
         source.forward = &forward
         source.years = &years
         if chain_marks(&source, call, put) != KERNEL_OK:
@@ -672,17 +772,26 @@ cdef class RiskRows:
         """(delta, gamma, vega, theta, rho) per coin at current marks; futures have delta only, combos sums."""
         cdef Instrument* row = &self.instruments.at[slot]
         cdef Greeks out
-        cdef double years
+        cdef double years, vol
+        cdef Fixing* fixing
         cdef int64_t forward
         if row.leg_count:
             found = [(ratio, self.greeks(leg, time_ns)) for leg, ratio in self.instruments.legs(slot)]
             return tuple([sum([ratio * greeks[i] for ratio, greeks in found]) for i in range(5)])
+        fixing = self.fixing_of(row)
         if row.kind != KIND_OPTION:
-            return (1.0, 0.0, 0.0, 0.0, 0.0)
+            return (fixing.open if fixing.settling else 1.0, 0.0, 0.0, 0.0, 0.0)
         forward = self.forward_e8[row.underlying * MAX_EXPIRIES + row.expiry_bucket]
         if forward == 0 or self.vol_e6[slot] == 0:
             return (0.0, 0.0, 0.0, 0.0, 0.0)
-        years = (row.expiry_ns - time_ns) / YEAR_NS if row.expiry_ns > time_ns else 0.0
+        years = self.years_of(row.underlying, row.expiry_ns - time_ns)
+        if fixing.settling:      # theta: the time until the average is complete passes a third as fast for its variance
+            vol = self.vol_e6[slot] / 1e6
+            black76(fixing.price_e8 / 1e8, row.strike_e8 / 1e8, vol * fixing.share, years,
+                    row.option_type == OPTION_CALL, &out)
+            return (fixing.open * (out.delta + out.vega * vol * (1.0 - fixing.share) / (fixing.price_e8 / 1e8)),
+                    out.gamma * fixing.open * fixing.open, out.vega * fixing.share, out.theta / 3.0,
+                    out.rho * fixing.open)
         black76(forward / 1e8, row.strike_e8 / 1e8, self.vol_e6[slot] / 1e6, years,
                 row.option_type == OPTION_CALL, &out)
         return (out.delta, out.gamma, out.vega, out.theta, out.rho)

@@ -1,6 +1,7 @@
 from libc.stdint cimport int32_t, int64_t
 
-from exchange.risk.risk_rows cimport RiskRows
+from exchange.risk.risk_rows cimport Fixing
+from exchange.risk.settling_rows cimport SettlingRows
 from margin_ext.kernels cimport ChainInput
 
 cdef enum:
@@ -25,7 +26,7 @@ ctypedef struct Shift:       # of one underlying
     int64_t multiplier_e9
 
 
-cdef class ShiftedRows(RiskRows):
+cdef class ShiftedRows(SettlingRows):
     cdef Shift* shift                # [underlying]
     cdef double* shifted_coin        # [slot][SHIFTS], 1e-10 coin per lot; NULL where no set asks for it
     cdef double* shifted_usd         # [slot][SHIFTS], 1e-4 USD per lot
@@ -34,5 +35,6 @@ cdef class ShiftedRows(RiskRows):
     cdef int32_t* pair_number
     cdef int64_t* basis_scale_e9    # [underlying][bucket]
     cdef int _skew(self, Shift* s, ChainInput* source, double* multiplier) noexcept
-    cdef int _shift_options(self, int chain, int64_t time_ns) except -1
+    cdef void _moved(self, Shift* s, Fixing* fixing) noexcept
+    cdef int _shift_options(self, int chain, int64_t time_ns, int bucket) except -1
     cdef int _shift_future(self, int slot) except -1

@@ -17,7 +17,7 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
 from exchange.market.instrument cimport KIND_FUTURE, STATE_FREE, Instrument
-from exchange.risk.risk_rows cimport MAX_EXPIRIES
+from exchange.risk.risk_rows cimport MAX_EXPIRIES, Fixing
 from exchange.wide cimport wide_mul_div_ceil
 from margin_ext.kernels cimport (
     KERNEL_OK, ChainOutput, FutureInput, FutureOutput, future_row, k_log, k_sqrt, reprice_chain,
@@ -26,7 +26,7 @@ from margin_ext.kernels cimport (
 cdef int64_t YEAR_NS = 365 * 86_400_000_000_000
 
 
-cdef class ShiftedRows(RiskRows):
+cdef class ShiftedRows(SettlingRows):
     """Risk rows and, where a set asks for them, shifted ones."""
 
     def __cinit__(self, instruments, config):
@@ -85,7 +85,7 @@ cdef class ShiftedRows(RiskRows):
             s.weight[1][j] = 1.0 / s.spot[j] if j <= SHIFT_UP else 0.0
 
     def listed(self, slot):
-        RiskRows.listed(self, slot)
+        SettlingRows.listed(self, slot)
         if self.shifted_usd != NULL:
             memset(&self.shifted_coin[<size_t>slot * SHIFTS], 0, SHIFTS * sizeof(double))
             memset(&self.shifted_usd[<size_t>slot * SHIFTS], 0, SHIFTS * sizeof(double))
@@ -96,14 +96,15 @@ cdef class ShiftedRows(RiskRows):
         """Vol multipliers of each pair."""
         cdef int i, j
         cdef double root, cap, edge, k, tilt
-        cdef const double* years
+        cdef int64_t left
         for i in range(source.pair_count):
             for j in range(SHIFTS):
                 multiplier[i * SHIFTS + j] = 1.0
             if not s.skewed:
                 continue
-            years = &source.years[source.expiry_of_pair[i]]
-            root = k_sqrt(years[0])
+            j = source.call_row[i] if source.call_row[i] >= 0 else source.put_row[i]
+            left = self.instruments.at[j].expiry_ns - self.pricing_ns
+            root = k_sqrt(left / <double>YEAR_NS if left > 0 else 0.0)
             cap = max(s.cap_base + s.cap_slope * root, 0.0)
             edge = max(s.width * root * (s.vol_base + s.vol_slope * root), s.least)
             k = k_log(source.strike[i] / source.forward[source.expiry_of_pair[i]])
@@ -112,8 +113,17 @@ cdef class ShiftedRows(RiskRows):
             multiplier[i * SHIFTS + SHIFT_BEND] = 1.0 + (tilt if tilt > 0.0 else -tilt)
         return 0
 
-    cdef int _shift_options(self, int chain, int64_t time_ns) except -1:
-        """Shifted rows of a chain's options: each pair is an expiry of its own, for its vols."""
+    cdef void _moved(self, Shift* s, Fixing* fixing) noexcept:
+        """Multipliers of what contracts settle at, and weights that leave the index where it is; see settling_rows."""
+        cdef int j
+        for j in range(SHIFTS):
+            self.moved[j] = 1.0 + fixing.share * (s.spot[j] - 1.0)
+            self.ratio[j] = s.spot[j] / self.moved[j]
+            self.moved_weight[j] = s.weight[0][j] / self.moved[j]
+
+    cdef int _shift_options(self, int chain, int64_t time_ns, int bucket) except -1:
+        """Shifted rows of a chain's options (of a bucket whose settlement average has begun; -1: of the others): each
+        pair is an expiry of its own, for its vols."""
         cdef ChainInput source
         cdef ChainOutput target
         cdef Shift* s = &self.shift[self.chain[chain].underlying]
@@ -122,7 +132,7 @@ cdef class ShiftedRows(RiskRows):
         cdef double* years = forward + slots
         cdef double* multiplier = years + slots
         cdef int i, fault
-        if self.chain_input(chain, time_ns, &source) == 0:
+        if self._chain_input(chain, time_ns, &source, bucket) == 0:
             return 0
         self._skew(s, &source, multiplier)
         for i in range(source.pair_count):
@@ -139,6 +149,12 @@ cdef class ShiftedRows(RiskRows):
         source.vol_floor = NULL
         source.weight = s.weight[source.inverse]
         source.coin_factor = s.spot
+        if bucket >= 0:
+            self._moved(s, &self.fixing[self.chain[chain].underlying * MAX_EXPIRIES + bucket])
+            for i in range(source.pair_count * SHIFTS):
+                multiplier[i] *= self.ratio[i % SHIFTS]
+            source.spot_multiplier = source.coin_factor = &self.moved[0]
+            source.weight = &self.moved_weight[0] if source.inverse else &s.weight[0][0]
         target.rows_coin = self.shifted_coin
         target.rows_usd = self.shifted_usd
         target.mark = self.unused
@@ -166,6 +182,10 @@ cdef class ShiftedRows(RiskRows):
         source.spot_multiplier = s.spot
         source.weight = s.weight[row.inverse]
         source.coin_factor = s.spot
+        if self.fixing_of(row).settling:
+            self._moved(s, self.fixing_of(row))
+            source.spot_multiplier = source.coin_factor = &self.moved[0]
+            source.weight = &self.moved_weight[0] if row.inverse else &s.weight[0][0]
         target.row_coin = &self.shifted_coin[<size_t>slot * SHIFTS]
         target.row_usd = &self.shifted_usd[<size_t>slot * SHIFTS]
         fault = future_row(&source, &target)
@@ -174,7 +194,7 @@ cdef class ShiftedRows(RiskRows):
         return 0
 
     cdef int reprice(self, int underlying, int64_t time_ns) except -1:
-        cdef int priced = RiskRows.reprice(self, underlying, time_ns)
+        cdef int priced = SettlingRows.reprice(self, underlying, time_ns)
         cdef Shift* s = &self.shift[underlying]
         cdef int k, b, bad = 0
         cdef uint32_t slot
@@ -190,7 +210,10 @@ cdef class ShiftedRows(RiskRows):
             raise OverflowError(f"the basis scale of underlying {underlying} is out of range")
         for k in range(self.chain_count):
             if self.chain[k].underlying == underlying:
-                self._shift_options(k, time_ns)
+                self._shift_options(k, time_ns, -1)
+                for b in range(1, self.bucket_high[underlying]):
+                    if self.fixing[underlying * MAX_EXPIRIES + b].settling:
+                        self._shift_options(k, time_ns, b)
         for slot in range(self.instruments.high):
             row = &self.instruments.at[slot]
             if (row.state != STATE_FREE and row.underlying == underlying and row.kind == KIND_FUTURE

@@ -115,7 +115,7 @@ cdef class Stress:
         cdef Instrument* row = &self.instruments.at[slot]
         cdef int64_t* out = &self.table[<size_t>slot * COLUMNS]
         cdef double index = self.rows.index_e8[row.underlying] / 1e8
-        cdef double forward
+        cdef double forward, move, share = 1.0
         cdef int i
         self.made[slot] = 1
         memset(out, 0, COLUMNS * sizeof(int64_t))
@@ -124,9 +124,13 @@ cdef class Stress:
         forward = row.mark_price_e8 / 1e8
         if forward <= 0.0:
             return 0
+        if row.expiry_bucket and self.rows.fixing_of(row).settling:
+            share = self.rows.fixing_of(row).share
         for i in range(COLUMNS):
-            out[i] = _nearest(1e4 * row.lot_size * (index / forward if row.inverse else forward)
-                              * (self.move[i // 2] / 1e6))
+            move = self.move[i // 2] / 1e6
+            if share != 1.0:     # of its settlement average a part is known; the coin's own move is whole
+                move *= share * (1.0 + move) / (1.0 + share * move) if row.inverse else share
+            out[i] = _nearest(1e4 * row.lot_size * (index / forward if row.inverse else forward) * move)
         return 0
 
     cdef int _price_option(self, uint32_t slot, int64_t* out) except -1:
@@ -134,8 +138,9 @@ cdef class Stress:
         cdef int u = row.underlying
         cdef int64_t forward_e8 = self.rows.forward_e8[u * MAX_EXPIRIES + row.expiry_bucket]
         cdef int64_t left_ns = row.expiry_ns - self.rows.priced_ns[u]
-        cdef double years = left_ns / YEAR_NS if left_ns > 0 else 0.0
+        cdef double years = self.rows.years_of(u, left_ns), share = 1.0, moved
         cdef double base = forward_e8 / 1e8, vol = self.rows.vol_e6[slot] / 1e6, raised, scale
+        cdef bint settling = self.rows.fixing_of(row).settling
         cdef double index = self.rows.index_e8[u] / 1e8
         cdef double multiplier[MAX_SCENARIOS]
         cdef double forwards[COLUMNS + 1]
@@ -157,17 +162,25 @@ cdef class Stress:
             if self.rows.grid[u].vol_kind[i] == 1:
                 raised = max(vol * multiplier[i], self.rows.grid[u].vol_floor[i])
                 break
+        if settling:
+            base, share = self.rows.fixing_of(row).price_e8 / 1e8, self.rows.fixing_of(row).share
         for i in range(COLUMNS + 1):
-            forwards[i] = base if i == COLUMNS else base * (1.0 + self.move[i // 2] / 1e6)
+            moved = 1.0 if i == COLUMNS else 1.0 + share * (self.move[i // 2] / 1e6)
+            forwards[i] = base * moved
             strikes[i] = row.strike_e8 / 1e8
             vols[i] = raised if i < COLUMNS and i % 2 else vol
+            if settling:         # the open part's share of what the column settles at
+                vols[i] *= share * (1.0 if i == COLUMNS else (1.0 + self.move[i // 2] / 1e6) / moved)
             times[i] = years
             calls[i] = 1.0 if row.option_type == OPTION_CALL else 0.0
         target[0] = prices
         black76_arrays(COLUMNS + 1, forwards, strikes, vols, times, calls, target, 1)
         scale = 1e4 * row.lot_size
         for i in range(COLUMNS):
-            if row.inverse:   # so many coins more, at the moved index; the coin's own move is the equity's
+            if row.inverse and settling:
+                out[i] = _nearest(scale * index * (1.0 + self.move[i // 2] / 1e6)
+                                  * (prices[i] / forwards[i] - prices[COLUMNS] / base))
+            elif row.inverse:   # so many coins more, at the moved index; the coin's own move is the equity's
                 out[i] = _nearest(scale * index / base
                                   * (prices[i] - prices[COLUMNS] * (1.0 + self.move[i // 2] / 1e6)))
             else:

@@ -3,9 +3,10 @@
 import margin_ext
 from exchange.commands import Advanced
 from exchange.config import Limits
+from tests.oracles.averaging import fixing_of, variance_years
 from tests.oracles.book import BUY
 from tests.oracles.contract import E8, PPM, Contract, ceil_div
-from tests.oracles.grid import YEAR_NS, Grid
+from tests.oracles.grid import Grid
 
 HIGHEST_VALUE_E8 = 10**17
 HIGHEST_VOL_E8 = 20 * E8
@@ -14,8 +15,13 @@ NO_PRICE = 1 << 62
 
 def years_left(c: Contract, time_ns: int | None = None) -> float:
     """To expiry, from a time, else that of the last marks."""
-    left = c.spec.expiry_ns - (c.priced_ns if time_ns is None else time_ns)
-    return left / YEAR_NS if left > 0 else 0.0
+    return variance_years(c, c.priced_ns if time_ns is None else time_ns)
+
+
+def price_and_share(c: Contract) -> tuple[float, float]:
+    """What the option's price rests on, and of its vol what the open part of a settlement average lends to it."""
+    fixing = fixing_of(c, c.forward_e8)
+    return (fixing.price_e8 / 1e8, fixing.share) if fixing else (c.forward_e8 / 1e8, 1.0)
 
 
 def price_at_vol(grid: Grid, c: Contract, vol: float, index_e8: int) -> int | None:
@@ -23,8 +29,9 @@ def price_at_vol(grid: Grid, c: Contract, vol: float, index_e8: int) -> int | No
     if c.forward_e8 == 0:
         return None
     is_call = c.spec.option_type == "call"
+    price, share = price_and_share(c)
     priced = margin_ext.reprice(
-        [c.spec.strike_e8 / 1e8], [0], [vol], [c.forward_e8 / 1e8], [years_left(c)], grid.multiplier,
+        [c.spec.strike_e8 / 1e8], [0], [vol * share], [price], [years_left(c)], grid.multiplier,
         [[1.0] * len(grid.columns)], index_price=index_e8 / 1e8, lot_coin=c.spec.lot_size_e8 / 1e8,
         inverse=c.spec.inverse, vol_floor=grid.vol_floor, weight=grid.weight, coin_factor=grid.coin_factor,
         call_row=[0 if is_call else -1], put_row=[-1 if is_call else 0],
@@ -38,14 +45,15 @@ def vega_e8(c: Contract, time_ns: int | None = None) -> int:
         return sum(ratio * vega_e8(leg, time_ns) for leg, ratio in c.legs)
     if not c.is_option or c.forward_e8 == 0 or c.vol_e6 == 0:
         return 0
+    price, share = price_and_share(c)
     found = margin_ext.greeks(
-        [c.forward_e8 / 1e8],
+        [price],
         [c.spec.strike_e8 / 1e8],
-        [c.vol_e6 / 1e6],
+        [c.vol_e6 / 1e6 * share],
         [years_left(c, time_ns)],
         c.spec.option_type == "call",
     )
-    return round(float(found.vega[0]) * (c.spec.lot_size_e8 / 1e8) * 1e6)
+    return round(float(found.vega[0]) * share * (c.spec.lot_size_e8 / 1e8) * 1e6)
 
 
 def coins_value_e16(c: Contract, index_e8: int) -> int:

@@ -46,6 +46,9 @@ class Contract:
     forward_e8: int = 0
     priced_ns: int = 0
     """Of the last marks."""
+    averaged: bool = False
+    known_e8: int | None = None
+    """Mean of its settlement average so far, where that has begun."""
     edges: tuple[int, int] | None = None
     """Price bands, worked out once a mark."""
 

@@ -12,7 +12,9 @@ import numpy as np
 
 import margin_ext
 from exchange.config import MatrixParameters
+from margin_ext import greeks
 from margin_ext.kernels import exp, log, power
+from tests.oracles.averaging import Fixing, fixing_of, variance_years
 from tests.oracles.contract import E8, PPM, Contract, ceil_div
 
 DAY_NS = 86_400 * 10**9
@@ -67,6 +69,9 @@ def padded(columns: list[Column], size: int) -> list[Column]:
 class Grid:
     """Columns of one underlying, and the figures that follow the index and the time."""
 
+    averaged = False
+    """Whether its contracts are priced on settlement averages."""
+
     def __init__(self, parameters: MatrixParameters, coin_exponent: int | None, size: int = 0) -> None:
         self.parameters = parameters
         self.columns = padded(matrix_columns(parameters), size)
@@ -118,14 +123,18 @@ class Grid:
 
     def price_option(self, c: Contract, forward_e8: int, index_e8: int, time_ns: int) -> None:
         """Rows, mark and delta of one option, priced on its own."""
-        years = (c.spec.expiry_ns - time_ns) / YEAR_NS if c.spec.expiry_ns > time_ns else 0.0
+        years = variance_years(c, time_ns)
         lot = c.spec.lot_size_e8 / 1e8
         is_call = c.spec.option_type == "call"
+        fixing = fixing_of(c, forward_e8)
+        own, weight, factor, ratio = self.own_columns(c, fixing, self.multiplier)
+        share = fixing.share if fixing else 1.0
+        price = (fixing.price_e8 if fixing else forward_e8) / 1e8
         priced = margin_ext.reprice(
-            [c.spec.strike_e8 / 1e8], [0], [c.vol_e6 / 1e6], [forward_e8 / 1e8], [years], self.multiplier,
-            [self.vol_multipliers(c.spec.expiry_ns, time_ns)], index_price=index_e8 / 1e8, lot_coin=lot,
-            inverse=c.spec.inverse, vol_floor=self.vol_floor, weight=self.weight,
-            coin_factor=self.coin_factor, call_row=[0 if is_call else -1], put_row=[-1 if is_call else 0],
+            [c.spec.strike_e8 / 1e8], [0], [c.vol_e6 / 1e6 * share], [price], [years], own,
+            [np.array(self.vol_multipliers(c.spec.expiry_ns, time_ns)) * ratio], index_price=index_e8 / 1e8,
+            lot_coin=lot, inverse=c.spec.inverse, vol_floor=self.vol_floor * (share * ratio), weight=weight,
+            coin_factor=factor, call_row=[0 if is_call else -1], put_row=[-1 if is_call else 0],
         )  # fmt: skip
         c.rows_usd = [int(x) for x in priced.rows_usd[0]]
         c.rows_coin = [int(x) for x in priced.rows_coin[0]] if c.spec.inverse else [0] * len(self.columns)
@@ -133,36 +142,59 @@ class Grid:
         c.mark_minor = round(mark * c.lot_scale_minor)
         c.mark_price_e8 = round(mark * 1e8)
         c.coin_delta = float(priced.delta[0])
+        if fixing:
+            vega = greeks([price], [c.spec.strike_e8 / 1e8], [c.vol_e6 / 1e6 * share], [years], is_call).vega
+            more = float(vega[0]) * (c.vol_e6 / 1e6) * ((1.0 - share) / price)
+            c.coin_delta = fixing.open * (c.coin_delta + more)
         c.delta_e10 = c.charged_e10 = round(c.coin_delta * lot * 1e10)
-        self.shift_option(c, forward_e8, index_e8, years)
+        left = c.spec.expiry_ns - time_ns
+        self.shift_option(c, fixing, price, index_e8, years, left / YEAR_NS if left > 0 else 0.0)
         dollars = lot * (index_e8 / 1e8) * 1e4
         self._mark(c, max(lot * 1e10, dollars) if c.spec.inverse else dollars, float(priced.row_max[0]))
+
+    def own_columns(
+        self, c: Contract, fixing: Fixing | None, own: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """(multipliers of what the contract settles at, weights, factors of coin rows, the forward's multipliers over
+        the first), where its forward is multiplied by `own`."""
+        if fixing is None:
+            return own, self.weight, self.coin_factor, np.ones(len(own))
+        moved = fixing.moved(own)
+        ratio = self.multiplier / moved
+        return moved, self.weight * ratio if c.spec.inverse else self.weight, self.coin_factor / ratio, ratio
 
     def price_future(self, c: Contract, index_e8: int) -> None:
         """Rows, mark value and delta of a future whose mark price is set."""
         mark = c.mark_price_e8 / 1e8
         lot = c.spec.lot_size_e8 / 1e8
+        fixing = fixing_of(c, c.forward_e8) if c.spec.kind == "future" else None
+        own, clamp = self.multiplier, self.clamp
+        if fixing:
+            bounded = np.clip(own, 1.0 - self.clamp, 1.0 + self.clamp)
+            own, clamp = np.where(self.clamp > 0.0, bounded, own), np.zeros(len(own))
+        own, weight, factor, _ = self.own_columns(c, fixing, own)
         priced = margin_ext.reprice_future(
-            mark, self.multiplier, index_price=index_e8 / 1e8, inverse=c.spec.inverse, lot_usd=lot,
-            lot_coin=lot, weight=self.weight, coin_factor=self.coin_factor, future_move_clamp=self.clamp,
+            mark, own, index_price=index_e8 / 1e8, inverse=c.spec.inverse, lot_usd=lot,
+            lot_coin=lot, weight=weight, coin_factor=factor, future_move_clamp=clamp,
         )  # fmt: skip
         c.rows_usd = [int(x) for x in priced.row_usd]
         c.rows_coin = [int(x) for x in priced.row_coin] if c.spec.inverse else [0] * len(self.columns)
         c.mark_minor = -round(c.lot_scale_minor / mark) if c.spec.inverse else round(mark * c.lot_scale_minor)
-        c.delta_e10 = c.charged_e10 = round(priced.delta_coin * 1e10)
-        self.shift_future(c, index_e8)
+        c.delta_e10 = c.charged_e10 = round(priced.delta_coin * (fixing.open if fixing else 1.0) * 1e10)
+        self.shift_future(c, fixing, index_e8)
         self._mark(c, priced.delta_coin * 1e10, priced.row_max)
 
     # ------------------------------------------------------------------ shifts of single expiries
 
-    def shifted(self, c: Contract) -> tuple[np.ndarray, np.ndarray]:
-        """(multipliers of the forward: none, none, down, up, padding; weights that take the index back)."""
+    def shifted(self, c: Contract, fixing: Fixing | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(multipliers: none, none, down, up, padding; weights that take the index back; the forward's over those)."""
         basis = getattr(self.parameters, "expiry_basis", None)
         move = basis.move_ppm / PPM if basis else 0.0
         spot = np.array([1.0, 1.0, 1.0 - move, 1.0 + move, *[1.0] * 4])
-        return spot, (1.0 / spot if c.spec.inverse else np.ones(8)) * np.array([1.0] * 4 + [0.0] * 4)
+        moved = fixing.moved(spot) if fixing else spot
+        return moved, (1.0 / moved if c.spec.inverse else np.ones(8)) * np.array([1.0] * 4 + [0.0] * 4), spot / moved
 
-    def skewed(self, c: Contract, forward_e8: int, years: float) -> list[float]:
+    def skewed(self, c: Contract, forward: float, years: float) -> list[float]:
         """Vol multipliers of the tilted and the bent smile."""
         skew = getattr(self.parameters, "skew", None)
         if skew is None:
@@ -170,27 +202,31 @@ class Grid:
         root = math.sqrt(years)
         cap = max(skew.cap_base_ppm / PPM + skew.cap_slope_ppm / PPM * root, 0.0)
         edge = skew.width_ppm / PPM * root * (skew.vol_base_ppm / PPM + skew.vol_slope_ppm / PPM * root)
-        k = log((c.spec.strike_e8 / 1e8) / (forward_e8 / 1e8))
+        k = log((c.spec.strike_e8 / 1e8) / forward)
         tilt = min(max(k * cap / max(edge, skew.minimum_log_moneyness_ppm / PPM), -cap), cap)
         return [1.0 + tilt, 1.0 + abs(tilt)]
 
-    def shift_option(self, c: Contract, forward_e8: int, index_e8: int, years: float) -> None:
-        spot, weight = self.shifted(c)
+    def shift_option(
+        self, c: Contract, fixing: Fixing | None, price: float, index_e8: int, years: float, left: float
+    ) -> None:
+        """`left`: years to expiry, which smiles bend by; `years` of variance."""
+        spot, weight, ratio = self.shifted(c, fixing)
         is_call = c.spec.option_type == "call"
+        vol = c.vol_e6 / 1e6 * (fixing.share if fixing else 1.0)
         priced = margin_ext.reprice(
-            [c.spec.strike_e8 / 1e8], [0], [c.vol_e6 / 1e6], [forward_e8 / 1e8], [years], spot,
-            [[*self.skewed(c, forward_e8, years), *[1.0] * 6]], index_price=index_e8 / 1e8,
+            [c.spec.strike_e8 / 1e8], [0], [vol], [price], [years], spot,
+            [np.array([*self.skewed(c, price, left), *[1.0] * 6]) * ratio], index_price=index_e8 / 1e8,
             lot_coin=c.spec.lot_size_e8 / 1e8, inverse=c.spec.inverse, weight=weight, coin_factor=spot,
             call_row=[0 if is_call else -1], put_row=[-1 if is_call else 0],
         )  # fmt: skip
         c.shifts_usd = [int(x) for x in priced.rows_usd[0][:4]]
         c.shifts_coin = [int(x) for x in priced.rows_coin[0][:4]] if c.spec.inverse else [0] * 4
 
-    def shift_future(self, c: Contract, index_e8: int) -> None:
+    def shift_future(self, c: Contract, fixing: Fixing | None, index_e8: int) -> None:
         c.shifts_usd = c.shifts_coin = [0] * 4
         if c.spec.kind == "perpetual":
             return
-        spot, weight = self.shifted(c)
+        spot, weight, _ = self.shifted(c, fixing)
         lot = c.spec.lot_size_e8 / 1e8
         priced = margin_ext.reprice_future(
             c.mark_price_e8 / 1e8, spot, index_price=index_e8 / 1e8, inverse=c.spec.inverse, lot_usd=lot, lot_coin=lot,

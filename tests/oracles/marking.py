@@ -8,6 +8,7 @@ import numpy as np
 from exchange.commands import FORWARD_ENTRY, SLOT_BYTES, VOL_ENTRY
 from exchange.events import EventKind
 from exchange.reasons import Reason
+from tests.oracles.averaging import WINDOW_NS, fixing_of, known
 from tests.oracles.combo import Combo
 from tests.oracles.contract import PPM, Contract
 from tests.oracles.crowding import Depth
@@ -32,6 +33,7 @@ class Marking:
         """Of the last update by a feed."""
         self.fixed = [False] * count
         """Whether an index set by hand keeps feeds out."""
+        self.samples: list[list[tuple[int, int]]] = [[] for _ in range(count)]
         self.revision = [0] * count
         self.detail = 0
         self.check_index: Callable[[int, int, int], None] = lambda u, index, sources: None
@@ -110,16 +112,23 @@ class Marking:
         before = self.updated_ns[u]
         elapsed = 0 if before is None else s.time_ns - before
         self.updated_ns[u] = s.model.time_ns[u] = s.time_ns
+        samples = self.samples[u]
+        if not samples or s.time_ns - samples[-1][0] >= 4 * 10**9:
+            samples.append((s.time_ns, index))
         grid = s.grids[u]
         grid.refresh(index)
         repriced = 0
+        averaged = s.config.underlyings[u].settlement_averaging is True
         for c in sorted(mine, key=lambda c: c.slot):
+            forward = self.forwards[u].get(c.spec.expiry_ns, 0)
+            c.forward_e8, c.priced_ns, c.edges, c.averaged = forward, s.time_ns, None, averaged
+            begun = averaged and c.spec.expiry_ns and c.spec.expiry_ns - s.time_ns < WINDOW_NS
+            c.known_e8 = known(samples, c.spec.expiry_ns, index) if begun else None
+            fixing = fixing_of(c, forward)
             if c.spec.kind == "perpetual":
                 self.perpetual(c, elapsed)
             elif c.spec.kind == "future":
-                c.mark_price_e8 = self.forwards[u].get(c.spec.expiry_ns, 0)
-            forward = self.forwards[u].get(c.spec.expiry_ns, 0)
-            c.forward_e8, c.priced_ns, c.edges = forward, s.time_ns, None
+                c.mark_price_e8 = fixing.price_e8 if fixing else forward
             if c.is_option and c.vol_e6 and forward:
                 grid.price_option(c, forward, index, s.time_ns)
                 repriced += 1

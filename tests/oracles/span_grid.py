@@ -8,6 +8,7 @@ import numpy as np
 from exchange.config import Config
 from exchange.parameters_span import SpanParameters
 from margin_ext import pricer
+from tests.oracles.averaging import average_years, fixing_of
 from tests.oracles.contract import PPM, Contract, ceil_div
 from tests.oracles.grid import DAY_NS, DOWN, SAME, UP, YEAR_NS, Column, Grid, matrix_columns, padded
 
@@ -53,6 +54,8 @@ class SpanGrid(Grid):
         left = expiry_ns - time_ns
         later = max(left - self.span.look_ahead_days * DAY_NS, 0)
         rest = math.sqrt(later / left) if left > 0 else 0.0
+        if self.averaged and left > 0:
+            rest = math.sqrt(average_years(later) / average_years(left))
         shock = self.span.vol_scan_range_ppm / PPM
         return [{SAME: 1.0, UP: 1.0 + shock, DOWN: 1.0 - shock}[c.vol] * rest for c in self.columns]
 
@@ -61,14 +64,20 @@ class SpanGrid(Grid):
         super().price_option(c, forward_e8, index_e8, time_ns)
         years = (c.spec.expiry_ns - time_ns) / YEAR_NS if c.spec.expiry_ns > time_ns else 0.0
         later = max(years - self.span.look_ahead_days * DAY_NS / YEAR_NS, 0.0)
-        prices = [forward_e8 / 1e8 * float(move) for move in self.price_moves]
-        deltas = pricer.greeks(np.array(prices), c.spec.strike_e8 / 1e8, c.vol_e6 / 1e6, later, True).delta
+        if c.averaged:
+            later = average_years(c.spec.expiry_ns - time_ns - self.span.look_ahead_days * DAY_NS)
+        fixing, own = fixing_of(c, forward_e8), np.array([float(move) for move in self.price_moves])
+        moved = fixing.moved(own) if fixing else own
+        base = (fixing.price_e8 if fixing else forward_e8) / 1e8
+        vols = c.vol_e6 / 1e6 * fixing.share * (own / moved) if fixing else np.full(len(own), c.vol_e6 / 1e6)
+        open_part = fixing.open if fixing else 1.0
+        deltas = pricer.greeks(base * moved, c.spec.strike_e8 / 1e8, vols, later, True).delta
         total = sum(self.span.delta_weights_ppm)
         composite = 0.0
         for weight, delta in zip(self.span.delta_weights_ppm, deltas, strict=True):
             composite += weight / total * float(delta)
         composite -= 0.0 if c.spec.option_type == "call" else 1.0
-        c.charged_e10 = round(composite * (c.spec.lot_size_e8 / 1e8) * 1e10)
+        c.charged_e10 = round(composite * open_part * (c.spec.lot_size_e8 / 1e8) * 1e10)
 
 
 def grids_of(config: Config) -> list[Grid]:
@@ -80,4 +89,5 @@ def grids_of(config: Config) -> list[Grid]:
     for span, u in zip(spans, config.underlyings, strict=True):
         exponent = exponents.get(u.name)
         found.append(SpanGrid(span, exponent, size) if span else Grid(u.matrix, exponent, size))
+        found[-1].averaged = u.settlement_averaging is True
     return found

@@ -254,6 +254,12 @@ def charged(configuration: Config, **charges: object) -> Config:
     return msgspec.structs.replace(configuration, underlyings=underlyings)
 
 
+def averaged(configuration: Config) -> Config:
+    """The same venue, priced on settlement averages."""
+    underlyings = tuple(msgspec.structs.replace(u, settlement_averaging=True) for u in configuration.underlyings)
+    return msgspec.structs.replace(configuration, underlyings=underlyings)
+
+
 def indebted(configuration: Config) -> Config:
     """The same venue where debts cost interest and are converted above a limit."""
     terms = {"debt_interest_ppm": 900_000, "conversion_spread_ppm": 3_000}

@@ -157,19 +157,20 @@ def missing(counts: Counter, ample: bool) -> list[str]:
 
 
 def run(
-    seed: int, length: int, kind: tuple[int, int], shape: Callable[[Config], Config] = lambda plain: plain
-) -> tuple[Engine, Counter]:
+    seed: int, length: int, kind: tuple[int, int], shape: Callable[[Config], Config] = lambda plain: plain,
+    expires_in_ns: int = DAYS * world.DAY_NS + 17 * world.HOUR_NS // 2, leap_every: int = LEAP_EVERY,
+) -> tuple[Engine, Counter]:  # fmt: skip
     """Both twins over one history; fails at the first command on which they differ. `shape` changes the venue's
     configuration."""
     wealth, sample_every = kind
     ample = kind == AMPLE
-    expiry_ns = world.START_NS + DAYS * world.DAY_NS + 17 * world.HOUR_NS // 2
+    expiry_ns = world.START_NS + expires_in_ns
     combos = world.combos(expiry_ns) if "combos" in FEATURES else ()
     venue_of = world.governed(world.configuration(instruments=world.instruments(expiry_ns)))
     venue_of = world.with_buckets(venue_of if ample else world.tightened(venue_of))
     venue_of = shape(venue_of)
     history = History(
-        seed, configuration=venue_of, leap_every=LEAP_EVERY, wealth=wealth, features=FEATURES, combos=combos
+        seed, configuration=venue_of, leap_every=leap_every, wealth=wealth, features=FEATURES, combos=combos
     )
     engine, venue = Engine(), Venue(ample)
     counts: Counter = Counter()
@@ -238,6 +239,30 @@ def test_engine_and_naive_venue_agree_on_charges_beside_the_grid(seed: int, hist
     met = ("ORDER_REJECTED:NOT_ENOUGH_FUNDS", "ORDER_CANCELLED:MAINTENANCE_WOULD_BREACH", "accepted:lane", "level:2")
     assert [name for name in met if not counts[name]] == []
     assert counts["TRADE_EXECUTED"] > 200
+
+
+AVERAGED: dict[str, Callable[[Config], Config]] = {
+    "matrix": world.averaged,
+    "charges": lambda plain: world.averaged(world.charged(plain)),
+    "span16": lambda plain: world.averaged(world.spanned(plain)),
+}
+
+
+@pytest.mark.parametrize("shape", AVERAGED)
+def test_engine_and_naive_venue_agree_on_settlement_averages(shape: str, seed: int, history_note: Note) -> None:
+    """Contracts that come into their half hour and go through it; how far is the seed's affair."""
+    ahead = 25 + seed % 10
+    history_note(f"engine against naive venue, {shape} on settlement averages: 1,500 commands from seed {seed}")
+    engine, counts = run(seed, 1_500, TIGHT, AVERAGED[shape], ahead * 60 * 10**9, 0)
+    assert counts["TRADE_EXECUTED"] > 30
+    assert any(left < 28 * 60 * 10**9 for left in known_averages(engine)), known_averages(engine)
+
+
+def known_averages(engine: Engine) -> list[int]:
+    """Time left, at the last marks, to expiries whose average has begun."""
+    expiries = {engine.instrument(slot).expiry_ns for slot in engine.listing.slots()} - {0}
+    left = [expiry - engine.marks_time_ns(0) for expiry in expiries]
+    return [ns for ns in left if ns < 30 * 60 * 10**9]
 
 
 @pytest.mark.parametrize("spans", [1, 2])
