@@ -338,7 +338,7 @@ cdef class Reads(State):
     def withdrawable(self, uint32_t account_id, int currency):
         """Cash that may leave, the least by current, announced and stressed initial margin."""
         found = []
-        for _, scales in self.margin_plan.scopes():
+        for _, scales in self.margin_plan.strictest():
             self.margin_plan.suppose(scales)
             try:
                 found.append(self._withdrawable(account_id, currency))

@@ -129,6 +129,13 @@ cdef class MarginPlan:
                                                    for scale in self.scale_ppm]))
         return found
 
+    def strictest(self):
+        """Those of `scopes` whose requirement no other's is sure to reach: rates that are all as high need as much."""
+        found = self.scopes()
+        return [one for n, one in enumerate(found) if not any([
+            all([mine <= other for mine, other in zip(one[1], two[1])]) and (one[1] != two[1] or m < n)
+            for m, two in enumerate(found) if m != n])]
+
     def suppose(self, list scales):
         """Margin at these scales until `settle`; nothing that is kept may be worked out meanwhile."""
         for u, scale in enumerate(scales):

@@ -5,7 +5,8 @@ import json
 
 import pytest
 
-from exchange import config
+from exchange import config, governance
+from exchange.commands import CommandKind
 from exchange.parameters import MatrixParameters, StandardParameters
 from exchange.views import TENOR_DAYS
 from exchange.what_if import parameters_hash
@@ -13,7 +14,7 @@ from gateway import library_sets, margin_case
 from gateway.render_margin import liquidation_price
 from margin_ext import models
 from margin_ext.models.sensitivities import TENOR_DAYS as LIBRARY_TENORS
-from tests.driver import COIN, DAY, START_NS, USDC, Driver, future, linear_perpetual, option, perpetual
+from tests.driver import COIN, DAY, SECOND, START_NS, USDC, Driver, future, linear_perpetual, option, perpetual
 
 MODELS = ("segregated_pm", "cross_pm", "segregated_sm", "cross_sm")
 SOON, LATE = (START_NS // DAY * DAY + days * DAY + 8 * 3_600 * 10**9 for days in (5, 60))
@@ -48,6 +49,23 @@ def filled(model: str) -> Driver:
     made.now += 3_600 * 10**9
     made.marks(104_000, vol=0.5, forward=105_500)
     return made
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_the_case_follows_rates_that_were_announced(model: str) -> None:
+    made = filled(model)
+    before = made.engine.account(made.alice).initial_margin_usd_e4
+    payload = governance.AnnounceMargin(
+        underlying="BTC", scale_ppm=1_300_000, effective_ns=made.now + 3_600 * SECOND, operator=1
+    )
+    made.cold(CommandKind.ANNOUNCE_MARGIN, payload)
+    made.now += 3_600 * SECOND
+    made.marks(104_000, vol=0.5, forward=105_500)
+    made.tick()
+    assert made.engine.account(made.alice).initial_margin_usd_e4 > before
+    case = models.case(json.loads(json.dumps(margin_case.document(made.engine, made.alice))))
+    for row in margin_case.comparison(case, models.margin(case.portfolio, case.sets)):
+        assert abs(row["difference"]) <= row["rounding"] < 1e-3 * abs(row["library"]), row
 
 
 @pytest.mark.parametrize("model", MODELS)

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from exchange import config, governance
+from exchange import config, events, governance
 from exchange.commands import CommandKind
 from exchange.engine import Engine
 from exchange.events import EventKind
@@ -189,6 +189,68 @@ def test_a_replay_has_the_same_scales():
         twin.apply(record)
     assert twin.state_digest() == venue.engine.state_digest()
     assert twin.mark_state(0) == venue.engine.mark_state(0)
+
+
+@pytest.mark.parametrize(
+    ("stress_ppm", "announced", "wanted"),
+    [
+        (1_000_000, None, ["INSUFFICIENT_WITHDRAWABLE"]),
+        (1_000_000, 800_000, ["INSUFFICIENT_WITHDRAWABLE"]),
+        (1_000_000, 1_200_000, ["ANNOUNCED_MARGIN"]),
+        (1_200_000, 1_200_000, ["ANNOUNCED_MARGIN"]),
+        (1_200_000, 1_300_000, ["ANNOUNCED_MARGIN"]),
+        (1_200_000, 1_100_000, ["STRESSED_MARGIN"]),
+    ],
+)
+def test_what_may_leave_is_worked_out_at_the_strictest_rates_alone(stress_ppm, announced, wanted):
+    venue = made("cross_pm", stress_ppm=stress_ppm)
+    if announced:
+        announce(venue, announced, venue.now + 2 * HOUR)
+    assert [reason.name for reason, _ in venue.engine.margin_plan.strictest()] == wanted
+
+
+def test_neither_of_two_rises_covers_the_other():
+    both = (config.Underlying("BTC", "btc_usd"), config.Underlying("ETH", "eth_usd"))
+    terms = governance.Governance(stress_ppm=1_200_000)
+    venue = Driver([perpetual()], make_config(underlyings=both, governance=terms))
+    announce(venue, 1_500_000, underlying="ETH")
+    assert [reason.name for reason, _ in venue.engine.margin_plan.strictest()] == [
+        "ANNOUNCED_MARGIN",
+        "STRESSED_MARGIN",
+    ]
+
+
+def banded(records, accounts):
+    """(events, level changes) of an engine that uses safe bands from so many accounts on."""
+    engine = Engine()
+    engine.band_accounts = accounts
+    out = []
+    for record in records:
+        engine.apply(record)
+        out.append(bytes(engine.take_events()))
+    return out, engine.state_digest()
+
+
+def test_safe_bands_know_other_rates():
+    venue = made(margin_notice_ns=0)
+    for n in range(30):
+        who = venue.account(f"small-{n}", btc=0.21 + n / 100)
+        venue.trade(venue.bob, who, NAME, "buy", 200_000, 10_000)
+    for step, scale in enumerate((1_100_000, 1_700_000, 900_000)):
+        announce(venue, scale)
+        venue.tick()
+        for index in (100_100, 99_500, 99_900):
+            venue.now += SECOND
+            venue.marks(index - 10 * step)
+    with_bands, without = banded(venue.journal.records, 0), banded(venue.journal.records, 1 << 60)
+    assert with_bands == without
+    levels = [
+        int(fields["level"])
+        for one in with_bands[0]
+        for kind, fields, _ in events.records(one)
+        if kind == EventKind.LEVEL_CHANGED
+    ]
+    assert len(levels) > 20 and set(levels) == {0, 1, 2}
 
 
 @pytest.mark.parametrize("field", ["stress_ppm", "margin_notice_ns", "override_wait_ns", "max_proposals"])
