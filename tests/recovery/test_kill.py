@@ -18,6 +18,7 @@ PERPETUAL = "BTC-PERPETUAL"
 WINDOW = 64
 ROUNDS = 3
 MAX_LIVE = 1_500
+CHECKPOINT_EVERY = 500
 
 
 class Load:
@@ -36,6 +37,13 @@ class Load:
 
     def start(self) -> None:
         self._thread.start()
+
+    def until(self, count: int) -> None:
+        """Wait until so many commands have been acknowledged, however slow the machine is."""
+        deadline = time.monotonic() + 60
+        while self.acknowledged < count:
+            assert time.monotonic() < deadline and self._thread.is_alive()
+            time.sleep(0.01)
 
     def join(self) -> None:
         self._thread.join(20)
@@ -90,8 +98,8 @@ def test_nothing_acknowledged_is_lost(tmp_path: Path, seed: int) -> None:
     print(f"seed {seed}")
     rng = random.Random(seed)
     data_dir = tmp_path / "data"
-    # a checkpoint every 500 commands, so that each life leaves several to be reproduced
-    file = small_config(tmp_path / "venue.toml", "checkpoint_every = 500\n")
+    # each life is long enough to leave a checkpoint to be reproduced
+    file = small_config(tmp_path / "venue.toml", f"checkpoint_every = {CHECKPOINT_EVERY}\n")
     live: dict[str, tuple[float, str]] = {}
     gone: set[str] = set()
     acknowledged = 0
@@ -110,7 +118,8 @@ def test_nothing_acknowledged_is_lost(tmp_path: Path, seed: int) -> None:
             with venue.socket("demo") as connection:
                 load = Load(connection, round(mark * 0.9), rng.randrange(1 << 30))
                 load.start()
-                time.sleep(rng.uniform(0.2, 1.0))
+                load.until(CHECKPOINT_EVERY + WINDOW)
+                time.sleep(rng.uniform(0.0, 0.6))
                 venue.kill()
                 load.join()
         assert load.refused == []
@@ -120,7 +129,7 @@ def test_nothing_acknowledged_is_lost(tmp_path: Path, seed: int) -> None:
         check_journal(data_dir)
     findings = check_journal(data_dir)
     # each life begins a new stretch and loses its last one
-    assert findings["checkpoints"] >= max(ROUNDS, acknowledged // 500 - ROUNDS - 1)
+    assert findings["checkpoints"] >= max(ROUNDS, acknowledged // CHECKPOINT_EVERY - ROUNDS - 1)
     print(f"{acknowledged} acknowledged commands, {findings['checkpoints']} checkpoints, seq {findings['seq']}")
 
 
