@@ -69,10 +69,8 @@ class Listing:
         return None if units is None else (units - self.zero_units) * self.unit_e8 / E8
 
     def is_of(self, word: str) -> bool:
-        """Whether a word for a kind covers it: its own, `any`, `combo` or `leg` (whatever is no combo)."""
-        if word in ("any", self.kind):
-            return True
-        return word == ("combo" if self.is_combo else "leg")
+        """Whether a word for a kind covers it: its own, `any`, or `combo`."""
+        return word in ("any", self.kind) or (word == "combo" and self.is_combo)
 
     @property
     def counts_dollars(self) -> bool:

@@ -31,7 +31,7 @@ def check_kind(kind: str | None) -> str:
     """The kind, `any` where absent."""
     if kind is None:
         return "any"
-    if kind not in KINDS and kind != "leg":
+    if kind not in KINDS:
         raise invalid_param("kind", "invalid value")
     return kind
 

@@ -46,8 +46,8 @@ def get_currencies(gateway, session, principal, params) -> list[dict[str, Any]]:
 
 @method("public/get_instruments", params=ByCurrency)
 def get_instruments(gateway, session, principal, params: ByCurrency) -> Any:
-    """Live instruments; a currency unknown here has none. Expired ones are not kept, combos come where asked for."""
-    currency, kind = currency_name(params.currency), check_kind(params.kind or "leg")
+    """Live instruments; a currency unknown here has none. Expired ones are not kept."""
+    currency, kind = currency_name(params.currency), check_kind(params.kind)
     if params.expired:
         return []
     return gateway.instruments_json(currency, kind)
@@ -95,7 +95,7 @@ def get_book_summary_by_currency(gateway, session, principal, params: ByCurrency
     """One line per instrument of a currency."""
     if params.currency is None:
         raise invalid_param("currency", "value required")
-    currency, kind = currency_name(params.currency), check_kind(params.kind or "leg")
+    currency, kind = currency_name(params.currency), check_kind(params.kind)
     listings = [gateway.listings.by_slot[slot] for slot in gateway.engine.instruments()]
     return [_book_summary(gateway, listing) for listing in listings if covers(listing, currency, kind)]
 

@@ -57,6 +57,7 @@ class CancelQuotes(Params, kw_only=True):
     instrument_name: str | None = None
     kind: str | None = None
     quote_set_id: str | None = None
+    mmp_group: str | None = None
     min_delta: float | None = None
     max_delta: float | None = None
     detailed: bool | None = None
@@ -210,11 +211,21 @@ def _targets(gateway, principal, params: CancelQuotes) -> list[dict[str, Any]]:
         if low > high:
             raise invalid_param("min_delta", "must not be above max_delta")
         return [target | {"min_delta_e6": low, "max_delta_e6": high} for target in currencies]
-    if word == "currency_pair":
-        underlying = gateway.listings.index_by_name(required("currency_pair"))
+    if word in ("currency_pair", "mmp_group"):
+        name = required(word)
+        pair = -1 if params.currency_pair is None else gateway.listings.index_by_name(params.currency_pair)
         live = gateway.projection.live_orders(principal.account_id)
-        slots = {record.listing.slot for record in live if record.listing.underlying == underlying}
-        return [{"instrument": slot} for slot in sorted(slots)]
+        listings = {record.listing.slot: record.listing for record in live}
+        found = [listings[slot] for slot in sorted(listings)]
+        if params.currency_pair is not None:
+            found = [listing for listing in found if listing.underlying == pair]
+        if word == "currency_pair":
+            return [{"instrument": listing.slot} for listing in found]
+        numbers = {
+            u: group_number(gateway.engine, principal.account_id, u, name) for u in {one.underlying for one in found}
+        }
+        groups = [(listing.slot, numbers[listing.underlying]) for listing in found]
+        return [{"instrument": slot, "protection_group": number} for slot, number in groups if number]
     raise invalid_param("cancel_type", "invalid value")
 
 

@@ -114,7 +114,8 @@ class Listing:
             return
         self._stale = False
         found = await self._client.call("public/get_instruments", currency="any")
-        listed = [Contract.from_wire(wire) for wire in found if wire.get("is_active", True)]
+        plain = [wire for wire in found if not wire["kind"].endswith("_combo")]
+        listed = [Contract.from_wire(wire) for wire in plain if wire.get("is_active", True)]
         self.contracts.clear()
         self.contracts.update((contract.name, contract) for contract in listed)
 

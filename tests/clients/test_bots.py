@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from websockets.sync.client import connect
 
 from exchange import commands
 from exchange.commands import CommandKind, OrderType, Side, TimeInForce
 from loadtest import bench_gateway
+from tests.clients.test_websocket import Client
 from tests.clients.venue import CALL, INDEX, LINEAR, PERPETUAL, PUT, Account, Venue, publish
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -169,6 +171,11 @@ def take(market: Market, account: Account, name: str, side: Side, lots: int) -> 
 
 
 def test_bots_make_a_market_trade_and_leave_it_clean(market: Market) -> None:
+    """A combo among the instruments does not concern them."""
+    with connect(market.venue.ws) as connection:
+        client = Client(connection).login(market.venue.alice)
+        legs = [{"instrument_name": name, "direction": "buy", "amount": 1} for name in (CALL, PUT)]
+        combo = client.result("private/create_combo", trades=legs)["id"]
     with Bots(market, "--take-rate", "20") as bots:
         for name in (PERPETUAL, LINEAR, CALL, PUT):
             market.wait(f"{name} is quoted on both sides", two_sided(name))
@@ -188,6 +195,7 @@ def test_bots_make_a_market_trade_and_leave_it_clean(market: Market) -> None:
         assert shown["taker1"]["trades"] >= 10, shown
         assert bots.stop() == 0
     assert market.orders_of("maker") == market.orders_of("taker") == []
+    assert market.read(lambda engine: engine.market(engine.instrument_slot(combo)).change_id) == 0
 
 
 def test_the_maker_widens_in_a_crash_and_the_liquidator_takes_over(market: Market) -> None:

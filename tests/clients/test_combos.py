@@ -9,6 +9,7 @@ from websockets.sync.client import connect
 
 from gateway.archive_prices import day_bars
 from gateway.history import DayStats
+from tests.clients.test_ccxt import client as ccxt_client
 from tests.clients.test_history import forget, settle
 from tests.clients.test_websocket import Client
 from tests.clients.venue import CALL, FUTURE, INDEX, PERPETUAL, PUT, Account, Venue
@@ -71,14 +72,15 @@ def test_the_same_legs_are_the_same_combo(alice: Client, bob: Client) -> None:
     assert alice.result("public/get_combos", currency="ETH") == []
 
 
-def test_listings_show_combos_where_asked_for(alice: Client) -> None:
+def test_listings_show_combos_unless_another_kind_is_asked_for(alice: Client) -> None:
     create(alice, LEGS)
     create(alice, BOTH)
 
     def names(**params: Any) -> set[str]:
         return {one["instrument_name"] for one in alice.result("public/get_instruments", currency="BTC", **params)}
 
-    assert not names() & {SPREAD, STRADDLE}
+    assert names() == names(kind="any")
+    assert not (names(kind="future") | names(kind="option")) & {SPREAD, STRADDLE}
     assert names(kind="any") >= {SPREAD, STRADDLE, PERPETUAL}
     assert STRADDLE in names(kind="option_combo")
     assert SPREAD not in names(kind="option_combo")
@@ -204,6 +206,24 @@ def test_legs_count_as_volume_and_set_no_price(venue: Venue, alice: Client, bob:
     again = DayStats(bars).read(venue.run(lambda: engine.time_ns), listing)
     assert again == {**after, "volume_usd": again["volume_usd"], "volume_notional": again["volume_usd"]}
     assert again["volume_usd"] == pytest.approx(after["volume_usd"], rel=0.02)  # at today's index
+
+
+def test_ccxt_trades_a_combo(venue: Venue, alice: Client) -> None:
+    """ccxt as it is: it finds combos among the markets and knows them by their own name."""
+    create(alice, LEGS)
+    exchange = ccxt_client(venue, venue.bob)
+    market = exchange.load_markets()[SPREAD]
+    assert (market["id"], market["future"], market["precision"]["price"]) == (SPREAD, True, 0.5)
+    made = exchange.create_order(SPREAD, "limit", "buy", 50, -60.5)
+    assert (made["status"], made["price"], made["amount"]) == ("open", -60.5, 50.0)
+    assert exchange.fetch_order_book(SPREAD)["bids"][-1][0] == -60.5
+    assert made["id"] in [order["id"] for order in exchange.fetch_open_orders(SPREAD)]
+    assert exchange.edit_order(made["id"], SPREAD, "limit", "buy", 40, -60.5)["amount"] == 40.0
+    assert exchange.cancel_order(made["id"], SPREAD)["status"] == "canceled"
+    alice.result("private/sell", instrument_name=SPREAD, amount=10, price=-10)
+    taken = exchange.create_order(SPREAD, "market", "buy", 10)
+    assert (taken["status"], taken["filled"]) == ("closed", 10.0)
+    assert exchange.fetch_my_trades(SPREAD, limit=1)[0]["price"] == -10.0
 
 
 def test_leg_prices(alice: Client) -> None:

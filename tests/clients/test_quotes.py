@@ -218,6 +218,21 @@ def test_cancel_quotes(maker: Client, params: dict[str, Any], left: int) -> None
     assert len(maker.result("private/get_open_orders")) == left
 
 
+def test_quotes_of_one_group_are_cancelled_alone(maker: Client) -> None:
+    configure(maker, mmp_group="other")
+    quotes(maker, two_sided(PERPETUAL, 99_000, 101_000, 100), two_sided(CALL, 0.4, 0.5, 1))
+    quotes(maker, two_sided(CALL, 0.3, 0.6, 1), mmp_group="other")
+    maker.result("private/buy", instrument_name=CALL, amount=1, price=0.35)
+    cancel, whole = "private/cancel_quotes", {"cancel_type": "mmp_group"}
+    assert refused(maker, cancel, **whole)["data"]["param"] == "mmp_group"
+    assert maker.result(cancel, mmp_group="nobody", **whole) == 0
+    assert maker.result(cancel, mmp_group="desk", currency_pair="eth_usd", **whole) == 0
+    assert maker.result(cancel, mmp_group="desk", currency_pair="btc_usd", **whole) == 4
+    left = maker.result("private/get_open_orders")
+    assert [one.get("mmp_group") for one in left] == ["other", "other", None]
+    assert maker.result(cancel, mmp_group="other", **whole) == 2
+
+
 def test_freezing_and_detailed_cancels(maker: Client) -> None:
     entry = two_sided(PERPETUAL, 99_000, 101_000, 100)
     quotes(maker, entry)
