@@ -110,8 +110,12 @@ cdef class Engine(Administration):
             if self.config is not None and header.kind != CMD_CHECKPOINT:
                 self._pass_time(header.time_ns)
             self._dispatch(data)
+            if self.positions_room.shrank_count:
+                self.trading.cut_reducing()
             if self.trading.noted or self.links.heard or header.kind == CMD_TICK:
                 self._follow_links()
+                if self.positions_room.shrank_count:
+                    self.trading.cut_reducing()
             if self.config is not None and self.collateral.noted:
                 self.buckets.end_command()
         except (CheckpointMismatch, InvariantBroken):

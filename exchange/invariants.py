@@ -121,6 +121,12 @@ def _combos(engine: Any) -> list[str]:
     return found + [f"account {account_id}: no entry for leg {leg}" for account_id, leg, _ in open_lots]
 
 
+def _reducible(engine: Any, account_id: int, order: Any) -> int:
+    """Lots that an order could take off its account's position."""
+    held: int = engine.positions_room.lots(account_id, order.instrument)
+    return max(0, held if order.side == 1 else -held)
+
+
 def _orders(engine: Any) -> list[str]:
     found = []
     resting: set[int] = set()
@@ -134,6 +140,8 @@ def _orders(engine: Any) -> list[str]:
             live.add(order.order_id)
             if order.flags & OrderFlag.LINKED and not engine.links.holds(order.order_id):
                 found.append(f"linked order {order.order_id} is of no group")
+            if order.flags & OrderFlag.REDUCE_ONLY and order.remaining_lots > _reducible(engine, account_id, order):
+                found.append(f"reduce-only order {order.order_id} is larger than what it could take off")
             hidden = order.remaining_lots - order.shown_lots
             if order.shown_lots <= 0 or hidden < 0 or (hidden > 0 and order.display_lots <= 0):
                 found.append(f"order {order.order_id} shows {order.shown_lots} of {order.remaining_lots} lots")

@@ -1,4 +1,4 @@
-from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from exchange.clearing.ledger cimport Ledger
 from exchange.market.instrument cimport Instrument, Instruments
@@ -33,6 +33,11 @@ cdef class Positions:
     cdef int128* funding_index       # [instrument slot] minor units owed per long lot, 2**-64
     cdef int64_t* net_lots           # [instrument slot] sum over accounts, zero between commands
     cdef int128* net_cost            # [instrument slot] futures: minus the clearing balance between commands
+    cdef uint8_t* reducing           # [account] whether a reduce-only order may rest there: the look clears it
+    cdef uint32_t* shrank            # accounts with such orders of which a position shrank since orders were cut
+    cdef uint32_t shrank_count
+    cdef uint32_t shrank_capacity
+    cdef void _note_shrank(self, uint32_t account_id) noexcept
     cdef uint32_t touched[64]        # instruments traded since the last check
     cdef uint32_t touched_count
     cdef bint sound(self) noexcept

@@ -25,10 +25,13 @@ cdef class Positions:
         self.ledger = ledger
         self.accounts = 256
         self.of = <PositionList*>calloc(self.accounts, sizeof(PositionList))
+        self.reducing = <uint8_t*>calloc(self.accounts, 1)
         self.funding_index = <int128*>calloc(instruments.capacity, sizeof(int128))
         self.net_lots = <int64_t*>calloc(instruments.capacity, sizeof(int64_t))
         self.net_cost = <int128*>calloc(instruments.capacity, sizeof(int128))
         if self.of == NULL or self.funding_index == NULL or self.net_lots == NULL or self.net_cost == NULL:
+            raise MemoryError()
+        if self.reducing == NULL:
             raise MemoryError()
 
     def __dealloc__(self):
@@ -37,6 +40,8 @@ cdef class Positions:
             for a in range(self.accounts):
                 free(self.of[a].at)
         free(self.of)
+        free(self.reducing)
+        free(self.shrank)
         free(self.funding_index)
         free(self.net_lots)
         free(self.net_cost)
@@ -45,6 +50,7 @@ cdef class Positions:
         """Room for an account's list."""
         cdef uint32_t size = self.accounts
         cdef PositionList* grown
+        cdef uint8_t* flags
         while size <= account_id:
             size *= 2
         if size == self.accounts:
@@ -54,6 +60,11 @@ cdef class Positions:
             raise MemoryError()
         memset(grown + self.accounts, 0, (size - self.accounts) * sizeof(PositionList))
         self.of = grown
+        flags = <uint8_t*>realloc(self.reducing, size)
+        if flags == NULL:
+            raise MemoryError()
+        memset(flags + self.accounts, 0, size - self.accounts)
+        self.reducing = flags
         self.accounts = size
         return 0
 
@@ -163,6 +174,21 @@ cdef class Positions:
             position.funding_realised_minor += amount
         return amount
 
+    cdef void _note_shrank(self, uint32_t account_id) noexcept:
+        """A position of an account with reduce-only orders has shrunk."""
+        cdef uint32_t* grown
+        if self.shrank_count and self.shrank[self.shrank_count - 1] == account_id:
+            return
+        if self.shrank_count == self.shrank_capacity:
+            grown = <uint32_t*>realloc(self.shrank, (2 * self.shrank_capacity + 64) * sizeof(uint32_t))
+            if grown == NULL:
+                self.failed = 1
+                return
+            self.shrank = grown
+            self.shrank_capacity = 2 * self.shrank_capacity + 64
+        self.shrank[self.shrank_count] = account_id
+        self.shrank_count += 1
+
     cdef int64_t trade(self, uint32_t account_id, Position* position, int64_t lots, int64_t cost) noexcept:
         """Book `lots` (signed) bought for `cost` (signed likewise) with its cash leg; returns the realised P&L.
 
@@ -188,6 +214,8 @@ cdef class Positions:
             position.quantity_lots += lots
             position.cost_minor = position.cost_minor - released + (cost - closing_cost)
             position.realised_minor += realised
+            if self.reducing[account_id]:
+                self._note_shrank(account_id)
         if row.kind == KIND_OPTION:
             self.ledger.post(account_id, row.currency, -cost)
             self.ledger.post_clearing(position.instrument, row.currency, cost)

@@ -57,6 +57,8 @@ cdef class Trading(DryRun):
     cdef int reprice(self, uint32_t slot) except -1
     cdef int _say_edited(self, uint32_t slot, bint kept, bint labelled) except -1
     cdef int shrink(self, uint32_t slot, int64_t remaining, bint resting) except -1
+    cdef int cut_reducing(self) except -1
+    cdef int _cut_account(self, uint32_t account_id) except -1
     cdef int _opened(self, Order* order) except -1
     cdef int _closed(self, Order* order) except -1
     cdef int _reject(self, const PlaceOrder* command, int reason, uint64_t order_id) except -1

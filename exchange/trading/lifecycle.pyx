@@ -4,6 +4,7 @@ Between two fills stand the self-trade rule (cancel maker, by owner), reduce-onl
 maker; maker and taker are re-margined on each fill.
 """
 
+from libc.stdlib cimport qsort
 from libc.string cimport memcmp, memcpy
 
 from exchange.clearing.fees cimport trade_fee
@@ -38,6 +39,12 @@ cdef int64_t NEVER = <int64_t>1 << 62
 
 cdef inline int64_t _abs(int64_t x) noexcept:
     return -x if x < 0 else x
+
+
+cdef int _ascending(const void* a, const void* b) noexcept nogil:
+    cdef uint32_t left = (<const uint32_t*>a)[0]
+    cdef uint32_t right = (<const uint32_t*>b)[0]
+    return (left > right) - (left < right)
 
 
 cdef class Trading(DryRun):
@@ -221,6 +228,8 @@ cdef class Trading(DryRun):
         if order.order_type != TYPE_MARKET and (order.time_in_force == TIF_GTC or order.time_in_force == TIF_GTD):
             if order.time_in_force == TIF_GTD:
                 self.day_orders += 1
+            if order.flags & FLAG_REDUCE_ONLY:
+                self.positions.reducing[order.account_id] = 1
             if order.flags & FLAG_ICEBERG:
                 self._show_tranche(slot)
             return self.books.rest(slot)
@@ -614,6 +623,8 @@ cdef class Trading(DryRun):
                 if whole - remaining > hidden:
                     self.books.reduce(slot, whole - remaining - hidden)
             order.flags = flags | (order.flags & LASTING)
+            if flags & FLAG_REDUCE_ONLY:
+                self.positions.reducing[order.account_id] = 1
             return R_NONE
         # The trial stands in the order's own slot while it is funded: figures may be made anew from the pool then.
         was = order[0]
@@ -666,18 +677,52 @@ cdef class Trading(DryRun):
         return 0
 
     cdef int shrink(self, uint32_t slot, int64_t remaining, bint resting) except -1:
-        """Leave a linked order fewer lots, its place kept (links do so, whatever the state of the instrument)."""
+        """Leave an order fewer lots, its place kept and hidden ones first, whatever the state of the instrument: links
+        do so, and positions that shrink."""
         cdef Order* order = &self.orders.at[slot]
         cdef OrderDetail* detail = &self.orders.detail[slot]
-        cdef int64_t less = order.remaining_lots - remaining
+        cdef int64_t less = self.orders.whole_lots(order) - remaining
+        cdef int64_t hidden = min(detail.hidden_lots, less) if order.flags & FLAG_ICEBERG else 0
         self.exposure.order_reduced(order, less, False)
-        if resting:
-            self.books.reduce(slot, less)
-        else:
+        detail.hidden_lots -= hidden
+        if not resting:
             order.remaining_lots -= less
+        elif less > hidden:
+            self.books.reduce(slot, less - hidden)
         detail.quantity_lots -= less
         detail.updated_ns = self.events.time_ns
         return self._say_edited(slot, True, False)
+
+    cdef int cut_reducing(self) except -1:
+        """Cut resting reduce-only orders to what is left of their positions, or end them: account by account, ascending
+        order id."""
+        cdef uint32_t i, count = self.positions.shrank_count
+        self.positions.shrank_count = 0
+        if count > 1:
+            qsort(self.positions.shrank, count, sizeof(uint32_t), &_ascending)
+        for i in range(count):
+            if i == 0 or self.positions.shrank[i] != self.positions.shrank[i - 1]:
+                self._cut_account(self.positions.shrank[i])
+        return 0
+
+    cdef int _cut_account(self, uint32_t account_id) except -1:
+        cdef uint32_t following, slot = self.orders.account_head[account_id]
+        cdef Order* order
+        cdef int64_t lots
+        cdef bint found = False
+        while slot:
+            order = &self.orders.at[slot]
+            following = order.account_next
+            if order.flags & FLAG_REDUCE_ONLY:
+                found = True
+                lots = self.pretrade.reducible(account_id, order.instrument, order.side)
+                if lots == 0:
+                    self.withdraw(slot, R_REDUCE_ONLY_POSITION_GONE, True)
+                elif lots < self.orders.whole_lots(order):
+                    self.shrink(slot, lots, True)
+            slot = following
+        self.positions.reducing[account_id] = found
+        return 0
 
     cdef int reprice(self, uint32_t slot) except -1:
         """Give a resting advanced order the price that its terms mean now; it may trade. Whether anything changed.

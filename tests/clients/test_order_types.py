@@ -180,6 +180,31 @@ def test_an_edit_by_label_needs_one_open_order_of_that_label(alice: Client, bob:
     bob.result("private/cancel_all")
 
 
+@pytest.fixture
+def carol(venue: Venue) -> Iterator[Client]:
+    yield from logged_in(venue, venue.account("carol"))
+
+
+def test_a_reduce_only_order_shrinks_in_every_feed(carol: Client, bob: Client) -> None:
+    single = f"orders.{PERPETUAL}"
+    quote(bob)
+    order(carol, "buy", instrument_name=PERPETUAL, amount=60, price=105_000)
+    placed = order(carol, "sell", instrument_name=PERPETUAL, amount=60, price=110_000, reduce_only=True)
+    carol.result("private/subscribe", channels=[ORDERS, single])
+    carol.wait_for(single)
+    sold = order(carol, "sell", instrument_name=PERPETUAL, amount=20, price=95_000)
+    assert sold["filled_amount"] == 20.0
+    notes = {one["order_id"]: one for one in (carol.wait_for(ORDERS), carol.wait_for(ORDERS))}
+    assert (notes[placed["order_id"]]["amount"], notes[placed["order_id"]]["order_state"]) == (40.0, "open")
+    assert state(carol, placed["order_id"])["amount"] == 40.0
+    line = ["change", placed["order_id"], 110_000.0, 40.0, "sell"]
+    assert line in carol.wait_for(single)["changes"]
+    order(carol, "sell", instrument_name=PERPETUAL, amount=40, price=95_000)
+    gone = state(carol, placed["order_id"])
+    assert gone["order_state"] == "cancelled"
+    bob.result("private/cancel_all")
+
+
 def test_a_waiting_order_is_its_owners_alone(alice: Client, bob: Client) -> None:
     placed = order(alice, "sell", **STOP, trigger_price=98_000)
     for method in ("private/cancel", "private/get_order_state", "private/edit"):

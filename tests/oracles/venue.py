@@ -18,6 +18,7 @@ from tests.oracles.advancing import Advancing
 from tests.oracles.announcing import Announcing
 from tests.oracles.blocks import Blocks
 from tests.oracles.calendar import next_day_end
+from tests.oracles.cutting import cut
 from tests.oracles.debts import Debts
 from tests.oracles.defaulting import Defaulting
 from tests.oracles.isolating import Isolating
@@ -68,8 +69,10 @@ class Venue:
             self.waiting.look()
         else:
             self.hot(kind, account_id, record)
+        cut(self.trading)
         if self.state.notes or self.links.heard or kind == CommandKind.TICK:
             self.links.follow()
+            cut(self.trading)
         self.isolating.end_command()
         return self.take()
 

@@ -176,11 +176,15 @@ def test_reduce_only_shrinks_with_the_position_and_ends_without_one(venue):
     venue.trade(venue.bob, venue.alice, CALL.name, "buy", 700, 10)
     flags = {"flags": OrderFlag.REDUCE_ONLY}
     put_in(venue, venue.alice, CALL.name, "sell", Advanced.IMPLIED_VOL, 62_000_000, **flags)
+    (before,) = venue.engine.open_orders(venue.alice)
     venue.trade(venue.bob, venue.alice, CALL.name, "sell", 650, 4)
+    (cut,) = venue.engine.open_orders(venue.alice)
+    assert (cut.remaining_lots, cut.price_units) == (6, before.price_units)
     edited = only(venue.marks(99_000), EventKind.ORDER_EDITED)
     assert (edited.quantity_lots, edited.remaining_lots) == (6, 6)
     venue.trade(venue.bob, venue.alice, CALL.name, "sell", 600, 6)
-    assert only(venue.marks(98_000), EventKind.ORDER_CANCELLED).reason == Reason.REDUCE_ONLY_POSITION_GONE
+    assert venue.engine.open_orders(venue.alice) == []
+    assert venue.marks(98_000)[-1].kind == EventKind.MARKS_UPDATED
     venue.sound()
 
 

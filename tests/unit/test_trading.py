@@ -210,13 +210,14 @@ def test_reduce_only_takes_at_most_the_position(bench: Bench) -> None:
     position(bench, 1, BUY, 200_000, 10)
     (event,) = bench.place(1, PERPETUAL, SELL, 201_000, 25, flags=OrderFlag.REDUCE_ONLY)
     assert event.quantity_lots == 10
-    # the position shrinks elsewhere: the order trades what is left of it, and then goes
-    resting(bench, 2, BUY, 200_000, 6)
-    bench.place(1, PERPETUAL, SELL, 200_000, 6)
-    happened = bench.place(2, PERPETUAL, BUY, 201_000, 10)
+    # two such orders in one sweep: the second trades what the first has left, and then goes
+    bench.place(1, PERPETUAL, SELL, 201_010, 6, flags=OrderFlag.REDUCE_ONLY)
+    resting(bench, 2, BUY, 200_000, 2)
+    bench.place(1, PERPETUAL, SELL, 200_000, 2)
+    happened = bench.place(2, PERPETUAL, BUY, 201_010, 14)
     assert kinds(happened) == [ACCEPTED, TRADED, CANCELLED]
-    assert happened[1].quantity_lots == 4
-    assert (happened[2].order_id, happened[2].reason) == (event.order_id, Reason.REDUCE_ONLY_POSITION_GONE)
+    assert happened[1].quantity_lots == 8
+    assert happened[2].reason == Reason.REDUCE_ONLY_POSITION_GONE
 
 
 def test_a_maker_whose_fill_would_breach_maintenance_is_cancelled_instead(bench: Bench) -> None:
