@@ -30,6 +30,7 @@ def audit(engine: Any) -> list[str]:
     found += _groups(engine)
     found += engine.switches.check()
     found += engine.stages.check()
+    found += engine.margin_plan.check()
     found += _advanced(engine)
     return found
 

@@ -3,12 +3,11 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from exchange.events import EventKind
 from exchange.market.instrument import STATES
 from gateway.auth import Principal
 from gateway.channel_names import market_topic, user_topic
 from gateway.history_topics import BookOrdersTopic, ChartTopic
-from gateway.mark_topics import MarkStateTopic
+from gateway.mark_topics import STATE_WORDS, tell_marks
 from gateway.news import News
 from gateway.topics import (
     BUYER,
@@ -37,15 +36,6 @@ if TYPE_CHECKING:
     from gateway.session import Session
 
 MAX_NAME = 128
-STATE_WORDS = {"open": "started"}
-"""Deribit says `started` where an instrument opens; our other states go out under their own names."""
-MARK_EVENTS = {
-    EventKind.MARK_STAGE_CHANGED,
-    EventKind.MARK_JUMP,
-    EventKind.BREAKER_TRIPPED,
-    EventKind.OVERRIDE_CHANGED,
-    EventKind.MARGIN_ANNOUNCED,
-}
 Key = tuple[int, str]
 
 
@@ -178,7 +168,8 @@ class Channels:
         if news.states or news.auctions:
             self._tell_rare(news)
         if news.facts:
-            self._tell_mark_states(news)
+            for topic in tell_marks(self._gateway, self._wide, news.facts):
+                self._mark(topic)
         if self._due["raw"]:
             self.flush("raw")
 
@@ -243,12 +234,6 @@ class Channels:
             for topic in topics:
                 if isinstance(topic, PortfolioTopic):
                     self._mark(topic)
-
-    def _tell_mark_states(self, news: News) -> None:
-        changed = {fields.underlying for kind, fields in news.facts if kind in MARK_EVENTS}
-        for topic in self._wide if changed else ():
-            if isinstance(topic, MarkStateTopic) and topic.underlying in changed:
-                self._mark(topic)
 
     def _tell_rare(self, news: News) -> None:
         for topic in list(self._wide):

@@ -148,6 +148,16 @@ cdef class MarginPlan:
             if scale != self.scale_ppm[u]:
                 self._use(u, self.scale_ppm[u])
 
+    def check(self):
+        """Faults: rates that are not those in force; [] when sound."""
+        found = []
+        for u, one in enumerate(self.in_force):
+            own = one.matrix if one.span is msgspec.UNSET else one.span
+            wanted = (own.initial_factor_ppm, own.maintenance_factor_ppm)
+            if self.rows.factors(u) != wanted or one != scaled(self.sets[u], self.scale_ppm[u]):
+                found.append(f"{one.name} is margined by {self.rows.factors(u)}, in force is {wanted}")
+        return found
+
     def export(self):
         """Canonical state; [] while everything is as configured."""
         if all([scale == WHOLE for scale in self.scale_ppm]) and all([plan is None for plan in self.announced]):

@@ -11,7 +11,7 @@ from gateway import metrics
 from gateway.admin import AdminClient, AdminServer
 from gateway.admin_operations import AdminError
 from tests.clients.test_websocket import Client
-from tests.clients.venue import INDEX, Venue
+from tests.clients.venue import FUTURE, INDEX, PERPETUAL, Venue
 
 E8 = 10**8
 
@@ -92,6 +92,30 @@ def test_an_override_from_proposal_to_its_end(
     assert refused(admin, "approve_override", by=ben, proposal=proposal) == "unknown_proposal"
     update = commands.update_marks(0, INDEX * E8, 0, [], [])
     venue.run(lambda: venue.gateway.submit(update))
+
+
+def test_a_stage_is_a_state_of_every_instrument(venue: Venue) -> None:
+    """Marks become old while nobody sends any: venue time leaps, and an update brings them back."""
+    sequencer, real = venue.gateway.sequencer, venue.gateway.sequencer.clock
+    with connect(venue.ws) as connection:
+        client = Client(connection)
+        channel = "instrument.state.future.BTC"
+        client.result("public/subscribe", channels=[channel, "mark_state.btc_usd"])
+        client.wait_for("mark_state.btc_usd")
+        sequencer.clock = lambda: real() + 3_601 * 10**9
+        try:
+            venue.run(lambda: venue.gateway.submit(commands.record(commands.CommandKind.TICK)))
+            assert client.wait_for("mark_state.btc_usd")["stage"] == "halt"
+            shut = {one["instrument_name"]: one["state"] for one in (client.wait_for(channel) for _ in range(2))}
+            assert shut == {PERPETUAL: "marks_halt", FUTURE: "marks_halt"}
+            status = client.result("public/status")
+            assert (status["locked"], status["locked_indices"]) == ("true", ["btc_usd"])
+            update = commands.update_marks(0, INDEX * E8, 0, [], [])
+            venue.run(lambda: venue.gateway.submit(update))
+            back = {one["instrument_name"]: one["state"] for one in (client.wait_for(channel) for _ in range(2))}
+            assert back == {PERPETUAL: "started", FUTURE: "started"}
+        finally:
+            sequencer.clock = real
 
 
 def test_announced_margin_is_seen_by_everybody(admin: AdminClient, venue: Venue, ann: dict[str, str]) -> None:

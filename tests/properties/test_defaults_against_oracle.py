@@ -9,6 +9,7 @@ are lost, late, twice or wrong, marks grow stale, switches stop trading, terms a
 from collections import Counter
 from collections.abc import Callable
 
+import msgspec
 import pytest
 
 from exchange import events
@@ -24,7 +25,8 @@ from tests.oracles.venue import Venue
 
 COMPARE_EVERY = 250
 PLAIN = ("defaults", "isolated")
-EVERYTHING = (*PLAIN, "icebergs", "auctions", "switches", "blocks", "quotes", "combos", "advanced", "linked")
+OTHERS = ("icebergs", "auctions", "switches", "blocks", "quotes", "combos", "advanced", "linked", "governance")
+EVERYTHING = (*PLAIN, *OTHERS)
 MET = (
     "LIQUIDATION_ENDED:RESTORED LIQUIDATION_ENDED:CLOSED_OUT LIQUIDATION_ENDED:DELEVERAGED LIQUIDATION_ENDED:TORN_UP "
     "AUCTION_OPENED:1 AUCTION_OPENED:2 AUCTION_PHASE_CHANGED:1 AUCTION_PHASE_CHANGED:2 AUCTION_LOT_SOLD:1 "
@@ -74,6 +76,8 @@ def run(seed: int, length: int, features: tuple[str, ...], **rules: int) -> Coun
     expiry_ns = world.START_NS + 20 * world.DAY_NS + 17 * world.HOUR_NS // 2
     combos = world.combos(expiry_ns) if "combos" in features else ()
     shape = hasty(world.with_buckets(world.configuration(instruments=world.instruments(expiry_ns))), **rules)
+    if "governance" in features:
+        shape = msgspec.structs.replace(shape, governance=world.GOVERNANCE)
     history = DefaultHistory(seed, shape, features, combos)
     engine, venue = Engine(), Venue()
     counts: Counter = Counter()
