@@ -277,6 +277,14 @@ cdef class Reads(State):
         cdef uint32_t slot = self.accounts.at[bucket].instrument
         return -1 if slot == NO_SLOT else int(slot)
 
+    def settlement_average(self, uint32_t slot):
+        """(share that is open, mean so far in 1e-8 USD) of a contract's settlement average, as of the last marks; None
+        where it has not begun or contracts are not priced on it."""
+        cdef Instrument* row = &self.listing.at[slot]
+        if row.expiry_bucket == 0 or not self.rows.fixing_of(row).settling:
+            return None
+        return self.rows.fixing_of(row).open, self.marks.settlement_price_e8(row.underlying, row.expiry_ns)
+
     def holder(self, uint32_t account_id):
         """The account that a bucket belongs to; the account itself where it is none."""
         return (self.accounts.holder(account_id) or account_id) if self.accounts.exists(account_id) else account_id

@@ -19,6 +19,7 @@ from exchange.config import MARGIN_MODELS
 from exchange.market.instrument cimport KIND_OPTION, MAX_LEGS, Instrument
 from exchange.market.order cimport Order
 from exchange.risk.exposure cimport ALL_ORDERS, Margin, ScenarioBook
+from exchange.risk.isolated_prices import deductions
 from exchange.risk.risk_rows cimport MAX_EXPIRIES
 from exchange.risk.scenarios import grid_of, span_names
 from exchange.reads cimport Reads
@@ -341,6 +342,11 @@ cdef class WhatIf:
             if parts:
                 found["span16"] = [self._part(account_id, entity, part) for part in parts]
         out["entities"] = entities
+        isolated = self._isolated(account_id)
+        if isolated:
+            out["isolated"] = isolated
+        if self.state.accounts.is_bucket(account_id):
+            return out
         if by_formula(self.state.accounts.at[account_id].model):
             out["parameters"] = [self._set(u, u.standard) for u in self.state.margin_plan.in_force]
             out["positions"] = self._formula_positions(account_id)
@@ -439,6 +445,52 @@ cdef class WhatIf:
             "value_minor": value, "order_cost_minor": cost, "held_lots": held_lots, "open_lots": open_lots,
             "worst": max([0] + [-row["positions"] - min(max(-row["positions"], 0), row["dampener"]) for row in table]),
         }
+
+    def _isolated(self, uint32_t account_id):
+        """The isolated positions of an account, or a bucket's own: tiers, collateral, requirements and where it is
+        liquidated and bankrupt (exchange/risk/isolated_prices.py). Amounts in minor units, prices in 1e-8 USD."""
+        found = []
+        holder = self.state.accounts.holder(account_id) or account_id
+        for view in Reads.buckets(self.state, holder):
+            if holder != account_id and view.bucket_account_id != account_id:
+                continue
+            slot = view.instrument
+            underlying = self.state.margin_plan.in_force[self.state.listing.at[<uint32_t>slot].underlying]
+            tiers = underlying.isolated.tiers
+            held = [p for p in self.state.positions(view.bucket_account_id) if p.instrument == slot]
+            lots = held[0].quantity_lots if held else 0
+            notional = self._notional_usd_e8(slot, lots)
+            place = max([i for i, tier in enumerate(tiers) if tier.above_usd * 10**8 <= notional])
+            found.append({
+                "account_id": view.bucket_account_id, "instrument_name": self.state.listing.name(slot),
+                "currency": self.state.currency_names[self.state.listing.at[<uint32_t>slot].currency],
+                "parameters": self._set(underlying, underlying.isolated), "lots": lots,
+                "open_buy_lots": held[0].open_buy_lots if held else 0,
+                "open_sell_lots": held[0].open_sell_lots if held else 0,
+                "leverage_e2": view.leverage_e2, "notional_usd_e8": notional, "tier": place,
+                "tiers": [
+                    {"above_usd": tier.above_usd, "initial_ppm": tier.initial_ppm,
+                     "maintenance_ppm": tier.maintenance_ppm, "deduction_usd_e6": deduction}
+                    for tier, deduction in zip(tiers, deductions(tiers))
+                ],
+                "mark_price_e8": self.state.listing.at[<uint32_t>slot].mark_price_e8,
+                "cost_minor": held[0].cost_minor if held else 0,
+                "funding_accrued_minor": held[0].funding_accrued_minor if held else 0,
+                "collateral_minor": view.collateral_minor, "drawn_minor": view.drawn_minor,
+                "equity_minor": view.equity_minor, "initial": view.initial_margin_minor,
+                "initial_of_positions": view.position_initial_margin_minor,
+                "maintenance": view.maintenance_margin_minor,
+                "bankruptcy_price_e8": view.bankruptcy_price_e8, "liquidation_price_e8": view.liquidation_price_e8,
+            })
+        return found
+
+    def _notional_usd_e8(self, uint32_t slot, lots):
+        """What leverage tiers go by: the size of an inverse position, the value at the mark of a linear one."""
+        cdef Instrument* row = &self.state.listing.at[slot]
+        if row.inverse:
+            return abs(lots) * row.lot_size_e8
+        exponent = self.state.config.currencies[row.currency].exponent
+        return abs(lots) * abs(int(row.mark_minor)) * 10**8 // 10**exponent
 
     def _formula_positions(self, uint32_t account_id):
         """The requirement of each position by itself, in its currency."""

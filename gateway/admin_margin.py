@@ -15,10 +15,19 @@ def _case(gateway: Any, account_id: int) -> dict[str, Any]:
         raise AdminError("not_exportable", str(error)) from None
 
 
+def _account_id(gateway: Any, params: OfAccount) -> int:
+    """Of an account by number or name, or of an isolated position's bucket by number."""
+    account_id, engine = params.account_id(gateway), gateway.engine
+    holder = engine.holder(account_id)
+    if holder != account_id and account_id not in [b.bucket_account_id for b in engine.buckets(holder)]:
+        raise AdminError("unknown_account", f"bucket {account_id} is not in use")
+    return account_id
+
+
 @operation("margin_table", OfAccount)
 def table(gateway: Any, params: OfAccount) -> dict[str, Any]:
     """Everything that an account's requirement is made of, with its portfolio at the same marks."""
-    account_id = params.account_id(gateway)
+    account_id = _account_id(gateway, params)
     found = margin_table(gateway.engine, gateway.engine.what_if, account_id)
     found |= {
         "account": gateway.engine.account(account_id).name,
@@ -34,4 +43,4 @@ def table(gateway: Any, params: OfAccount) -> dict[str, Any]:
 @operation("portfolio", OfAccount)
 def portfolio(gateway: Any, params: OfAccount) -> dict[str, Any]:
     """An account as a case file of the margin library (docs/margin.md)."""
-    return _case(gateway, params.account_id(gateway))
+    return _case(gateway, _account_id(gateway, params))

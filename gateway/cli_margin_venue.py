@@ -43,6 +43,8 @@ def show_engine(found: Row) -> None:
         _beside(one, 10**4)
     if "positions" in found:
         _formulas(found, exponents)
+    for one in found.get("isolated", ()):
+        _isolated(one, 10 ** exponents[one["currency"]])
     table = table_of("engine", "balance", "initial", "of positions", "maintenance", "excess")
     for entity in found["entities"]:
         scale = 10**4 if found["margin_model"].startswith("cross") else 10 ** exponents[entity["currency"]]
@@ -128,6 +130,30 @@ def _beside(one: Row, scale: int) -> None:
             out.print(f"  {name}: loses {alone}, with open orders {whole}", markup=False)
     if one.get("horizon_days"):
         out.print(f"  also margined without what expires within {one['horizon_days']} days", markup=False)
+
+
+def _isolated(one: Row, scale: int) -> None:
+    """An isolated position: its tier among all, and where it is liquidated and bankrupt."""
+    title = f"{one['instrument_name']} isolated, account {one['account_id']} ({one['currency']})"
+    out.print(f"\n{title}, {_title(one['parameters'])}", style="bold", markup=False)
+    table = table_of("from USD", "initial %", "maintenance %", "deduction USD", "")
+    for place, tier in enumerate(one["tiers"]):
+        rates = (f"{tier[name] / 10**4:g}" for name in ("initial_ppm", "maintenance_ppm"))
+        deduction = amount(tier["deduction_usd_e6"] / 10**6)
+        table.add_row(f"{tier['above_usd']:,}", *rates, deduction, "applies" if place == one["tier"] else "")
+    out.print(table)
+    out.print(
+        f"  lots {one['lots']}, open buys {one['open_buy_lots']}, open sells {one['open_sell_lots']}, "
+        f"leverage {one['leverage_e2'] / 100:g}, notional {amount(one['notional_usd_e8'] / 10**8)} USD "
+        f"at mark {amount(one['mark_price_e8'] / 10**8)}",
+        markup=False,
+    )
+    names = ("collateral_minor", "equity_minor", "initial", "initial_of_positions", "maintenance")
+    words = (f"{name.removesuffix('_minor').replace('_', ' ')} {amount(one[name] / scale)}" for name in names)
+    out.print(f"  {', '.join(words)}", markup=False)
+    for name in ("liquidation", "bankruptcy"):
+        price = one[f"{name}_price_e8"]
+        out.print(f"  {name} price {amount(price / 10**8) if price else 'none'}", markup=False)
 
 
 def _loss(row: Row) -> int:

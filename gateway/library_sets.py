@@ -4,14 +4,23 @@ from typing import Any
 
 import msgspec
 
-from exchange.parameters import Concentration, ExpiryBasis, MatrixParameters, Peg, Skew, StandardParameters
+from exchange.parameters import (
+    Concentration,
+    ExpiryBasis,
+    IsolatedParameters,
+    MatrixParameters,
+    Peg,
+    Skew,
+    StandardParameters,
+)
 from exchange.parameters_span import SpanParameters
 from exchange.what_if import parameters_hash
 from margin_ext import models
 from margin_ext.models.parameter_files import checked
 from margin_ext.models.parameters import MatrixSet
-from margin_ext.models.parameters_formula import FutureSchedule, FutureTier, SpanSet, StandardSet
+from margin_ext.models.parameters_formula import FutureSchedule, FutureTier, IsolatedSet, SpanSet, StandardSet
 
+SETTLEMENT_SECONDS = 1_800
 PARTS = {"peg": Peg, "skew": Skew, "expiry_basis": ExpiryBasis, "concentration": Concentration}
 
 
@@ -19,6 +28,12 @@ def matrix_set(parameters: MatrixParameters, numeraire: str) -> MatrixSet:
     """The engine's grid as a set of the library; ParameterError where the library takes no such set."""
     values = msgspec.to_builtins(parameters) | {"numeraire": numeraire}
     return checked(msgspec.convert(values, MatrixSet))  # type: ignore[return-value]
+
+
+def grid_set(underlying: Any, numeraire: str) -> MatrixSet:
+    """An underlying's grid, with the length of the average that its contracts are priced on."""
+    window = SETTLEMENT_SECONDS if underlying.settlement_averaging is True else 0
+    return msgspec.structs.replace(matrix_set(underlying.matrix, numeraire), settlement_window_seconds=window)
 
 
 def standard_set(parameters: StandardParameters, underlying: str) -> StandardSet:
@@ -47,10 +62,16 @@ def venue_hash(own: models.ParameterSet, underlying: str) -> str | None:
     try:
         if isinstance(own, MatrixSet):
             grid = matrix_of(own)
+            if own.settlement_window_seconds == SETTLEMENT_SECONDS:  # the underlying's, no part of its set
+                own = msgspec.structs.replace(own, settlement_window_seconds=0)
             return parameters_hash(grid) if matrix_set(grid, own.numeraire) == own else None
         if isinstance(own, SpanSet):
             spans = span_of(own)
             return parameters_hash(spans) if span_set(spans) == own else None
+        if isinstance(own, IsolatedSet):
+            values = msgspec.to_builtins(own)
+            tiers = msgspec.convert({k: values[k] for k in IsolatedParameters.__struct_fields__}, IsolatedParameters)
+            return parameters_hash(tiers) if isolated_set(tiers) == own else None
         if isinstance(own, StandardSet):
             formulas = formulas_of(own)
             return parameters_hash(formulas) if standard_set(formulas, underlying) == own else None
@@ -102,8 +123,15 @@ def formulas_of(own: StandardSet) -> StandardParameters:
     )
 
 
+def isolated_set(parameters: IsolatedParameters) -> IsolatedSet:
+    """The engine's leverage tiers as a set of the library."""
+    return checked(msgspec.convert(msgspec.to_builtins(parameters), IsolatedSet))  # type: ignore[return-value]
+
+
 def own_set(underlying: Any, model: str) -> Any:
     """The engine's parameters that accounts of a model are margined by."""
+    if model == "isolated":
+        return underlying.isolated
     if not model.endswith("_pm"):
         return underlying.standard
     return underlying.matrix if underlying.span is msgspec.UNSET else underlying.span

@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 
 from exchange.what_if import parameters_hash
-from gateway.library_sets import matrix_set, own_set, span_set, standard_set, venue_hash
+from gateway.library_sets import grid_set, isolated_set, own_set, span_set, standard_set, venue_hash
 from gateway.units import E8, money
 from margin_ext import models
 
@@ -34,6 +34,9 @@ def document(engine: Any, account_id: int) -> dict[str, Any]:
     names = {u.name for _, u in known}
     positions = [_position(engine, view) for view in engine.positions(account_id) if view.quantity_lots]
     sets = _sets(known, model, {row["underlying"] for row in positions})
+    if model == "isolated":
+        _into_buckets(engine, account_id, positions)
+        sets = {name: own for name, own in sets.items() if name == positions[0]["underlying"]} if positions else sets
     funding = dict.fromkeys((c.name for c in config.currencies), 0)
     for view in engine.positions(account_id):
         funding[engine.instrument(view.instrument).settlement] += view.funding_accrued_minor
@@ -49,24 +52,60 @@ def document(engine: Any, account_id: int) -> dict[str, Any]:
         if c.underlying is None or c.underlying in names
     ]
     return {
-        "parameters": {name: msgspec.to_builtins(own) for name, own in sets.items()},
-        "underlyings": [{"name": u.name, "index_usd": engine.index_price(n) / E8} for n, u in known],
+        "parameters": _parameters(sets, model),
+        "underlyings": [
+            {"name": u.name, "index_usd": engine.index_price(n) / E8} | _size(engine, account, n) for n, u in known
+        ],
         "currencies": currencies,
         "positions": positions,
         "source": _source(engine, account),
     }
 
 
+def _parameters(sets: dict[str, models.ParameterSet], model: str) -> dict[str, Any]:
+    """By underlying's name; leverage tiers are of one underlying, and stand alone."""
+    found = {name: msgspec.to_builtins(own) for name, own in sets.items()}
+    return next(iter(found.values())) if model == "isolated" else found
+
+
 def _sets(known: list[tuple[int, Any]], model: str, held: set[str]) -> dict[str, models.ParameterSet]:
     """The venue's sets by underlying; the library takes those of one model, that of what is held."""
+    if model == "isolated":
+        return {u.name: isolated_set(u.isolated) for _, u in known}
     if not model.endswith("_pm"):
         return {u.name: standard_set(u.standard, u.name) for _, u in known}
     numeraire = "usd" if model.startswith("cross") else "coin"
     spans = {u.name: span_set(u.span) for _, u in known if u.span is not msgspec.UNSET}
-    grids = {u.name: matrix_set(u.matrix, numeraire) for _, u in known if u.span is msgspec.UNSET}
+    if any(u.settlement_averaging is True and u.name in held for _, u in known if u.span is not msgspec.UNSET):
+        raise models.ParameterError("parameters: the library's span16 knows no settlement averages")
+    grids = {u.name: grid_set(u, numeraire) for _, u in known if u.span is msgspec.UNSET}
     if held & set(spans) and held & set(grids):
         raise models.ParameterError("parameters: the library margins underlyings of matrix and span16 apart")
     return dict(spans) if not grids or held & set(spans) else dict(grids)
+
+
+def _size(engine: Any, account: Any, underlying: int) -> dict[str, float]:
+    """Of the market and of the owner's net delta in it, where the underlying's set charges for concentration."""
+    figures = engine.market_size.figures(underlying)
+    if figures is None:
+        return {}
+    owned = [a for a in engine.account_ids() if engine.account(a).owner_id == account.owner_id]
+    held = [one for a in owned for one in engine.what_if.position_greeks(a) if one.underlying == underlying]
+    return {
+        "open_interest_coins": figures[0] / 1e10,
+        "depth_coins": figures[1] / 1e10,
+        "owner_delta_coins": sum(one.delta for one in held),
+    }
+
+
+def _into_buckets(engine: Any, account_id: int, positions: list[dict[str, Any]]) -> None:
+    """Collateral, accrued funding in it, and chosen leverage of a bucket's position."""
+    (view,) = [b for b in engine.buckets(engine.holder(account_id)) if b.bucket_account_id == account_id]
+    held = sum(p.funding_accrued_minor for p in engine.positions(account_id)) + view.collateral_minor
+    settlement = engine.instrument(view.instrument).settlement
+    exponent = next(c.exponent for c in engine.config.currencies if c.name == settlement)
+    for row in positions:
+        row |= {"bucket": money(held, exponent), "leverage": view.leverage_e2 / 100}
 
 
 def _position(engine: Any, view: Any) -> dict[str, Any]:
@@ -83,6 +122,9 @@ def _position(engine: Any, view: Any) -> dict[str, Any]:
     if spec.expiry_ns:
         marked_ns = engine.marks_time_ns(engine.underlying_index(spec.underlying))
         found["days"] = max(0, spec.expiry_ns - marked_ns) / DAY_NS
+    average = engine.settlement_average(view.instrument)
+    if average is not None:
+        found |= {"average_fraction": 1.0 - average[0], "average_price": average[1] / E8}
     if spec.kind == "option":
         return found | {
             "option_type": spec.option_type,
@@ -91,10 +133,12 @@ def _position(engine: Any, view: Any) -> dict[str, Any]:
             "vol": market.mark_vol_e6 / 1e6,
         }
     exponent = next(c.exponent for c in engine.config.currencies if c.name == spec.settlement)
+    if average is not None:  # of the mark a part is known
+        found["forward"] = market.forward_e8 / E8
     size, cost = abs(view.quantity_lots) * lot_size, abs(view.cost_minor) / 10**exponent
     if cost:
         found["entry"] = size / cost if spec.inverse else cost / size
-    return found | {"forward": market.mark_price_e8 / E8}
+    return {"forward": market.mark_price_e8 / E8} | found
 
 
 def _source(engine: Any, account: Any) -> dict[str, Any]:
@@ -153,6 +197,8 @@ def comparison(case: models.Case, result: models.MarginResult) -> list[dict[str,
         allowed = rounding(case.portfolio, str(source["margin_model"]), unit)
         for name in FIGURES:
             venue, library = float(entity[name]), figures[name]
+            if name == "balance" and result.model == "isolated":
+                continue  # of the bucket, which the library is told
             if venue or library:
                 found.append(
                     {
@@ -206,6 +252,8 @@ def rounding(p: models.Portfolio, model: str, unit: str) -> float:
 def shown_hashes(sets: models.ParameterSet | Mapping[str, models.ParameterSet]) -> dict[str, str]:
     """The venue's hash by underlying's name, of sets that a venue can have."""
     found = {}
+    if isinstance(sets, models.IsolatedSet):
+        sets = {sets.name: sets}
     if isinstance(sets, Mapping):
         for name, own in sets.items():
             digest = venue_hash(own, name)

@@ -39,6 +39,11 @@ cdef inline int64_t _nearest(double x) noexcept:
     return <int64_t>((x + ROUNDER) - ROUNDER)
 
 
+cdef inline int64_t along(int64_t usd, int64_t move_ppm) noexcept:
+    """A value moved by a share of it, without a product beyond 64 bits."""
+    return usd // 1_000_000 * move_ppm + usd % 1_000_000 * move_ppm // 1_000_000
+
+
 cdef class Stress:
     """Sweeps over one engine: `visit` until it answers True, then `result`."""
 
@@ -219,8 +224,11 @@ cdef class Stress:
             u = self.exposure.currency_underlying[c]
             if u >= 0:
                 for j in range(COLUMNS):
-                    worth[u * COLUMNS + j] += (usd // 1_000_000 * self.move[j // 2]
-                                               + usd % 1_000_000 * self.move[j // 2] // 1_000_000)
+                    worth[u * COLUMNS + j] += along(usd, self.move[j // 2])
+            if u >= 0 and formula:   # what options are worth is no part of the balance, nor is the coin's move on it
+                usd = self.exposure.usd_units(c, self.exposure.formulas.options_value(account_id, c))
+                for j in range(COLUMNS):
+                    options[u * COLUMNS + j] += along(usd, self.move[j // 2])
         for i in range(held.count):
             row = &self.instruments.at[held.at[i].instrument]
             lots = held.at[i].quantity_lots
@@ -304,8 +312,7 @@ cdef class Stress:
                 worth = self.exposure.usd_units(row.currency, self.exposure.equity(a, row.currency))
                 u = self.exposure.currency_underlying[row.currency]
                 if u >= 0 and s in (u, self.rows.underlying_count):
-                    worth += (worth // 1_000_000 * self.move[j // 2]
-                              + worth % 1_000_000 * self.move[j // 2] // 1_000_000)
+                    worth += along(worth, self.move[j // 2])
                 if s in (row.underlying, self.rows.underlying_count):
                     worth += other.quantity_lots * self.table[<size_t>slot * COLUMNS + j]
                 if worth > 0:

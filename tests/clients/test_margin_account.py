@@ -65,6 +65,34 @@ def test_an_account_is_explained_running_and_not(tmp_path: Path) -> None:
         agreed(found)
 
 
+def test_isolated_positions_are_explained(tmp_path: Path) -> None:
+    """Under their account, and each by the number of its bucket: with the library's prices beside."""
+    data_dir = tmp_path / "data"
+    with Served(data_dir, "--config", small_config(tmp_path / "venue.toml")) as venue:
+        venue.call(
+            "private/set_margin_mode", "demo", instrument_name="BTC-PERPETUAL", margin_mode="isolated", leverage=10
+        )
+        bought(venue, "demo", "maker", "BTC-PERPETUAL", 1.01, 3_000, 0.5)
+        (own,) = explained(data_dir, "demo")["engine"]["isolated"]
+        alone = explained(data_dir, own["account_id"], "--export", tmp_path / "bucket.json")
+        wire = venue.call("private/get_margin_table", "demo", currency="BTC", simulated_positions={})["isolated"]
+        text = margrave("margin", "explain", "demo", "--data-dir", data_dir).stdout
+        venue.stop()
+    assert own["lots"] == -300 and own["tiers"][own["tier"]]["above_usd"] == 0
+    agreed(alone)
+    assert {row["figure"] for row in alone["comparison"]} == {"initial", "maintenance"}
+    (requirement,) = alone["requirements"]
+    for name in ("liquidation_price", "bankruptcy_price"):
+        assert requirement[name][0] == pytest.approx(alone["engine"]["isolated"][0][f"{name}_e8"] / 1e8, rel=1e-6)
+    assert alone["engine"]["margin_model"] == "isolated" and "positions" not in alone["engine"]
+    assert alone["venue_sha256"]["isolated"] == own["parameters"]["sha256"]
+    assert own["parameters"]["sha256"][:16] in text
+    assert wire[0]["instrument_name"] == "BTC-PERPETUAL" and wire[0]["tiers"] == own["tiers"]
+    assert "liquidation price" in text and "BTC-PERPETUAL isolated" in text
+    again = margrave("margin", "explain", tmp_path / "bucket.json", "--json")
+    assert again.returncode == 0 and json.loads(again.stdout)["comparison"] == alone["comparison"]
+
+
 def agreed(found: dict[str, Any]) -> None:
     """The library's figures within the rounding of the venue's, and some there."""
     rows = found["comparison"]

@@ -134,6 +134,10 @@ def one(engine, moved, move, vol):
                     moved_by = position.quantity_lots * lot_change(engine, position.instrument, move, vol)
                     change += moved_by
                     premium += moved_by if spec.kind == "option" else 0.0
+                    if spec.kind == "option" and spec.inverse:  # the coins that it is worth move with the index
+                        coins = position.quantity_lots * engine.market(position.instrument).mark_price_e8 / 1e8
+                        size = spec.lot_size_e8 / 1e8
+                        premium += coins * size * engine.market(position.instrument).index_price_e8 / 1e8 * move
             if notional == 0 and base >= 0:
                 continue
             if balance + change - (premium if account.margin_model.endswith("_sm") else 0.0) < maintenance:

@@ -9,7 +9,9 @@ import pytest
 from exchange.config import MatrixParameters, Underlying
 from exchange.events import EventKind
 from exchange.parameters import Concentration
+from gateway import margin_case
 from gateway.library_sets import matrix_of, matrix_set
+from margin_ext import models
 from margin_ext.models import matrix_charges
 from margin_ext.models.portfolio import Underlying as Market
 from margin_ext.models.portfolio import portfolio
@@ -200,6 +202,19 @@ def test_a_rate_never_falls_as_the_owner_grows() -> None:
         own = matrix_set(bench.engine.config.underlyings[0].matrix, "coin").concentration
         paid = matrix_charges.concentration(own, book, 0, np.array([lots / 10_000]))
         assert charges[0] / world.COIN * 100_000 == pytest.approx(paid, rel=1e-8, abs=1e-4)
+
+
+def test_a_case_of_the_library_knows_the_market_and_the_owner() -> None:
+    bench = venue(Concentration(depth_cap_ppm=40_000), ("segregated_pm", "cross_pm"))
+    trade(bench, 3, 4, PERPETUAL, 5_000)
+    trade(bench, 1, 5, PERPETUAL, 3_000)
+    trade(bench, 2, 5, PERPETUAL, 1_000)
+    mark(bench)
+    case = models.case(margin_case.document(bench.engine, 1))
+    rows = margin_case.comparison(case, models.margin(case.portfolio, case.sets))
+    assert {row["figure"] for row in rows} == {"balance", "initial", "maintenance"}
+    for row in rows:
+        assert abs(row["difference"]) <= row["rounding"], row
 
 
 def test_the_librarys_set_is_the_engines() -> None:

@@ -3,11 +3,12 @@ liquidation prices that the engine's reads give."""
 
 import json
 
+import msgspec
 import pytest
 
 from exchange import config, governance
 from exchange.commands import CommandKind
-from exchange.parameters import MatrixParameters, StandardParameters
+from exchange.parameters import IsolatedParameters, MatrixParameters, StandardParameters
 from exchange.views import TENOR_DAYS
 from exchange.what_if import parameters_hash
 from gateway import library_sets, margin_case
@@ -94,7 +95,9 @@ def test_hashes_are_the_venues() -> None:
     own = library_sets.standard_set(standard, "ETH")
     assert library_sets.venue_hash(own, "ETH") == parameters_hash(standard)
     assert library_sets.venue_hash(own, "BTC") is None
-    assert library_sets.venue_hash(models.shipped("isolated"), "BTC") is None
+    assert library_sets.venue_hash(models.shipped("isolated"), "BTC") == parameters_hash(IsolatedParameters())
+    by_entry = msgspec.structs.replace(models.shipped("isolated"), maintenance_basis="entry")
+    assert library_sets.venue_hash(by_entry, "BTC") is None
 
 
 def test_greeks_are_those_of_the_library() -> None:

@@ -10,11 +10,9 @@ from exchange.config import MatrixParameters, Underlying
 from exchange.engine import Engine
 from exchange.events import EventKind
 from exchange.risk.scenarios import columns
-from gateway.library_sets import matrix_set
-from margin_ext import price
-from margin_ext.models import matrix
-from margin_ext.models.portfolio import Currency, portfolio
-from margin_ext.models.portfolio import Underlying as Market
+from exchange.what_if import parameters_hash
+from gateway import margin_case
+from margin_ext import models, price
 from tests.oracles import world
 from tests.oracles.bench import BUY, SELL, Bench, only
 from tests.oracles.history import History
@@ -154,31 +152,16 @@ def test_requirements_are_the_librarys(model: str) -> None:
     half_known(bench)
     for slot, lots in ((FUTURE, 3_000), (CALL, -5), (PUT, 8), (USDC_CALL, 30), (USDC_FUTURE, -200)):
         take(bench, slot, lots)
-    engine = bench.engine
-    rows = []
-    for held in engine.positions(1):
-        spec = engine.instrument(held.instrument)
-        rows.append({
-            "underlying": "BTC", "settlement": spec.settlement, "kind": spec.kind, "is_call": spec.option_type != "put",
-            "strike": spec.strike_e8 / 1e8, "days": (EXPIRY_NS - bench.time_ns) / world.DAY_NS, "forward": 94_000.0,
-            "vol": VOL, "lots": held.quantity_lots, "lot_size": spec.lot_size_e8 / 1e8, "average_fraction": 0.5,
-            "average_price": 96_000.0,
-        })  # fmt: skip
-    view = engine.account(1).currencies
-    cash = [(c.cash_minor + c.futures_unrealised_minor) / scale for c, scale in zip(view, (1e10, 1e6), strict=True)]
-    p = portfolio(
-        [Market(name="BTC", index_usd=96_000.0)],
-        [Currency(name="BTC", underlying="BTC", cash=cash[0]), Currency(name="USDC", cash=cash[1])],
-        **{name: [row[name] for row in rows] for name in rows[0]},
-    )
-    own = matrix_set(MATRIX, "coin" if model == "segregated_pm" else "usd")
-    own = msgspec.structs.replace(own, settlement_window_seconds=1_800)
-    totals = matrix.margin(p, {"BTC": own}).totals
+    case = models.case(margin_case.document(bench.engine, 1))
+    assert set(case.portfolio.average_fraction) == {0.5} and set(case.portfolio.average_price) == {96_000.0}
+    p, rows = case.portfolio, case.portfolio.lots
+    assert margin_case.shown_hashes(case.sets) == {"BTC": parameters_hash(MATRIX)}
+    totals = models.margin(p, case.sets).totals
     for entity, (name, scale) in enumerate(
         [("BTC", 1e10), ("USDC", 1e6)] if model == "segregated_pm" else [("USD", 1e4)]
     ):
         unit = 1e-10 if name == "BTC" else 1e-4
-        above = (2 * sum(abs(row["lots"]) for row in rows) + 10) * unit
+        above = (2 * sum(abs(rows)) + 10) * unit
         above += 0 if name == "BTC" else 3_000 * 96_000 * 1e-10  # coins of the future's lots
         _, initial, maintenance = bench.margins(1, entity)
         for engine, ours in ((initial, totals[name].initial), (maintenance, totals[name].maintenance)):

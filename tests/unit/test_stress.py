@@ -115,6 +115,45 @@ def test_today_is_the_account_below_maintenance(rng) -> None:
     assert alone["below"][zero] == joint["below"][zero] == 400_000 * 10_000
 
 
+@pytest.mark.parametrize("model", ["segregated_sm", "cross_sm"])
+def test_who_falls_below_is_who_does_where_the_marks_move(model) -> None:
+    """Accounts that hold coin options and little else: their balances after marks that really move, against the
+    maintenance margin of before. An option's coins are no part of a formula account's balance, nor is the index's
+    move on them."""
+
+    def crowded():
+        venue = Driver([perpetual(), option(100_000, "call", EXPIRY)], make_config())
+        venue.marks(100_000, vol=0.6)
+        house = venue.account("house", btc=1_000)
+        own = []
+        for number in range(12):
+            own.append(venue.account(f"a{number}", btc=0.5 + 0.015 * number, model=model))
+            call = venue.slot(venue.engine.instrument(1).name)
+            units = venue.engine.market(call).mark_price_e8 // venue.engine.instrument(call).price_unit_e8
+            venue.trade(house, own[-1], venue.engine.instrument(call).name, "buy", int(units), 60)
+            venue.trade(house, own[-1], "BTC-PERPETUAL", "buy", 200_000, 3_000)
+        return venue, own
+
+    venue, own = crowded()
+    entity = 0
+    price = 100_000 / 10**10 if model.startswith("segregated") else 1e-4
+    keep = {a: venue.engine.exposure.margins(a, entity)[2] * price for a in own}
+    size = 60 * venue.engine.instrument(1).lot_size_e8 / 1e8 * 100_000 + 30_000
+    _, (alone, _) = swept(venue.engine)
+    seen = set()
+    for ppm in (-330_000, -250_000, -160_000, -90_000, -40_000, 0, 60_000, 160_000):
+        moved, own = crowded()
+        index = 100_000 * (1_000_000 + ppm) // 1_000_000
+        moved.marks(index, vol=0.6)
+        moved.marks(index, vol=0.6)
+        unit = index / 10**10 if model.startswith("segregated") else 1e-4
+        balance = {a: moved.engine.exposure.margins(a, entity)[0] * unit for a in own}
+        below = [a for a in own if balance[a] < keep[a]]
+        assert alone["below"][2 * MOVES_PPM.index(ppm)] / 1e4 == pytest.approx(len(below) * size), ppm
+        seen.add(len(below))
+    assert len(seen) > 2
+
+
 def test_cover_two_takes_the_two_largest_owners_and_reverse_stress_the_smallest_move() -> None:
     venue = Driver([perpetual()])
     venue.marks(100_000)
