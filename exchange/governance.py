@@ -31,8 +31,8 @@ class Governance(Struct, frozen=True):
     def faults(self) -> list[str]:
         """What is wrong with the terms."""
         found = []
-        if not 1_000_000 <= self.stress_ppm <= 10_000_000:
-            found.append("governance: stress_ppm must be 1,000,000 (none) to 10,000,000")
+        if not 1_000_000 <= self.stress_ppm <= 2_500_000:
+            found.append("governance: stress_ppm must be 1,000,000 (none) to 2,500,000")
         if not 0 <= self.margin_notice_ns < 1 << 61:
             found.append("governance: margin_notice_ns must not be negative")
         if not 0 < self.override_wait_ns < 1 << 61 or not 0 < self.override_max_ns < 1 << 61:
@@ -66,9 +66,11 @@ class DecideOverride(Struct, frozen=True, kw_only=True):
 
 class AnnounceMargin(Struct, frozen=True, kw_only=True):
     """Payload of ANNOUNCE_MARGIN: from `effective_ns` on, margin rates of an underlying are those of its sets times
-    `scale_ppm`. The scale that is in force withdraws what is announced."""
+    `scale_ppm`. The scale that is in force withdraws what is announced.
+
+    With the largest `stress_ppm` rates are ten times their sets': sums of requirements stay within 64 bits."""
 
     underlying: str
-    scale_ppm: Annotated[int, msgspec.Meta(ge=100_000, le=10_000_000)]
+    scale_ppm: Annotated[int, msgspec.Meta(ge=100_000, le=4_000_000)]
     effective_ns: Annotated[int, msgspec.Meta(ge=0, le=1 << 62)] = 0
     operator: Operator = 0

@@ -153,7 +153,7 @@ def list_overrides(data_dir: DataDir, json: AsJson = False) -> None:
 
 def announce(
     underlying: Annotated[str, typer.Argument(help="BTC, ETH, ...")],
-    scale: Annotated[float, typer.Argument(min=0.1, max=10, help="Of its sets' rates; the one in force withdraws.")],
+    scale: Annotated[float, typer.Argument(min=0.1, max=4, help="Of its sets' rates; the one in force withdraws.")],
     data_dir: DataDir,
     by: By,
     effective_ns: Annotated[int, typer.Option(min=0, help="Venue time, ns; 0: as soon as may be.")] = 0,

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from exchange import commands, config
+from exchange import commands, config, governance
 from exchange.commands import CommandKind
 from exchange.engine import Engine
 from tests.driver import DAY, SECOND, START_NS, future, linear_perpetual, option, perpetual
@@ -61,6 +61,7 @@ def settings(haircuts: bool) -> config.Config:
         underlyings=(config.Underlying("BTC", "btc_usd"), config.Underlying("ETH", "eth_usd")),
         instruments=tuple(listing()),
         limits=config.Limits(max_open_orders=3_000, max_open_orders_per_account=200),
+        governance=governance.Governance(stress_ppm=1_300_000, margin_notice_ns=SECOND),
     )
 
 
@@ -199,11 +200,46 @@ class Fuzz:
             kind = draw.choice((CommandKind.DEPOSIT, CommandKind.WITHDRAW))
             transfer = config.Transfer(draw.choice(("BTC", "ETH", "USDC")), draw.choice((1, 10**7, 10**9, 10**11)))
             yield bytes(commands.cold(kind, transfer, self.account()))
+        while draw.random() < 0.5:
+            yield self.operators()
         if draw.random() < 0.03:
             yield bytes(commands.cold(CommandKind.SWEEP_DUST, config.Transfer(draw.choice(("BTC", "ETH", "USDC")))))
         if draw.random() < 0.1:
             model = config.ChangeMarginModel(draw.choice(config.MARGIN_MODELS))
             yield bytes(commands.cold(CommandKind.CHANGE_MARGIN_MODEL, model, self.account()))
+
+    def operators(self) -> bytes:
+        """What operators may send: proposals, decisions and announcements, sensible or not."""
+        pick = self.draw.choice
+        name, operator = pick(("BTC", "BTC", "ETH", "XRP")), pick((0, 1, 2, 3, 2, 3, 0xFFFFFFFF))
+        if self.draw.random() < 0.25:
+            at = pick((0, 1, self.now, self.now + 20 * SECOND, 1 << 62))
+            scale = pick((100_000, 900_000, 1_000_000, 1_000_000, 1_200_000, 4_000_000))
+            payload = governance.AnnounceMargin(underlying=name, scale_ppm=scale, effective_ns=at, operator=operator)
+            return bytes(commands.cold(CommandKind.ANNOUNCE_MARGIN, payload))
+        if self.draw.random() < 0.5:
+            decision, proposal = pick(("approve", "approve", "reject", "revoke")), self.draw.randrange(60)
+            waiting, in_force = self.engine.mark_overrides()
+            known = [one.proposal for one in (in_force if decision == "revoke" else waiting)]
+            decided = governance.DecideOverride(
+                operator=operator, proposal=pick([proposal, *known * 3]), decision=decision
+            )
+            return bytes(commands.cold(CommandKind.DECIDE_OVERRIDE, decided))
+        held = self.engine.mark_state(0).held_jump
+        index = self.engine.index_price(0)
+        value = pick((0, 1, 2, 10**17, held[0] if held else 5, index, index * 11 // 10, index * 4, index // 4 + 1))
+        sensible = [("lift_stage", 0), ("lift_stage", 1), ("set_index", index * 11 // 10), ("set_index", index)]
+        if self.draw.random() < 0.6:
+            action, value = pick(sensible)
+            made = governance.ProposeOverride(
+                operator=1, action=action, underlying="BTC", value=value, duration_ns=20 * SECOND
+            )
+            return bytes(commands.cold(CommandKind.PROPOSE_OVERRIDE, made))
+        proposed = governance.ProposeOverride(
+            operator=operator, action=pick(governance.ACTIONS), underlying=name, value=min(value, 10**17),
+            duration_ns=pick((0, 1, 20 * SECOND, 3_600 * SECOND, 1 << 61)),
+        )  # fmt: skip
+        return bytes(commands.cold(CommandKind.PROPOSE_OVERRIDE, proposed))
 
     def look(self) -> None:
         """Where prices stand."""
@@ -245,7 +281,9 @@ def hammer(seed: int, length: int, audits: int = 4) -> Engine:
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_no_client_command_stops_the_engine(seed: int) -> None:
-    counters = hammer(seed, 24_000).counters()
+    engine = hammer(seed, 24_000)
+    counters = engine.counters()
+    assert engine.overrides.next_number > 30
     assert counters.trades > 1_000
     assert counters.liquidations > 0
 

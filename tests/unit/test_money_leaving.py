@@ -134,7 +134,7 @@ def test_nothing_leaves_on_old_marks_unless_nothing_depends_on_them(after_ns):
 
 
 def isolated(venue):
-    mode = config.SetMarginMode(NAME, "isolated", 500)
+    mode = config.SetMarginMode(NAME, "isolated", 2_000)
     venue.carol = venue.account("carol", btc=3)
     bucket = only(venue.cold(CommandKind.SET_MARGIN_MODE, mode, venue.carol), EventKind.MARGIN_MODE_CHANGED)
     venue.trade(venue.bob, venue.carol, NAME, "buy", 200_000, 5_000)
@@ -143,11 +143,11 @@ def isolated(venue):
 
 
 def test_collateral_leaves_a_bucket_under_the_same_rules():
-    venue = made(stress_ppm=10_000_000, margin_notice_ns=0)
+    venue = made(stress_ppm=2_500_000, margin_notice_ns=0)
     bucket = isolated(venue)
     most = venue.engine.withdrawable(bucket, 0)
     current = venue.view(bucket)
-    # at ten times the lowest tier's 1 % the leverage of 5 still decides
+    # at two and a half times the lowest tier's 1 % the leverage of 20 still decides, not at ten times
     assert most == current.equity_minor - current.initial_margin_minor
     announce(venue, 4_000_000)
     venue.tick()
