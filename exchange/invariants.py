@@ -14,7 +14,7 @@ def audit(engine: Any) -> list[str]:
     """Faults of an exchange.engine.Engine, [] when it is sound."""
     if engine.config is None:
         return []
-    found = _ledger(engine)
+    found = _ledger(engine) + _debtors(engine)
     slots = engine.instruments()
     for slot in slots:
         may_cross = engine.market(slot).state in ("auction", "halted")
@@ -68,6 +68,13 @@ def _ledger(engine: Any) -> list[str]:
         if balances["capital"] < 0:
             found.append(f"{currency.name}: the venue's capital is negative ({balances['capital']})")
     return found
+
+
+def _debtors(engine: Any) -> list[str]:
+    """The accounts in debt that the ledger keeps are those that its balances show."""
+    room, currencies = engine.ledger_room, range(len(engine.config.currencies))
+    owing = [a for a in engine.account_ids() if any(room.cash_of(a, c) < 0 for c in currencies)]
+    return [] if owing == room.debtors() else [f"accounts in debt: {owing}, the ledger keeps {room.debtors()}"]
 
 
 def _positions(engine: Any, slots: list[int]) -> list[str]:

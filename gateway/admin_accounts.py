@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 
 from exchange import commands, config
-from exchange.commands import ANY_CURRENCY, ANY_KIND, NO_INSTRUMENT, CommandKind
+from exchange.commands import CommandKind
 from exchange.reasons import Reason
 from gateway import records
 from gateway.admin_operations import AdminError, Nothing, OfAccount, operation, submit
@@ -175,15 +175,5 @@ def change_margin_model(gateway: Any, params: MarginModel) -> str:
 @operation("cancel_all", OfAccount)
 def cancel_all(gateway: Any, params: OfAccount) -> dict[str, int]:
     """Cancel an account's open orders."""
-    news = submit(
-        gateway,
-        records.cancel_all(
-            account_id=params.account_id(gateway),
-            instrument=NO_INSTRUMENT,
-            currency=ANY_CURRENCY,
-            instrument_kind=ANY_KIND,
-            order_type=ANY_KIND,
-            reason=int(Reason.ADMIN_REQUEST),
-        ),
-    )
+    news = submit(gateway, records.cancel_every(params.account_id(gateway), int(Reason.ADMIN_REQUEST)))
     return {"cancelled": news.count}

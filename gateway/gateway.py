@@ -14,7 +14,6 @@ from collections.abc import Callable
 from typing import Any
 
 import persistence.errors
-from exchange.commands import ANY_CURRENCY, ANY_KIND, NO_INSTRUMENT
 from exchange.ports import JournalFull
 from exchange.reasons import Reason
 from gateway import methods, records
@@ -188,16 +187,7 @@ class Gateway(Reads):
         own = [record for record in live if record.session is session]
         reason = int(Reason.CANCEL_ON_DISCONNECT)
         if own and len(own) == len(live):
-            fields = {"currency": ANY_CURRENCY, "instrument_kind": ANY_KIND, "order_type": ANY_KIND}
-            self._cancel(
-                records.cancel_all(
-                    account_id=principal.account_id,
-                    instrument=NO_INSTRUMENT,
-                    key_id=principal.key_id,
-                    reason=reason,
-                    **fields,
-                )
-            )
+            self._cancel(records.cancel_every(principal.account_id, reason, principal.key_id))
             return
         for record in own:
             self._cancel(

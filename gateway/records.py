@@ -99,6 +99,18 @@ def terms_of(fields: Any, tail: bytes) -> Any:
 place_order = COMMAND_CODECS[CommandKind.PLACE_ORDER].pack
 cancel_order = COMMAND_CODECS[CommandKind.CANCEL_ORDER].pack
 cancel_all = COMMAND_CODECS[CommandKind.CANCEL_ALL].pack
+
+
+def cancel_every(account_id: int, reason: int, key_id: int = 0, label: bytes = b"", **named: int) -> bytearray:
+    """CANCEL_ALL of an account: every order that `named` (instrument, currency, instrument_kind, order_type) and the
+    label name, all where nothing is given."""
+    fields = {
+        "instrument": commands.NO_INSTRUMENT, "currency": commands.ANY_CURRENCY,
+        "instrument_kind": commands.ANY_KIND, "order_type": commands.ANY_KIND, **named,
+    }  # fmt: skip
+    return cancel_all(tail=label, account_id=account_id, key_id=key_id, reason=reason, label_bytes=len(label), **fields)
+
+
 edit_order = COMMAND_CODECS[CommandKind.EDIT_ORDER].pack
 place_bid = COMMAND_CODECS[CommandKind.PLACE_BID].pack
 cancel_quotes = COMMAND_CODECS[CommandKind.CANCEL_QUOTES].pack

@@ -20,16 +20,22 @@ cdef class Ledger:
         self.accounts = 256
         self.cash = <int64_t*>calloc(self.accounts * currencies, sizeof(int64_t))
         self.touched = <uint32_t*>calloc(self.accounts, sizeof(uint32_t))
+        self.owing = <uint8_t*>calloc(self.accounts, sizeof(uint8_t))
+        self.debtor = <uint32_t*>calloc(self.accounts, sizeof(uint32_t))
+        self.debtor_place = <uint32_t*>calloc(self.accounts, sizeof(uint32_t))
         self.system = <int64_t*>calloc(SYS_COUNT * currencies, sizeof(int64_t))
         self.clearing = <int64_t*>calloc(instruments, sizeof(int64_t))
         self.total = <int64_t*>calloc(currencies, sizeof(int64_t))
-        if (self.cash == NULL or self.touched == NULL or self.system == NULL or self.clearing == NULL
-                or self.total == NULL):
+        if (self.cash == NULL or self.touched == NULL or self.owing == NULL or self.debtor == NULL
+                or self.debtor_place == NULL or self.system == NULL or self.clearing == NULL or self.total == NULL):
             raise MemoryError()
 
     def __dealloc__(self):
         free(self.cash)
         free(self.touched)
+        free(self.owing)
+        free(self.debtor)
+        free(self.debtor_place)
         free(self.system)
         free(self.clearing)
         free(self.total)
@@ -39,6 +45,7 @@ cdef class Ledger:
         cdef uint32_t size = self.accounts
         cdef int64_t* grown
         cdef uint32_t* flags
+        cdef uint8_t* counts
         while size <= account_id:
             size *= 2
         if size == self.accounts:
@@ -54,8 +61,40 @@ cdef class Ledger:
             raise MemoryError()
         memset(flags + self.accounts, 0, (size - self.accounts) * sizeof(uint32_t))
         self.touched = flags
+        counts = <uint8_t*>realloc(self.owing, size)
+        if counts == NULL:
+            raise MemoryError()
+        memset(counts + self.accounts, 0, size - self.accounts)
+        self.owing = counts
+        flags = <uint32_t*>realloc(self.debtor, size * sizeof(uint32_t))
+        if flags == NULL:
+            raise MemoryError()
+        self.debtor = flags
+        flags = <uint32_t*>realloc(self.debtor_place, size * sizeof(uint32_t))
+        if flags == NULL:
+            raise MemoryError()
+        self.debtor_place = flags
         self.accounts = size
         return 0
+
+    cdef void owe(self, uint32_t account_id, int change) noexcept:
+        """One currency more, or one less, in which an account is in debt."""
+        cdef uint32_t last
+        if self.owing[account_id] == 0:
+            self.debtor_place[account_id] = self.debtor_count
+            self.debtor[self.debtor_count] = account_id
+            self.debtor_count += 1
+        self.owing[account_id] += change
+        if self.owing[account_id] == 0:
+            self.debtor_count -= 1
+            last = self.debtor[self.debtor_count]
+            self.debtor[self.debtor_place[account_id]] = last
+            self.debtor_place[last] = self.debtor_place[account_id]
+
+    def debtors(self):
+        """Accounts with a negative balance in some currency, ascending id."""
+        cdef uint32_t i
+        return sorted([self.debtor[i] for i in range(self.debtor_count)])
 
     cdef void touch(self, uint32_t account_id) noexcept:
         """What an account's margin follows from has changed otherwise than by marks: its safe bands are void.
@@ -69,7 +108,10 @@ cdef class Ledger:
     cdef void post(self, uint32_t account_id, int currency, int64_t amount) noexcept:
         """One leg on an account's cash."""
         cdef int64_t* balance = &self.cash[<size_t>account_id * self.currencies + currency]
+        cdef int64_t before = balance[0]
         balance[0] += amount
+        if (before ^ balance[0]) < 0:
+            self.owe(account_id, 1 if before >= 0 else -1)
         self.total[currency] += amount
         self.touch(account_id)
         if balance[0] > self.limit_minor or balance[0] < -self.limit_minor:

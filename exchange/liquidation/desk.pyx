@@ -459,16 +459,8 @@ cdef class Desk:
 
     def debtors(self):
         """Cross accounts with a debt that are not in liquidation, ascending id."""
-        cdef uint32_t a
-        cdef int c
-        found = []
-        for a in range(1, self.accounts.high):
-            if is_cross(self.accounts.at[a].model) and not self.accounts.at[a].in_liquidation:
-                for c in range(self.exposure.currencies):
-                    if self.ledger.balance(a, c) < 0:
-                        found.append(a)
-                        break
-        return found
+        return [a for a in self.ledger.debtors() if is_cross(self.accounts.at[<uint32_t>a].model)
+                and not self.accounts.at[<uint32_t>a].in_liquidation]
 
     def cash(self, uint32_t account_id, int currency):
         return self.ledger.balance(account_id, currency)

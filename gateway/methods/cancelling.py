@@ -15,8 +15,6 @@ from gateway.protocol import Params
 from gateway.registry import method
 from gateway.waiting import WaitingOrder
 
-ANY = {"currency": ANY_CURRENCY, "instrument_kind": ANY_KIND, "order_type": ANY_KIND}
-
 
 class OrderId(Params, kw_only=True):
     order_id: str
@@ -54,16 +52,8 @@ class CancelAll(Params, kw_only=True):
 
 def cancel_where(gateway, session, principal, target: dict[str, int], label: bytes = b"") -> Any:
     """One CANCEL_ALL of the account's orders that `target` names, all where it is empty; what came of it."""
-    fields = {"instrument": NO_INSTRUMENT, **ANY, **target}
     news = gateway.submit(
-        records.cancel_all(
-            tail=label,
-            account_id=principal.account_id,
-            key_id=principal.key_id,
-            reason=int(Reason.USER_REQUEST),
-            label_bytes=len(label),
-            **fields,
-        ),
+        records.cancel_every(principal.account_id, int(Reason.USER_REQUEST), principal.key_id, label, **target),
         session,
     )
     if news.rejected:
