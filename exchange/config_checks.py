@@ -156,6 +156,8 @@ def _limits(config: Config) -> list[str]:
         found.append("liquidation: warnings must be at most 10,000,000, the fee below 1,000,000 ppm")
     if not 0 <= liquidation.deleverage_shift_ppm <= 1_000_000:
         found.append("liquidation: deleverage_shift_ppm must be 0 to 1,000,000")
+    if not 0 <= liquidation.buffer_move_ppm <= 1_000_000:
+        found.append("liquidation: buffer_move_ppm must be 0 (none) to 1,000,000")
     if not 0 <= liquidation.lease_stress_ppm <= 5_000_000:
         found.append("liquidation: lease_stress_ppm must be 0 (none) to 5,000,000")
     if not 0 <= liquidation.fund_event_cap_ppm <= 1_000_000:

@@ -25,6 +25,8 @@ JUMP_SOURCES = 2
 STALE_NS = 10_000_000_000
 LEASE_WAIT_NS = 30_000_000_000
 WARNINGS_PPM = (2_000_000, 1_500_000, 1_250_000, 1_100_000)
+BUFFER_MOVE_PPM = 5_000
+"""What was liquidated can stand a move of half a per cent, as at the highest leverage when it is opened."""
 LEASE_STRESS_PPM = 60_000
 """Leases cover a move of 6 % against what is insolvent, about what a crash brings before they are raised."""
 VOL_BAND_PPM = 1_000_000
@@ -110,6 +112,7 @@ def default_config(venue_id: str, speed: float = 1.0) -> Config:
         liquidation=Liquidation(
             warning_ppm=WARNINGS_PPM,
             lease_wait_ns=max(LEASE_WAIT_NS, int(speed * 1_000_000_000)),
+            buffer_move_ppm=BUFFER_MOVE_PPM,
             lease_stress_ppm=LEASE_STRESS_PPM,
         ),
         governance=Governance(stress_ppm=WITHDRAWAL_STRESS_PPM),

@@ -230,6 +230,21 @@ cdef class Desk:
         price = 10**8 if row.inverse and row.kind != KIND_OPTION else int(self.exposure.rows.index_e8[row.underlying])
         return abs(lots) * int(row.lot_size_e8) * price
 
+    def futures_net(self, uint32_t account_id, int entity, list legs):
+        """Size at the index of an entity's futures and perpetuals, net per underlying, supposing that the account took
+        signed lots; minor units or 1e-4 USD."""
+        held = dict(self.held(account_id, entity))
+        for instrument, lots in legs:
+            held[instrument] = held.get(instrument, 0) + lots
+        net = {}
+        for instrument, lots in held.items():
+            if self.instruments.at[<uint32_t>instrument].kind != KIND_OPTION:
+                underlying = self.instruments.at[<uint32_t>instrument].underlying
+                size = self.notional_e16(instrument, lots)
+                net[underlying] = net.get(underlying, 0) + (size if lots > 0 else -size)
+        usd_units = sum([abs(size) for size in net.values()]) // 10**12
+        return usd_units if self.is_cross(account_id) else self.to_currency(entity, usd_units)
+
     def value_in(self, uint32_t instrument, int64_t lots, int currency):
         """What lots are worth at the mark (sign ignored), in minor units of a currency at the index, rounded down."""
         cdef Instrument* row = &self.instruments.at[instrument]

@@ -2,12 +2,15 @@
 
 A slice runs along a path: one leg, the legs of one underlying, or everything in proportion; its size is counted in
 lots of the path's largest leg, the others follow to the nearest lot. With the lots goes a share of the money: on the
-path of everything the share of the lots, on the others the share of the maintenance requirement that they release.
+path of everything the share of the lots, on the others the share of the account's need that they release: what it must
+be worth to stand at maintenance. That is its maintenance margin, in formula models and the value of its options, which
+their margin balance leaves out.
 Whether a slice restores the account is found by margining what is left exactly. A leg whose sale does not lower the
 requirement enough, because it hedges the others, restores nothing and is not sold by itself.
 
-Of the paths that restore the account the one is taken that moves the least size at the index, unless the owner
-prefers another (`Unwind`); where none does, everything is for sale in proportion.
+Of the paths that restore the account the one is taken that moves the least size at the index among those that take
+about the least share of the money, unless the owner prefers another (`Unwind`); where none does, everything is for sale
+in proportion.
 """
 
 from enum import IntEnum
@@ -18,13 +21,15 @@ from exchange.config import Liquidation as Parameters
 PPM = 1_000_000
 MAX_LEG_PATHS = 8
 """Single legs looked at, the largest by size at the index."""
+ABOUT_PPM = 100_000
+"""Shares of the money that differ by no more than this part of the least count as the same."""
 
 
 class Unwind(IntEnum):
     """What an owner would rather have sold."""
 
     SMALLEST = 0
-    """The least size at the index."""
+    """The least size at the index of what costs about the least."""
     PROPORTIONAL = 1
     """A share of everything."""
     FUTURES_FIRST = 2
@@ -45,6 +50,8 @@ class Terms(NamedTuple):
     price: int
     fee_ppm: int
     buffer_ppm: int
+    move_ppm: int = 0
+    """The buffer is at least what a move of this much costs of the net size of the futures that are left."""
 
 
 class Slice(NamedTuple):
@@ -52,6 +59,11 @@ class Slice(NamedTuple):
 
     legs: list[tuple[int, int]]
     share_ppm: int
+
+
+def target_of(maintenance: int, net: int, terms: Terms) -> int:
+    """Equity that restores: maintenance margin and the buffer; `net` is the net size of futures."""
+    return max(maintenance * (PPM + terms.buffer_ppm) // PPM, maintenance + net * terms.move_ppm // PPM)
 
 
 def closed_form_ppm(equity: int, maintenance: int, terms: Terms) -> int:
@@ -73,6 +85,7 @@ class Seller:
         self.held: dict[int, int] = dict(desk.held(account_id, entity))
         self.equities: list[tuple[int, int]] = desk.equities(account_id, entity)
         self.equity, _, self.maintenance = desk.margins(account_id, entity)
+        self.need = self.maintenance + int(desk.worth(account_id, entity)) - self.equity
 
     def minor(self, amount: int) -> int:
         """The entity's unit as minor units of the auction's currency."""
@@ -98,9 +111,11 @@ class Seller:
         legs = self.lots(path, count)
         if path.whole:
             return Slice(legs, -(-count * PPM // self.size(path)))
-        left = self.desk.margins_with(self.account_id, self.entity, [(i, -lots) for i, lots in legs], {})[2]
-        released = max(0, self.maintenance - left)
-        return Slice(legs, min(PPM, -(-released * PPM // self.maintenance)) if self.maintenance > 0 else PPM)
+        away = [(instrument, -lots) for instrument, lots in legs]
+        equity, _, maintenance = self.desk.margins_with(self.account_id, self.entity, away, {})
+        # at the mark a sale does not change what the account is worth
+        released = max(0, self.maintenance - self.equity - maintenance + equity)
+        return Slice(legs, min(PPM, -(-released * PPM // self.need)) if self.need > 0 else PPM)
 
     def payments(self, share_ppm: int) -> dict[int, int]:
         """What the account pays the buyer per currency: the share of its equity less the price."""
@@ -122,8 +137,8 @@ class Seller:
         away[self.currency] -= self.fee(part.share_ppm)
         legs = [(instrument, -lots) for instrument, lots in part.legs]
         equity, _, maintenance = self.desk.margins_with(self.account_id, self.entity, legs, away)
-        target = maintenance * (PPM + self.terms.buffer_ppm) // PPM
-        return bool(equity - len(legs) >= target)
+        net = self.desk.futures_net(self.account_id, self.entity, legs) if self.terms.move_ppm else 0
+        return bool(equity - len(legs) >= target_of(maintenance, net, self.terms))
 
     def needed(self, path: Path) -> int:
         """The fewest lots of the path's largest leg that restore the account, found by halving; 0 where none do."""
@@ -179,19 +194,19 @@ class Seller:
         return found + [Path((instrument,), False) for instrument in largest[:MAX_LEG_PATHS]]
 
     def choose(self, unwind: int) -> Path:
-        """The path that the owner prefers where it restores the account, else that of the least size at the index; the
-        first of equals; everything where none does."""
-        best, least = self.everything(), -1
+        """The path that the owner prefers where it restores the account; else, of those that cost about the least share
+        of the money, that of the least size at the index, the first of equals; everything where none restores."""
+        found: list[tuple[int, int, Path]] = []
         for path in self._candidates(unwind):
             count = self.needed(path)
-            if not count:
-                continue
-            if unwind != Unwind.SMALLEST:
+            if count and unwind != Unwind.SMALLEST:
                 return path
-            size = self._notional(self.lots(path, count))
-            if least < 0 or size < least:
-                best, least = path, size
-        return best
+            if count:
+                part = self.at(path, count)
+                found.append((part.share_ppm, self._notional(part.legs), path))
+        dearest = min((share for share, _, _ in found), default=0) * (PPM + ABOUT_PPM)
+        about = [(size, path) for share, size, path in found if share * PPM <= dearest]
+        return min(about, key=lambda one: one[0])[1] if about else self.everything()
 
     def cut(self, path: Path, most_ppm: int, restoring: bool) -> Slice | None:
         """The slice of a path that restores the account, or all of it, within a share; None where that is not a lot."""
@@ -213,4 +228,4 @@ class Seller:
 
 def terms_of(parameters: Parameters, price: int) -> Terms:
     """The terms of a sale at a price for all that remains."""
-    return Terms(price, parameters.fee_ppm, parameters.buffer_ppm)
+    return Terms(price, parameters.fee_ppm, parameters.buffer_ppm, parameters.buffer_move_ppm)

@@ -22,6 +22,7 @@ from exchange.events import EventKind, Level
 from exchange.liquidation.auction import INSOLVENT, PPM, SOLVENT, Auction, AuctionHouse, Bid
 from exchange.liquidation.deleveraging import Deleveraging
 from exchange.liquidation.sizing import LeaseSizing
+from exchange.liquidation.slices import target_of, terms_of
 from exchange.liquidation.tear_up import TearUp
 from exchange.liquidation.terms import TermsBook
 from exchange.reasons import Reason
@@ -73,7 +74,7 @@ class Liquidation:
         self.desk.cancel_all(account_id, Reason.AUTO_LIQUIDATION)
         self._convert(account_id, entity, currency, 0)
         _, version, terms = self.terms.pick(account_id, entity)
-        if self._healthy(account_id, entity, terms.buffer_ppm):
+        if self._healthy(account_id, entity, terms):
             self._end(account_id, entity, Reason.RESTORED)
             return
         value = self.desk.robust_value(account_id, entity)
@@ -224,16 +225,16 @@ class Liquidation:
             self.desk.convert_debts(account_id, currency, auction_id)
             self.desk.after(account_id)
 
-    def _healthy(self, account_id: int, entity: int, buffer_ppm: int) -> bool:
+    def _healthy(self, account_id: int, entity: int, terms: Parameters) -> bool:
         equity, _, maintenance = self.desk.margins(account_id, entity)
-        target = maintenance * (PPM + buffer_ppm) // PPM
-        return bool(equity >= target)
+        net = self.desk.futures_net(account_id, entity, []) if terms.buffer_move_ppm else 0
+        return bool(equity >= target_of(maintenance, net, terms_of(terms, 0)))
 
     def _finished(self, auction: Auction, closed: Reason = Reason.CLOSED_OUT) -> bool:
         """Close the auction where the account stands again or nothing is left to sell."""
         account_id, entity = auction.account_id, auction.entity
         if self.desk.held(account_id, entity):
-            if not self._healthy(account_id, entity, auction.terms.buffer_ppm):
+            if not self._healthy(account_id, entity, auction.terms):
                 return False
             self._close(auction, Reason.RESTORED)
             return True

@@ -46,7 +46,7 @@ class Script(msgspec.Struct, frozen=True, kw_only=True):
     """Share of that displacement that is undone in a second."""
     weak_maker: bool = False
     predator: bool = False
-    liquidation: Liquidation = Liquidation()
+    liquidation: Liquidation = Liquidation(buffer_move_ppm=5_000)
 
 
 def at(knots: Knots, second: int) -> int:

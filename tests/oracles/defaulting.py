@@ -10,6 +10,7 @@ from tests.oracles.preferring import Preferring
 from tests.oracles.pretrade import Refused
 from tests.oracles.selling import PPM
 from tests.oracles.state import BREACHED
+from tests.oracles.stressing import Stressing
 from tests.oracles.unwinding import Unwinding
 from tests.oracles.waiting import Waiting
 from tests.oracles.worth import Worth, is_cross
@@ -25,10 +26,12 @@ class Defaulting:
         self.leasing = Leasing(self.state)
         self.auctions = Auctioning(self.state, self.worth, self.leasing)
         self.unwinding = Unwinding(self.auctions)
+        self.stressing = Stressing(self.auctions, self.rules.lease_stress_ppm)
         self.opened = 0
 
     def tick(self) -> None:
         """Some of those that are queued, then every auction."""
+        self.stressing.forget()
         queue = self.state.breaches
         for _ in range(min(len(queue), self.rules.work_per_tick)):
             self.begin(self.state.accounts[queue.pop(0)])
@@ -123,8 +126,7 @@ class Defaulting:
         self.state.check_level(account)
 
     def restored(self, account: Account, entity: int, terms: Liquidation) -> bool:
-        m = self.worth.margin(account, entity)
-        return m.equity >= m.maintenance * (PPM + terms.buffer_ppm) // PPM
+        return self.worth.margin(account, entity).equity >= self.worth.target(account, entity, terms)
 
     # ------------------------------------------------------------------ a Tick of an auction
 
@@ -197,9 +199,7 @@ class Defaulting:
 
     def stressed(self, auction: Auction) -> int:
         """What is lacking in the worst joint scenario."""
-        if self.rules.lease_stress_ppm:
-            raise NotImplementedError("leases sized by stress")
-        return 0
+        return self.stressing.lacked(auction)
 
     def ask(self, auction: Auction) -> bool:
         lacked = self.lacking(auction)

@@ -1,4 +1,5 @@
-"""The naive choice of a slice: on each path the fewest lots that restore, found by halving; the least size of them.
+"""The naive choice of a slice: on each path the fewest lots that restore, found by halving; of those that cost about
+the least share of the money (a tenth more at most) the least size.
 
 Rules: docs/liquidation.md, "Slices". `slicing.py` tries every count of lots instead; where what is left crosses its
 target once, the two agree. Shares are in parts per million, rounded up.
@@ -11,6 +12,7 @@ from typing import NamedTuple
 
 from exchange.config import Liquidation
 from tests.oracles.account import Account
+from tests.oracles.margin import Margin
 from tests.oracles.worth import Worth
 
 PPM = 1_000_000
@@ -53,6 +55,7 @@ class Selling:
         self.held = worth.held(account, entity)
         self.equities = worth.equities(account, entity)
         self.before = worth.margin(account, entity)
+        self.value = worth.worth(account, entity)
         self.everything: Path = tuple(self.held)
 
     # ------------------------------------------------------------------ one slice
@@ -71,11 +74,16 @@ class Selling:
         legs = self.legs(path, count)
         if path == self.everything:
             return Part(legs, ceil(Fraction(count, self.lots(path)) * PPM))
-        need = self.before.maintenance
+        need = self.need(self.before)
         if need <= 0:
             return Part(legs, PPM)
-        left = self.worth.margin(self.worth.supposing(self.account, opposite(legs), {}), self.entity).maintenance
+        left = self.need(self.worth.margin(self.worth.supposing(self.account, opposite(legs), {}), self.entity))
         return Part(legs, min(PPM, ceil(Fraction(max(0, need - left), need) * PPM)))
+
+    def need(self, m: Margin) -> int:
+        """What the account must be worth to stand at maintenance, where its margin is `m`; a sale at the marks does not
+        change what it is worth."""
+        return self.value + m.maintenance - m.equity
 
     def payments(self, share: int) -> dict[int, int]:
         """What the buyer is paid by currency: the share of the equity less the price."""
@@ -94,8 +102,9 @@ class Selling:
             return False
         paid = {c: -amount for c, amount in self.payments(part.share).items()}
         paid[self.currency] -= self.fee(part.share)
-        left = self.worth.margin(self.worth.supposing(self.account, opposite(part.legs), paid), self.entity)
-        return left.equity - len(part.legs) >= left.maintenance * (PPM + self.terms.buffer_ppm) // PPM
+        left = self.worth.supposing(self.account, opposite(part.legs), paid)
+        short = len(part.legs)
+        return self.worth.margin(left, self.entity).equity - short >= self.worth.target(left, self.entity, self.terms)
 
     # ------------------------------------------------------------------ how much
 
@@ -149,7 +158,10 @@ class Selling:
             return self.everything
         if preference != SMALLEST:
             return fitting[0][0]
-        return min(fitting, key=lambda one: self.size(self.legs(*one)))[0]
+        parts = [(path, self.part(path, count)) for path, count in fitting]
+        least = min(part.share for _, part in parts)
+        about = [(path, part) for path, part in parts if Fraction(part.share, least) <= Fraction(11, 10)]
+        return min(about, key=lambda one: self.size(one[1].legs))[0]
 
     def cut(self, path: Path | None, most: int, restoring: bool) -> Part | None:
         """What a bid for a share gets; None where that is not a lot."""

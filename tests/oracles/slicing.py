@@ -1,8 +1,8 @@
 """The naive slice: every count of lots of every path tried, what is left margined by the naive model.
 
 Rules: docs/liquidation.md. A path is (legs, everything or not); its slice of n lots takes n / largest of each leg to
-the nearest lot, half up, and a share of the equity: of everything the share of the lots, else that of the
-requirement that they release. Shares are in parts per million, rounded up.
+the nearest lot, half up, and a share of the equity: of everything the share of the lots, else that of what the account
+must be worth to stand at maintenance. Shares are in parts per million, rounded up.
 """
 
 from collections.abc import Iterator
@@ -12,6 +12,7 @@ from math import ceil, floor
 from tests.oracles.account import Account
 from tests.oracles.margin import Margin
 from tests.oracles.state import State, copy_of
+from tests.oracles.worth import Worth
 
 PPM = 1_000_000
 Legs = dict[int, int]
@@ -77,11 +78,10 @@ class NaiveSlices:
         """In ppm."""
         if whole:
             return ceil(count * PPM / max(abs(lots) for lots in path.values()))
-        before = self.margin(self.account).maintenance
-        if before == 0:
-            return PPM
-        released = before - self.margin(self.without(self.legs(path, count), {})).maintenance
-        return min(PPM, -(-max(0, released) * PPM // before))
+        before, left = self.margin(self.account), self.margin(self.without(self.legs(path, count), {}))
+        worth = Worth(self.state).worth(self.account, self.entity)
+        need, after = (worth + m.maintenance - m.equity for m in (before, left))
+        return min(PPM, -(-max(0, need - after) * PPM // need)) if need > 0 else PPM
 
     def restores(self, legs: Legs, share: int) -> bool:
         """What is left reaches the buffer, a unit per leg to spare."""

@@ -8,11 +8,13 @@ from dataclasses import replace
 from fractions import Fraction
 from math import ceil, floor
 
+from exchange.config import Liquidation
 from tests.oracles.account import Account, Holding, accrued
 from tests.oracles.margin import Margin
 from tests.oracles.state import State
 
 E8 = 10**8
+PPM = 1_000_000
 
 
 def is_cross(account: Account) -> bool:
@@ -76,6 +78,19 @@ class Worth:
         dollars = c.spec.inverse and not c.is_option
         return abs(lots) * c.spec.lot_size_e8 * (E8 if dollars else self.state.index_e8[c.underlying])
 
+    def target(self, account: Account, entity: int, terms: Liquidation) -> int:
+        """Equity that restores: maintenance margin and a share of it, or what a move of the net futures costs."""
+        need = self.margin(account, entity).maintenance
+        net: dict[int, int] = {}
+        for slot, lots in self.held(account, entity).items():
+            c = self.state.contracts[slot]
+            if not c.is_option:
+                size = self.size_e16(slot, lots)
+                net[c.underlying] = net.get(c.underlying, 0) + (size if lots > 0 else -size)
+        dollars = sum(abs(size) for size in net.values()) // 10**12
+        size = self.minor_of_usd(entity, dollars) if not is_cross(account) else dollars
+        return need + max(need * terms.buffer_ppm // PPM, size * terms.buffer_move_ppm // PPM)
+
     # ------------------------------------------------------------------ currencies
 
     def dollar(self) -> int:
@@ -96,8 +111,10 @@ class Worth:
 
     def minor(self, account: Account, currency: int, amount: int) -> int:
         """The entity's unit in minor units of a currency, away from zero."""
-        if not is_cross(account):
-            return amount
+        return self.minor_of_usd(currency, amount) if is_cross(account) else amount
+
+    def minor_of_usd(self, currency: int, amount: int) -> int:
+        """1e-4 USD in minor units, away from zero."""
         coin = self.model.coin_of[currency]
         per = 1 / self.price(currency) if coin is not None else Fraction(self.model.unit[currency])
         return ceil(amount * per) if amount >= 0 else floor(amount * per)

@@ -6,7 +6,7 @@ import pytest
 from exchange import commands, config, events
 from exchange.commands import CommandKind
 from exchange.events import EventKind
-from exchange.liquidation.slices import PPM, Terms, Unwind, closed_form_ppm
+from exchange.liquidation.slices import PPM, Path, Seller, Terms, Unwind, closed_form_ppm
 from exchange.payloads import SetUnwind
 from tests.driver import DAY, SECOND, START_NS, USDC, Driver, linear_perpetual, make_config, only, option, perpetual
 from tests.oracles.shadow import Shadow
@@ -184,6 +184,67 @@ class Watched(Driver):
         return out
 
 
+def sold_under(move_ppm, model="cross_sm"):
+    """Outright perpetuals by formula, with maintenance margin of 1 % of size: (lots before, lots sold, excess left)."""
+    rules = config.Liquidation(buffer_move_ppm=move_ppm)
+    venue = Driver([linear_perpetual()], make_config(liquidation=rules))
+    venue.marks(100_000)
+    alice = venue.account("alice", usdc=30_000, model=model)
+    bob, carol = (venue.account(name, usdc=10**7, model="cross_pm") for name in ("bob", "carol"))
+    venue.trade(bob, alice, LINEAR, "buy", 1_000_000, 10_000)
+    run(venue, 1, 98_000)
+    (auction,) = venue.engine.auctions()
+    bid(venue, carol, auction)
+    found = run(venue, 1, 98_000)
+    assert only(found, EventKind.AUCTION_CLOSED)
+    moved = only(found, EventKind.POSITION_TRANSFERRED).quantity_lots
+    entity = 0 if model == "cross_sm" else 1
+    equity, _, maintenance = venue.engine.desk.margins(alice, entity)
+    unit = 10**4 if model == "cross_sm" else USDC
+    venue.sound()
+    return 10_000, moved, (equity - maintenance) / unit
+
+
+@pytest.mark.parametrize("model", ["cross_sm", "segregated_sm"])
+def test_what_is_left_stands_a_move_of_the_index(model) -> None:
+    held, moved, excess = sold_under(0, model)
+    size = (held - moved) / 1_000 * 98_000
+    assert excess < 0.003 * size
+    held, moved, excess = sold_under(5_000, model)
+    size = (held - moved) / 1_000 * 98_000
+    assert 0.005 * size <= excess < 0.0055 * size
+
+
+def test_an_options_value_is_not_counted_as_risk_released() -> None:
+    """By formula a short option's requirement contains its mark, which its owner pays to buy it back: a slice of it
+    costs no more of the money than one of perpetuals that restores as well."""
+    call = option(95_000, "call", EXPIRY)
+    venue = Driver([linear_perpetual(), call], make_config())
+    venue.marks(100_000)
+    alice = venue.account("alice", btc=0.2, usdc=42_000, model="cross_sm")
+    bob = venue.account("bob", btc=50, usdc=10**7, model="cross_pm")
+    name = f"BTC-{EXPIRY // DAY}-95000-C"
+    mark = venue.engine.market(venue.slot(name)).mark_price_e8 // 10_000
+    venue.trade(bob, alice, name, "sell", mark, 20)
+    venue.trade(bob, alice, LINEAR, "buy", 1_000_000, 4_000)
+    desk = venue.engine.desk
+    equity, _, maintenance = desk.margins(alice, 0)
+    worth = desk.worth(alice, 0)
+    seller = Seller(desk, alice, 0, 1, Terms(worth * 9 // 10, 20_000, 150_000))
+    options, futures = (Path((venue.slot(one),), False) for one in (name, LINEAR))
+    for path in (options, futures):
+        count = seller.size(path) // 2
+        part = seller.at(path, count)
+        legs = [(slot, -lots) for slot, lots in part.legs]
+        left = desk.margins_with(alice, 0, legs, {})
+        released = (left[0] - left[2]) - (equity - maintenance)
+        assert part.share_ppm == -(-released * PPM // (worth + maintenance - equity))
+    # the mark of the options sold is part of the fall of the requirement, and none of the share
+    half = seller.at(options, 10)
+    fallen = maintenance - desk.margins_with(alice, 0, [(s, -n) for s, n in half.legs], {})[2]
+    assert half.share_ppm < 0.9 * fallen * PPM / maintenance
+
+
 def coarse_venue(rng, buffer_ppm):
     """Contracts in coarse lots, so that every count of lots can be tried."""
     listed = [perpetual(lot_size_e8=1_000 * 10**8), linear(2_000_000)]
@@ -259,7 +320,10 @@ def compare(found, expected) -> int:
         paths = expected.pop(event.auction_id)
         match = [e for path in paths for e in path if e.legs == legs and e.share_ppm == event.share_ppm]
         assert match, (legs, event.share_ppm, paths)
-        # no path would have done with less (a path may cross its target more than once)
-        assert all(match[0].size <= max(edge.size for edge in path) for path in paths), (match[0], paths)
+        # no path would have cost much less, nor done with less size at that (one may cross its target more than once)
+        least = min(max(edge.share_ppm for edge in path) for path in paths)
+        assert match[0].share_ppm * 10 <= least * 11, (match[0], paths)
+        about = [path for path in paths if max(edge.share_ppm for edge in path) * 10 <= least * 11]
+        assert all(match[0].size <= max(edge.size for edge in path) for path in about), (match[0], paths)
         compared += 1
     return compared
