@@ -190,8 +190,7 @@ class Liquidation(Struct):
     warning_ppm: tuple[int, ...] = (1_250_000, 1_100_000)
     """Level WARNING where equity is below the first share of maintenance margin, and an event at each; descending."""
     buffer_ppm: int = 150_000
-    buffer_move_ppm: int = 0
-    """The buffer is at least what a move of this much against the net size of the futures that are left would cost."""
+    buffer_move_ppm: int = 0  # the buffer also stands a move of this much against the futures that are left
     discount_start_ppm: int = 950_000
     discount_cutoff_ppm: int = 700_000
     fast_ns: int = 60_000_000_000
