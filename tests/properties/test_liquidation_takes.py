@@ -34,7 +34,7 @@ class Game:
         self.rng = rng
         liquidation = config.Liquidation(
             fast_ns=4 * SECOND, slow_ns=8 * SECOND, insolvent_ns=6 * SECOND, lease_wait_ns=5 * SECOND,
-            fund_event_cap_ppm=300_000, lease_stress_ppm=60_000,
+            fund_event_cap_ppm=300_000, lease_stress_ppm=60_000, buffer_move_ppm=5_000,
         )  # fmt: skip
         options = [option(strike, side, EXPIRY) for strike in (90_000, 110_000) for side in ("call", "put")]
         self.venue = Driver(
