@@ -41,7 +41,9 @@ cdef class Requirements(Horizon):
                             bint coin) noexcept
     cdef void _span_book(self, SpanPart* part, ScenarioBook* book, bint coin, int64_t unit, bint ordered) noexcept
     cdef void _span_cross(self, SpanPart* part, ScenarioBook** books, const int* currency, int count, int which,
-                          int ordered, const int64_t* losses) noexcept
+                          int ordered, const int64_t* losses, const int64_t* cash) noexcept
+    cdef int64_t _option_value(self, int currency, int64_t cash, int64_t minor) noexcept
+    cdef void _without_options(self, uint32_t account_id, int scope, const int64_t* costs, int64_t* cash) noexcept
     cdef int _span_sum(self, SpanPart* parts, int count, int64_t unit, Margin* out) except -1
     cdef bint _cross_losses(self, uint32_t account_id, int underlying, int64_t* base, int64_t* costs, int scope,
                             int64_t* losses) noexcept

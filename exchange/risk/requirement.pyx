@@ -415,6 +415,7 @@ cdef class Requirements(Horizon):
         cdef int64_t left[16]
         cdef int64_t costs[16]
         cdef int64_t none[16]
+        cdef int64_t cash[16]
         cdef int64_t losses[MAX_SCENARIOS]
         cdef SpanPart parts[MAX_PARTS]
         cdef int currency[8]
@@ -458,10 +459,12 @@ cdef class Requirements(Horizon):
                 parts[spans].underlying = u
                 parts[spans].held_lots, parts[spans].open_lots = lots, open_lots
                 self._cross_losses(account_id, u, base, none, NO_ORDERS, losses)
-                self._span_cross(&parts[spans], held, currency, n, 0, 0, losses)
+                self._without_options(account_id, NO_ORDERS, none, cash)
+                self._span_cross(&parts[spans], held, currency, n, 0, 0, losses, cash)
                 if ordered or costly:
                     self._cross_losses(account_id, u, left, costs, scope, losses)
-                    self._span_cross(&parts[spans], held, currency, n, 1, ordered, losses)
+                    self._without_options(account_id, scope, costs, cash)
+                    self._span_cross(&parts[spans], held, currency, n, 1, ordered, losses, cash)
                 else:
                     span_without_orders(&parts[spans])
                 spans += 1
@@ -477,10 +480,36 @@ cdef class Requirements(Horizon):
             out.maintenance += need.maintenance
         return self._span_sum(parts, spans, 1, out)
 
+    cdef void _without_options(self, uint32_t account_id, int scope, const int64_t* costs, int64_t* cash) noexcept:
+        """Per currency what a cross account has left after `costs` without what options margined by `span16` add to
+        it (books that owe on them take nothing off), with the open orders of `scope`; minor units."""
+        cdef ScenarioBook* book
+        cdef int64_t value
+        cdef int c, k
+        for c in range(self.currencies):
+            cash[c] = self.equity(account_id, c) - costs[c]
+        for k in range(self.rows.chain_count):
+            book = self.book(account_id, k)
+            if book != NULL:
+                value = book.option_minor + (book.option_up_minor if self._counts(scope, k) and book.open_lots else 0)
+                cash[self.rows.chain[k].currency] -= max(value, 0)
+
+    cdef int64_t _option_value(self, int currency, int64_t cash, int64_t minor) noexcept:
+        """What options worth `minor` add to haircut value on top of `cash`, 1e-4 USD, rounded up. Several books in a
+        currency each stand directly on the cash, where value adds most; one that owes takes off the least it can."""
+        cdef int64_t owed
+        if minor > 0:
+            return (self._haircut(currency, self.usd_units(currency, cash + minor))
+                    - self._haircut(currency, self.usd_units(currency, cash)) + 3)
+        if minor == 0:
+            return 0
+        owed = self.usd_units(currency, -minor)
+        return 1 - owed + wide_mul_div_ceil(owed, self.haircut_ppm[currency], 1_000_000, &self.failed)
+
     cdef void _span_cross(self, SpanPart* part, ScenarioBook** books, const int* currency, int count, int which,
-                          int ordered, const int64_t* losses) noexcept:
-        """The figures of one underlying of a cross account under `span16`, 1e-4 USD; an option value counts as
-        collateral of its currency does, each currency's rounded up."""
+                          int ordered, const int64_t* losses, const int64_t* cash) noexcept:
+        """The figures of one underlying of a cross account under `span16`, 1e-4 USD; an option value counts as what it
+        adds to haircut value, on top of the `cash` of its currency."""
         cdef int u = part.underlying
         cdef int b, k
         cdef int64_t value
@@ -490,7 +519,6 @@ cdef class Requirements(Horizon):
             for b in range(self.rows.bucket_high[u]):
                 part.delta_e10 += books[k].delta[b]
             value = books[k].option_minor + (books[k].option_up_minor if ordered >> k & 1 else 0)
-            if value:
-                part.option_value[which] += self._haircut(currency[k], -self.usd_units(currency[k], -value)) + 1
+            part.option_value[which] += self._option_value(currency[k], cash[currency[k]], value)
         self.spans.scan(part, which, losses)
         self._span_charges(part, which, books, count, ordered, False)

@@ -73,20 +73,44 @@ class GridCharges(QuoteCaps):
         """1e-10 coin in 1e-4 USD, rounded up."""
         return ceil_div(coin_e10 * self.index_e8[underlying], 10**14)
 
+    def worth(self, currency: int, minor: int) -> int:
+        return self.collateral(currency, self.usd(currency, minor))
+
+    def added_by_options(self, currency: int, rest: int, minor: int) -> int:
+        """To a cross account's collateral value, on top of what is left without options of value."""
+        if minor > 0:
+            return self.worth(currency, rest + minor) - self.worth(currency, rest) + 3
+        owed = self.usd(currency, -minor)
+        kept = owed - ceil_div(owed * self.config.currencies[currency].haircut_ppm, 10**6)
+        return 1 - kept if minor else 0
+
+    def rest(
+        self, equity: list[int], risks: dict[tuple[int, int], Risk], ordered: bool
+    ) -> list[int]:  # fmt: skip
+        """Equity by currency without what options under `span16` are worth, where they are worth anything."""
+        found = list(equity)
+        for (u, c), risk in risks.items():
+            if isinstance(self.grids[u], SpanGrid):
+                found[c] -= max(0, span.option_minor(self.contracts, risk, ordered and risk.ordered))
+        return found
+
     def span_part(
         self, underlying: int, risks: dict[int, Risk], losses: list[list[int]], charges: list[int], coin: bool,
-        unit: int,
+        unit: int, rests: list[list[int]] | None = None,
     ) -> Part:  # fmt: skip
-        """Of one underlying under `span16`; `unit` 0: a cross account. Losses and charges without and with orders."""
+        """Of one underlying under `span16`; `unit` 0: a cross account, `rests` what it has without options of value.
+        Losses, charges and rests without and with orders."""
         mine, p = list(risks.values()), self.grids[underlying].span
         found = []
         for ordered, vector, charge in zip((False, True), losses, charges, strict=False):
             live = [r for r in mine if r.ordered] if ordered else []
             least = span.short_minimum(p, self.contracts, mine, live)
             worth = {c: span.option_minor(self.contracts, r, any(r is one for one in live)) for c, r in risks.items()}
-            value = sum(
-                ceil_div(w, unit) if unit else self.collateral(c, -self.usd(c, -w)) + 1 for c, w in worth.items() if w
-            )
+            if rests:
+                left = rests[1 if ordered else 0]
+                value = sum(self.added_by_options(c, left[c], w) for c, w in worth.items())
+            else:
+                value = sum(ceil_div(w, unit) for w in worth.values())
             least = least if coin else self.charges_usd(underlying, least)
             found.append(span.Figures(*span.scan(vector), charge, least, value))
         return Part(

