@@ -8,7 +8,7 @@ import time
 
 import numpy as np
 
-from libc.stdint cimport int32_t, int64_t, uint16_t, uint32_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t
 
 from exchange.liquidation.monitor cimport Monitor
 from exchange.market.instrument cimport Instruments
@@ -28,7 +28,6 @@ cdef extern from *:
 
 cdef enum:
     AHEAD = 4       # accounts whose positions are fetched before their turn
-    SAMPLE = 8      # one in that many accounts is searched first
     MOST = 4        # where one in that many of them left its band, one pass over all costs less than jumping
 
 HEALTHY, WARNING, BREACHED = 0, 1, 2
@@ -50,6 +49,7 @@ cdef class Population:
     cdef uint16_t[::1] bucket
     cdef uint32_t[::1] found
     cdef uint32_t[::1] stale
+    cdef uint8_t[::1] stale_block
     cdef int32_t[::1] leg_row
     cdef double[::1] leg_lots
     cdef uint16_t[::1] leg_bucket
@@ -70,7 +70,9 @@ cdef class Population:
         self.mark = np.zeros(self.instruments.capacity)
         self.bucket = np.zeros(self.instruments.capacity, np.uint16)
         self.found = np.zeros(len(offset), np.uint32)
-        self.stale = np.zeros(len(offset), np.uint32)
+        blocks = (len(offset) + 63) // 64
+        self.stale = np.zeros(blocks * 64, np.uint32)
+        self.stale_block = np.zeros(blocks, np.uint8)
         longest = int(np.diff(start).max())
         self.leg_row = np.zeros(longest, np.int32)
         self.leg_lots = np.zeros(longest)
@@ -150,6 +152,7 @@ cdef class Population:
             self.offset[a] += <double><int64_t>(need * self.warning * (1.0 + excess) - equity)
             self.level[a] = 0
             self.stale[a] = 1
+            self.stale_block[a // 64] = 1
             count += 1
         return count
 
@@ -204,24 +207,18 @@ cdef class Population:
         `level` holds all levels then."""
         cdef BandIndex index
         cdef int64_t count, looked = self.offset.shape[0] - 1
-        cdef uint32_t few
         began = time.thread_time_ns()
         self.bands.observe(0, time_ns)
         index = self.bands.index[0]
         self._prepare()
         index.grow(self.offset.shape[0])
-        # A crash leaves most bands: the first accounts tell, and then everybody is looked at without a search.
-        few = self.offset.shape[0] // SAMPLE
-        count = index.scan(1, few, &self.stale[0], 1, &self.found[0])
-        if MOST * count > few:
+        count = index.scan(self.offset.shape[0], &self.stale[0], &self.stale_block[0], 1, &self.found[0])
+        if MOST * count > looked:        # a crash leaves most bands
             self._look_at_all(&self.level[0])
-            found = time.thread_time_ns()
-            count += index.scan(few, self.offset.shape[0], &self.stale[0], 1, &self.found[count])
         else:
-            count += index.scan(max(1, few), self.offset.shape[0], &self.stale[0], 1, &self.found[count])
             looked = count
             self._look(count)
-            found = time.thread_time_ns()
+        found = time.thread_time_ns()
         if count:
             self._refresh(index, count, time_ns)
         return found - began, time.thread_time_ns() - found, looked
@@ -277,4 +274,7 @@ cdef class Population:
         """How many accounts have a band."""
         cdef BandIndex index = self.bands.index[0]
         cdef int64_t a
-        return sum([index.low[a] < index.high[a] for a in range(1, self.offset.shape[0])])
+        cdef float low
+        cdef float high
+        cdef float reach
+        return sum([index.band_of(a, &low, &high, &reach) for a in range(1, self.offset.shape[0])])

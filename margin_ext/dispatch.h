@@ -53,8 +53,7 @@ typedef struct {
     void (*bound_chain)(const ChainInput *, const BandBox *, const BandTables *);
     double (*bound_least)(const double *, const double *, double, const double *, int);
     double (*widest_change)(int64_t, const double *, const double *);
-    int64_t (*bands_scan)(int64_t, int64_t, float, const float *, const float *, const float *, const uint16_t *,
-                          const float *, const uint32_t *, uint32_t, uint32_t *);
+    void (*cell_scan)(const BandCell *, float, float, uint64_t *);
 } KernelTable;
 
 #if defined(__x86_64__)

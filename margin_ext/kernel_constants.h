@@ -18,7 +18,6 @@
 #define HALF_ROOT_TWO_PI 1.2533141374 /* sqrt(2 pi) / 2, rounded up: N(z) <= phi(z) times this for z <= 0 */
 #define BAND_OUTWARD (1.0 + 1e-12)    /* edges of a box, moved outward by more than the logarithm's error */
 #define BAND_DELTA_ERROR 1e-12
-#define BAND_AHEAD 512 /* accounts whose bands are fetched before their turn */
 
 /* (e^r - 1 - r) / r^2 on |r| <= ln(2)/2, degree 9 */
 #define EXP_C0 0x1.0000000000001p-1

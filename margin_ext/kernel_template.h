@@ -24,7 +24,7 @@ static const KernelTable NAME(table) = {
     NAME(bound_chain),
     NAME(bound_least),
     NAME(widest_change),
-    NAME(bands_scan),
+    NAME(cell_scan),
 };
 
 #undef KERNEL_STRING_

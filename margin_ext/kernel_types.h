@@ -96,6 +96,23 @@ typedef struct {
     double *gross;      /* [row] size of a lot, 1e-4 USD, for the slack of rounding */
 } BandTables;
 
+#define BAND_BLOCK 16   /* accounts that share a band of their own, and blocks that are compared at once */
+#define BAND_WAITING 32 /* blocks fetched before the first is looked into */
+
+/* Bands of the accounts that stand on the same anchor and depend on the same change since it. A block holds
+ * where all of its accounts' bands hold; unused places hold always. */
+typedef struct {
+    uint32_t count;     /* accounts */
+    uint32_t room;      /* a multiple of BAND_BLOCK * BAND_BLOCK */
+    uint32_t *account;  /* [room] */
+    float *low;         /* [room] lowest index price */
+    float *high;        /* [room] highest */
+    float *reach;       /* [room] most change */
+    float *block_low;   /* [room / BAND_BLOCK] */
+    float *block_high;
+    float *block_reach;
+} BandCell;
+
 /* Black-76, undiscounted, at zero rate. Per unit of forward, vol (fraction) and year. */
 typedef struct {
     double price, delta, gamma, vega, theta, rho;

@@ -5,7 +5,7 @@ Rows hold scenario_count (a multiple of 8,
 kernel_types.h.
 """
 
-from libc.stdint cimport int32_t, int64_t, uint16_t, uint32_t
+from libc.stdint cimport int32_t, int64_t, uint16_t, uint32_t, uint64_t
 
 cdef extern from "margin_ext/kernel_types.h" nogil:
     int MARGRAVE_MAX_SCENARIOS
@@ -79,6 +79,20 @@ cdef extern from "margin_ext/kernel_types.h" nogil:
         double* delta_high
         double* gross
 
+    enum:
+        BAND_BLOCK
+
+    ctypedef struct BandCell:
+        uint32_t count
+        uint32_t room
+        uint32_t* account
+        float* low
+        float* high
+        float* reach
+        float* block_low
+        float* block_high
+        float* block_reach
+
     ctypedef struct Greeks:
         double price
         double delta
@@ -130,10 +144,8 @@ cdef double bound_least(const double* v, const double* dampener, double coin, co
                         int scenario_count) noexcept nogil
 # max |width * inverse - 1|
 cdef double widest_change(int64_t n, const double* width, const double* inverse) noexcept nogil
-# accounts [first, count) outside their bands into out_ (room for all), ascending; how many
-cdef int64_t bands_scan(int64_t first, int64_t count, float price, const float* low, const float* high,
-                        const float* reach, const uint16_t* cell, const float* change, const uint32_t* stale,
-                        uint32_t bit, uint32_t* out_) noexcept nogil
+# sets bit a of left for every account a of the cell that is outside its band
+cdef void cell_scan(const BandCell* cell, float price, float change, uint64_t* left) noexcept nogil
 
 # Elementary functions without libm: the same bits on every machine.
 cdef double k_exp(double x) noexcept nogil

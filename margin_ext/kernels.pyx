@@ -22,8 +22,7 @@ cdef extern from "margin_ext/dispatch.h" nogil:
                                     const double*, int, double*) noexcept nogil
         double (*bound_least)(const double*, const double*, double, const double*, int) noexcept nogil
         double (*widest_change)(int64_t, const double*, const double*) noexcept nogil
-        int64_t (*bands_scan)(int64_t, int64_t, float, const float*, const float*, const float*,
-                              const uint16_t*, const float*, const uint32_t*, uint32_t, uint32_t*) noexcept nogil
+        void (*cell_scan)(const BandCell*, float, float, uint64_t*) noexcept nogil
 
     const KernelTable* kernel_table
     int kernel_select(const char* wanted) noexcept
@@ -112,10 +111,8 @@ cdef double widest_change(int64_t n, const double* width, const double* inverse)
     return kernel_table.widest_change(n, width, inverse)
 
 
-cdef int64_t bands_scan(int64_t first, int64_t count, float price, const float* low, const float* high,
-                        const float* reach, const uint16_t* cell, const float* change, const uint32_t* stale,
-                        uint32_t bit, uint32_t* out_) noexcept nogil:
-    return kernel_table.bands_scan(first, count, price, low, high, reach, cell, change, stale, bit, out_)
+cdef void cell_scan(const BandCell* cell, float price, float change, uint64_t* left) noexcept nogil:
+    kernel_table.cell_scan(cell, price, change, left)
 
 
 cdef double k_exp(double x) noexcept nogil:

@@ -174,69 +174,63 @@ static double NAME(widest_change)(int64_t n, const double *width, const double *
     return found;
 }
 
-/* Which of the accounts a .. a + BAND_STEP - 1 have left their band, a bit each. */
+/* Which of BAND_BLOCK bands do not hold at a price and a change, a bit each. */
+KERNEL_INLINE uint32_t NAME(bands_left)(float price, float change, const float *low, const float *high,
+                                        const float *reach) {
 #if VECTOR_BYTES == 64
-#define BAND_STEP 16
-KERNEL_INLINE uint32_t NAME(bands_left)(int64_t a, float price, const float *low, const float *high,
-                                        const float *reach, const uint16_t *cell, const float *change,
-                                        const uint32_t *stale, uint32_t bit) {
     __m512 at = _mm512_set1_ps(price);
-    __m512i place = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)(cell + a)));
-    __m512 moved = _mm512_i32gather_ps(place, change, 4);
-    uint32_t left = _mm512_cmp_ps_mask(at, _mm512_loadu_ps(low + a), _CMP_LT_OQ);
-    left |= _mm512_cmp_ps_mask(at, _mm512_loadu_ps(high + a), _CMP_GT_OQ);
-    left |= _mm512_cmp_ps_mask(moved, _mm512_loadu_ps(reach + a), _CMP_GT_OQ);
-    return left | _mm512_test_epi32_mask(_mm512_loadu_si512(stale + a), _mm512_set1_epi32((int)bit));
-}
-#elif VECTOR_BYTES == 32
-#define BAND_STEP 8
-KERNEL_INLINE uint32_t NAME(bands_left)(int64_t a, float price, const float *low, const float *high,
-                                        const float *reach, const uint16_t *cell, const float *change,
-                                        const uint32_t *stale, uint32_t bit) {
-    __m256 at = _mm256_set1_ps(price);
-    __m256i place = _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)(cell + a)));
-    __m256 moved = _mm256_i32gather_ps(change, place, 4);
-    __m256 left = _mm256_cmp_ps(at, _mm256_loadu_ps(low + a), _CMP_LT_OQ);
-    left = _mm256_or_ps(left, _mm256_cmp_ps(at, _mm256_loadu_ps(high + a), _CMP_GT_OQ));
-    left = _mm256_or_ps(left, _mm256_cmp_ps(moved, _mm256_loadu_ps(reach + a), _CMP_GT_OQ));
-    __m256i same = _mm256_and_si256(_mm256_loadu_si256((const __m256i *)(stale + a)), _mm256_set1_epi32((int)bit));
-    __m256i still = _mm256_cmpeq_epi32(same, _mm256_setzero_si256());
-    uint32_t touched = ~(uint32_t)_mm256_movemask_ps(_mm256_castsi256_ps(still)) & 255u;
-    return (uint32_t)_mm256_movemask_ps(left) | touched;
-}
+    uint32_t left = _mm512_cmp_ps_mask(at, _mm512_loadu_ps(low), _CMP_LT_OQ);
+    left |= _mm512_cmp_ps_mask(at, _mm512_loadu_ps(high), _CMP_GT_OQ);
+    return left | _mm512_cmp_ps_mask(_mm512_set1_ps(change), _mm512_loadu_ps(reach), _CMP_GT_OQ);
 #else
-#define BAND_STEP 8
-KERNEL_INLINE uint32_t NAME(bands_left)(int64_t a, float price, const float *low, const float *high,
-                                        const float *reach, const uint16_t *cell, const float *change,
-                                        const uint32_t *stale, uint32_t bit) {
     uint32_t left = 0;
-    for (int i = 0; i < BAND_STEP; i++, a++)
-        left |= (uint32_t)((price < low[a]) | (price > high[a]) | (change[cell[a]] > reach[a])
-                           | ((stale[a] & bit) != 0))
-                << i;
-    return left;
-}
+#if VECTOR_BYTES == 32
+    __m256 at = _mm256_set1_ps(price), moved = _mm256_set1_ps(change);
+    for (int i = 0; i < BAND_BLOCK; i += 8) {
+        __m256 out = _mm256_cmp_ps(at, _mm256_loadu_ps(low + i), _CMP_LT_OQ);
+        out = _mm256_or_ps(out, _mm256_cmp_ps(at, _mm256_loadu_ps(high + i), _CMP_GT_OQ));
+        out = _mm256_or_ps(out, _mm256_cmp_ps(moved, _mm256_loadu_ps(reach + i), _CMP_GT_OQ));
+        left |= (uint32_t)_mm256_movemask_ps(out) << i;
+    }
+#else
+    for (int i = 0; i < BAND_BLOCK; i++)
+        left |= (uint32_t)((price < low[i]) | (price > high[i]) | (change > reach[i])) << i;
 #endif
-
-/* Accounts from `first` on whose band was left, ascending, into `out`: index price outside [low, high], more
- * change than `reach` in the account's cell, or a bit of `stale` set. Answers how many. */
-static int64_t NAME(bands_scan)(int64_t first, int64_t count, float price, const float *low, const float *high,
-                                const float *reach, const uint16_t *cell, const float *change,
-                                const uint32_t *stale, uint32_t bit, uint32_t *out) {
-    int64_t found = 0, a = first;
-    for (; a + BAND_STEP <= count; a += BAND_STEP) {
-        __builtin_prefetch(low + a + BAND_AHEAD);
-        __builtin_prefetch(high + a + BAND_AHEAD);
-        __builtin_prefetch(reach + a + BAND_AHEAD);
-        __builtin_prefetch(stale + a + BAND_AHEAD);
-        __builtin_prefetch(cell + a + BAND_AHEAD);
-        uint32_t left = NAME(bands_left)(a, price, low, high, reach, cell, change, stale, bit);
-        for (; left; left &= left - 1) out[found++] = (uint32_t)a + (uint32_t)__builtin_ctz(left);
-    }
-    for (; a < count; a++) {
-        out[found] = (uint32_t)a;
-        found += (price < low[a]) | (price > high[a]) | (change[cell[a]] > reach[a]) | ((stale[a] & bit) != 0);
-    }
-    return found;
+    return left;
+#endif
 }
-#undef BAND_STEP
+
+static void NAME(block_marked)(const BandCell *cell, float price, float change, uint32_t block, uint64_t *left) {
+    int64_t at = (int64_t)block * BAND_BLOCK;
+    uint32_t found = NAME(bands_left)(price, change, cell->low + at, cell->high + at, cell->reach + at);
+    for (; found; found &= found - 1) {
+        uint32_t account = cell->account[at + __builtin_ctz(found)];
+        left[account / 64] |= 1ULL << (account % 64);
+    }
+}
+
+/* Sets the bit of every account of a cell whose band was left. Only blocks whose own band was left are looked
+ * into, and a few are waited for at once. */
+static void NAME(cell_scan)(const BandCell *cell, float price, float change, uint64_t *left) {
+    uint32_t waiting[BAND_WAITING + BAND_BLOCK];
+    int64_t blocks = (cell->count + BAND_BLOCK - 1) / BAND_BLOCK;
+    int count = 0;
+    for (int64_t first = 0; first < blocks; first += BAND_BLOCK) {
+        uint32_t found = NAME(bands_left)(price, change, cell->block_low + first, cell->block_high + first,
+                                          cell->block_reach + first);
+        for (; found; found &= found - 1) {
+            uint32_t block = (uint32_t)first + (uint32_t)__builtin_ctz(found);
+            int64_t at = (int64_t)block * BAND_BLOCK;
+            __builtin_prefetch(cell->low + at);
+            __builtin_prefetch(cell->high + at);
+            __builtin_prefetch(cell->reach + at);
+            __builtin_prefetch(cell->account + at);
+            waiting[count++] = block;
+        }
+        if (count >= BAND_WAITING) {
+            for (int i = 0; i < count; i++) NAME(block_marked)(cell, price, change, waiting[i], left);
+            count = 0;
+        }
+    }
+    for (int i = 0; i < count; i++) NAME(block_marked)(cell, price, change, waiting[i], left);
+}

@@ -1,12 +1,14 @@
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
-from margin_ext.kernels cimport BandBox, BandTables, ChainInput
+from margin_ext.kernels cimport BandBox, BandCell, BandTables, ChainInput
 
 cdef enum:
     BAND_LEVELS = 3
     BAND_ANCHORS = 32
     BAND_GROUPS = 3          # what an account depends on: perpetuals; also forwards and far options; also near options
-    BAND_IDLE = BAND_ANCHORS * BAND_GROUPS   # the cell of accounts that the underlying cannot touch
+    BAND_CELLS = BAND_ANCHORS * BAND_GROUPS
+    BAND_IDLE = BAND_CELLS       # in place of the cell of accounts that the underlying cannot touch
+    BAND_VOID = BAND_CELLS + 1   # and of those without a band
     BAND_CHAINS = 8
     BAND_BUCKETS = 32        # forwards by expiry bucket
     BAND_REFERENCES = 48     # and after them the marks of perpetuals
@@ -16,7 +18,6 @@ cdef enum:
 
 ctypedef struct BandAnchor:
     int live
-    uint32_t accounts
     double index
     double reference[BAND_REFERENCES]
     double funding[BAND_REFERENCES]
@@ -71,17 +72,18 @@ cdef class BandIndex:
     cdef BandAnchor anchor[BAND_ANCHORS]
     cdef int newest
     cdef readonly uint32_t serial
-    cdef float change[BAND_IDLE + 1]
+    cdef float change[BAND_CELLS]
     cdef BandTables tables[BAND_LEVELS]
     cdef double move[BAND_BUCKETS]
     cdef uint8_t* group              # [slot], BAND_UNKNOWN where the newest anchor knows nothing of it
     cdef double* memory
     # accounts
     cdef readonly uint32_t accounts
-    cdef float* low
-    cdef float* high
-    cdef float* reach
-    cdef uint16_t* cell
+    cdef BandCell cells[BAND_CELLS]  # anchor x group
+    cdef uint16_t* cell              # [account]
+    cdef uint32_t* place             # [account] in its cell
+    cdef uint64_t* void_bits         # [account / 64] those without a band
+    cdef uint64_t* left              # [account / 64] room for a scan
     cdef uint32_t* tried             # serial of the anchor at which certification last failed
     cdef int grow(self, uint32_t count) except -1
     cdef int take_widths(self, int chain, const ChainInput* source, int64_t near_pairs) except -1
@@ -97,8 +99,10 @@ cdef class BandIndex:
     cdef double _charges(self, int level, const BandLeg* leg, double* least, double* slack) noexcept
     cdef void void_account(self, uint32_t account) noexcept
     cdef void set_idle(self, uint32_t account) noexcept
-    cdef bint set_band(self, uint32_t account, int level, int group, double low, double high, double shrink) noexcept
-    cdef void _move(self, uint32_t account, uint16_t cell) noexcept
-    cdef int64_t scan(self, uint32_t first, uint32_t count, const uint32_t* stale, uint32_t bit,
+    cdef bint set_band(self, uint32_t account, int level, int group, double low, double high,
+                       double shrink) except -1
+    cdef void _leave(self, uint32_t account, uint16_t next_) noexcept
+    cdef int64_t scan(self, uint32_t count, const uint32_t* stale, uint8_t* stale_block, uint32_t bit,
                       uint32_t* out_) noexcept
+    cdef bint band_of(self, uint32_t account, float* low, float* high, float* reach) noexcept
     cdef double price_range(self, int level) noexcept

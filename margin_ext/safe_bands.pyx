@@ -2,7 +2,8 @@
 
 An anchor is the market at one moment; tables at the newest anchor bound every instrument's share of an account's
 excess over boxes of three sizes. An account's band is an interval of the index, and how much else may change since its
-anchor. Finding the accounts whose band was left is one pass over five arrays. Proof: docs/margin.md, "Safe bands".
+anchor. Accounts that stand on one anchor and depend on the same change lie together in a cell, sixteen to a block whose
+own band holds only where theirs all hold: finding who left is one pass over blocks. Proof: docs/margin.md, "Safe bands".
 
 All of it is plain arithmetic on doubles in one order, the same bits on every machine.
 """
@@ -12,7 +13,7 @@ from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memcpy, memset
 
 from margin_ext.kernels cimport (
-    KERNEL_OK, MARGRAVE_MAX_SCENARIOS, bands_scan, bound_chain, bound_least, k_sqrt, rows_sum, widest_change,
+    BAND_BLOCK, KERNEL_OK, MARGRAVE_MAX_SCENARIOS, bound_chain, bound_least, cell_scan, k_sqrt, rows_sum, widest_change,
 )
 
 cdef extern from *:
@@ -25,6 +26,7 @@ cdef extern from *:
     }
     """
     double* aligned "bands_aligned"(size_t doubles) noexcept nogil
+    int ctz "__builtin_ctzll"(uint64_t bits) noexcept nogil
 
 # A box's ranges, widest first. One ratio for all, so that one number tells how far the market is from an anchor.
 cdef double[BAND_LEVELS] PRICE_RANGE = [0.045, 0.012, 0.003]
@@ -35,6 +37,7 @@ cdef double RELATIVE_SLACK = 4e-9     # of gross size: far above what doubles, t
 cdef double UNIT_SLACK = 64.0         # units per requirement: conversions and ceilings
 cdef double WIDTH_MIN = 1e-100        # stands for zero total width, as in the pricer
 cdef double INWARD = 1e-6             # relative, above the 6e-8 of a float32
+cdef uint32_t LEAST_ROOM = BAND_BLOCK * BAND_BLOCK
 
 
 cdef class BandIndex:
@@ -66,9 +69,9 @@ cdef class BandIndex:
             self.tables[level].gross = at + 2 * slots
             at += 3 * <size_t>slots
         memset(self.group, BAND_UNKNOWN, slots)
-        for level in range(BAND_IDLE):
+        memset(self.cells, 0, sizeof(self.cells))
+        for level in range(BAND_CELLS):
             self.change[level] = <float>INFINITY
-        self.change[BAND_IDLE] = 0.0
         self.grow(256)
 
     def __dealloc__(self):
@@ -79,10 +82,12 @@ cdef class BandIndex:
                 free(self.anchor[a].inverse_width[c])
         free(self.memory)
         free(self.group)
-        free(self.low)
-        free(self.high)
-        free(self.reach)
+        for c in range(BAND_CELLS):
+            _release(&self.cells[c])
         free(self.cell)
+        free(self.place)
+        free(self.void_bits)
+        free(self.left)
         free(self.tried)
 
     cdef int grow(self, uint32_t count) except -1:
@@ -93,17 +98,16 @@ cdef class BandIndex:
             return 0
         while size < count:
             size *= 2
-        self.low = <float*>_grown(self.low, size * sizeof(float))
-        self.high = <float*>_grown(self.high, size * sizeof(float))
-        self.reach = <float*>_grown(self.reach, size * sizeof(float))
         self.cell = <uint16_t*>_grown(self.cell, size * sizeof(uint16_t))
+        self.place = <uint32_t*>_grown(self.place, size * sizeof(uint32_t))
         self.tried = <uint32_t*>_grown(self.tried, size * sizeof(uint32_t))
+        self.void_bits = <uint64_t*>_grown(self.void_bits, size // 64 * sizeof(uint64_t))
+        self.left = <uint64_t*>_grown(self.left, size // 64 * sizeof(uint64_t))
         for a in range(self.accounts, size):
-            self.cell[a] = BAND_IDLE
+            self.cell[a] = BAND_VOID
+            self.place[a] = 0
             self.tried[a] = 0
-            self.low[a] = <float>INFINITY
-            self.high[a] = <float>INFINITY
-            self.reach[a] = 0.0
+        memset(self.void_bits + self.accounts // 64, 0xFF, (size - self.accounts) // 8)
         self.accounts = size
         return 0
 
@@ -178,7 +182,7 @@ cdef class BandIndex:
         cdef int a
         for a in range(BAND_ANCHORS):
             self.anchor[a].live = 0
-        for a in range(BAND_IDLE):
+        for a in range(BAND_CELLS):
             self.change[a] = <float>INFINITY
         self.newest = -1
         memset(self.group, BAND_UNKNOWN, self.slots)
@@ -187,16 +191,19 @@ cdef class BandIndex:
         """Make the market now the newest anchor, in place of the one that the fewest accounts stand on. The tables
         are empty until bound_options and bound_future have filled them."""
         cdef int a, c, i, best = -1, n
-        cdef uint32_t account
+        cdef uint32_t standing, fewest = 0
         cdef BandAnchor* anchor
         for a in range(BAND_ANCHORS):
-            if best < 0 or self.anchor[a].accounts < self.anchor[best].accounts:
+            standing = 0
+            for c in range(a * BAND_GROUPS, (a + 1) * BAND_GROUPS):
+                standing += self.cells[c].count
+            if best < 0 or standing < fewest:
                 best = a
+                fewest = standing
         anchor = &self.anchor[best]
-        if anchor.accounts:
-            for account in range(self.accounts):
-                if self.cell[account] // BAND_GROUPS == best:
-                    self.void_account(account)
+        for c in range(best * BAND_GROUPS, (best + 1) * BAND_GROUPS):
+            while self.cells[c].count:
+                self.void_account(self.cells[c].account[self.cells[c].count - 1])
         anchor.live = 1
         anchor.index = self.index
         memcpy(anchor.reference, self.reference, sizeof(self.reference))
@@ -371,51 +378,184 @@ cdef class BandIndex:
 
     # ------------------------------------------------------------------ bands
 
-    cdef void _move(self, uint32_t account, uint16_t cell) noexcept:
-        if self.cell[account] != BAND_IDLE:
-            self.anchor[self.cell[account] // BAND_GROUPS].accounts -= 1
-        if cell != BAND_IDLE:
-            self.anchor[cell // BAND_GROUPS].accounts += 1
-        self.cell[account] = cell
+    cdef void _leave(self, uint32_t account, uint16_t next_) noexcept:
+        """Take an account out of its cell; the last of the cell comes into its place."""
+        cdef BandCell* cell
+        cdef uint32_t at, last
+        if self.cell[account] < BAND_CELLS:
+            cell = &self.cells[self.cell[account]]
+            at = self.place[account]
+            cell.count -= 1
+            last = cell.count
+            cell.account[at] = cell.account[last]
+            self.place[cell.account[at]] = at
+            cell.low[at] = cell.low[last]
+            cell.high[at] = cell.high[last]
+            cell.reach[at] = cell.reach[last]
+            _clear(cell, last, last + 1)
+            _sum_block(cell, last // BAND_BLOCK)
+            if at // BAND_BLOCK != last // BAND_BLOCK:
+                _sum_block(cell, at // BAND_BLOCK)
+            if cell.room > LEAST_ROOM and 4 * cell.count <= cell.room:
+                _narrow(cell)
+        self.cell[account] = next_
+        if next_ == BAND_VOID:
+            self.void_bits[account // 64] |= <uint64_t>1 << (account % 64)
+        else:
+            self.void_bits[account // 64] &= ~(<uint64_t>1 << (account % 64))
 
     cdef void void_account(self, uint32_t account) noexcept:
         """No band: the account is found by every scan."""
-        self._move(account, BAND_IDLE)
-        self.low[account] = <float>INFINITY
-        self.high[account] = <float>INFINITY
-        self.reach[account] = 0.0
+        self._leave(account, BAND_VOID)
 
     cdef void set_idle(self, uint32_t account) noexcept:
         """The underlying cannot touch the account."""
-        self._move(account, BAND_IDLE)
-        self.low[account] = -<float>INFINITY
-        self.high[account] = <float>INFINITY
-        self.reach[account] = <float>INFINITY
+        self._leave(account, BAND_IDLE)
         self.tried[account] = 0
 
-    cdef bint set_band(self, uint32_t account, int level, int group, double low, double high, double shrink) noexcept:
+    cdef bint set_band(self, uint32_t account, int level, int group, double low, double high,
+                       double shrink) except -1:
         """A band around the newest anchor: index prices, and `shrink` (at most 1) of the level's other ranges.
 
         False, and nothing changed, where the market now lies outside or at the edge."""
-        cdef uint16_t cell = self.newest * BAND_GROUPS + group
+        cdef uint16_t place = self.newest * BAND_GROUPS + group
         cdef float bottom = <float>(low * (1.0 + INWARD))
         cdef float top = <float>(high * (1.0 - INWARD))
         cdef float reach = <float>(WIDTH_RANGE[level] * shrink * (1.0 - 2.0 * INWARD))
         cdef float price = <float>self.index
-        if not (bottom < price < top and self.change[cell] < reach):
+        cdef BandCell* cell = &self.cells[place]
+        cdef uint32_t at, block
+        if not (bottom < price < top and self.change[place] < reach):
             return False
-        self._move(account, cell)
-        self.low[account] = bottom
-        self.high[account] = top
-        self.reach[account] = reach
+        if cell.count == cell.room:
+            _widen(cell)
+        self._leave(account, place)
+        at = cell.count          # only now: the account may have stood in the same cell
+        block = at // BAND_BLOCK
+        cell.count += 1
+        cell.account[at] = account
+        cell.low[at] = bottom
+        cell.high[at] = top
+        cell.reach[at] = reach
+        cell.block_low[block] = max(cell.block_low[block], bottom)
+        cell.block_high[block] = min(cell.block_high[block], top)
+        cell.block_reach[block] = min(cell.block_reach[block], reach)
+        self.place[account] = at
         self.tried[account] = 0
         return True
 
-    cdef int64_t scan(self, uint32_t first, uint32_t count, const uint32_t* stale, uint32_t bit,
+    cdef bint band_of(self, uint32_t account, float* low, float* high, float* reach) noexcept:
+        """An account's band; False where it has none."""
+        cdef BandCell* cell
+        if account >= self.accounts or self.cell[account] == BAND_VOID:
+            return False
+        low[0] = -<float>INFINITY
+        high[0] = reach[0] = <float>INFINITY
+        if self.cell[account] != BAND_IDLE:
+            cell = &self.cells[self.cell[account]]
+            low[0] = cell.low[self.place[account]]
+            high[0] = cell.high[self.place[account]]
+            reach[0] = cell.reach[self.place[account]]
+        return True
+
+    cdef int64_t scan(self, uint32_t count, const uint32_t* stale, uint8_t* stale_block, uint32_t bit,
                       uint32_t* out_) noexcept:
-        """Accounts first .. count - 1 whose band was left or that are stale, ascending; room for them in out_."""
-        return bands_scan(first, count, <float>self.index, self.low, self.high, self.reach, self.cell, self.change,
-                          stale, bit, out_)
+        """Accounts 1 .. count - 1 whose band was left, that have none or that have `bit` in stale[account], ascending;
+        room for them in out_. stale_block[account // 64] is set where any of the 64 (room for them all) may have any
+        bit; it is cleared where none has."""
+        cdef float price = <float>self.index
+        cdef uint32_t words = (count + 63) // 64, w, i, any_
+        cdef uint64_t bits
+        cdef int64_t found = 0
+        cdef int c
+        memcpy(self.left, self.void_bits, words * sizeof(uint64_t))
+        for c in range(BAND_CELLS):
+            if self.cells[c].count:
+                cell_scan(&self.cells[c], price, self.change[c], self.left)
+        for w in range(words):
+            bits = self.left[w]
+            if stale_block[w]:
+                any_ = 0
+                for i in range(64):
+                    any_ |= stale[w * 64 + i]
+                    bits |= <uint64_t>((stale[w * 64 + i] & bit) != 0) << i
+                stale_block[w] = any_ != 0
+            if w == 0:
+                bits &= ~<uint64_t>1
+            if w == words - 1 and count % 64:
+                bits &= (<uint64_t>1 << (count % 64)) - 1
+            while bits:
+                out_[found] = w * 64 + ctz(bits)
+                found += 1
+                bits &= bits - 1
+        return found
+
+
+cdef void _clear(BandCell* cell, uint32_t first, uint32_t end) noexcept:
+    """Unused places: bands that always hold."""
+    cdef uint32_t i
+    for i in range(first, end):
+        cell.low[i] = -<float>INFINITY
+        cell.high[i] = <float>INFINITY
+        cell.reach[i] = <float>INFINITY
+
+
+cdef void _sum_block(BandCell* cell, uint32_t block) noexcept:
+    """The block's own band."""
+    cdef float low = -<float>INFINITY, high = <float>INFINITY, reach = <float>INFINITY
+    cdef uint32_t i
+    for i in range(block * BAND_BLOCK, (block + 1) * BAND_BLOCK):
+        low = max(low, cell.low[i])
+        high = min(high, cell.high[i])
+        reach = min(reach, cell.reach[i])
+    cell.block_low[block] = low
+    cell.block_high[block] = high
+    cell.block_reach[block] = reach
+
+
+cdef int _widen(BandCell* cell) except -1:
+    """Twice the room."""
+    cdef uint32_t room = max(LEAST_ROOM, 2 * cell.room), blocks = room // BAND_BLOCK, b
+    cell.account = <uint32_t*>_grown(cell.account, room * sizeof(uint32_t))
+    cell.low = <float*>_grown(cell.low, room * sizeof(float))
+    cell.high = <float*>_grown(cell.high, room * sizeof(float))
+    cell.reach = <float*>_grown(cell.reach, room * sizeof(float))
+    cell.block_low = <float*>_grown(cell.block_low, blocks * sizeof(float))
+    cell.block_high = <float*>_grown(cell.block_high, blocks * sizeof(float))
+    cell.block_reach = <float*>_grown(cell.block_reach, blocks * sizeof(float))
+    _clear(cell, cell.room, room)
+    for b in range(cell.room // BAND_BLOCK, blocks):
+        _sum_block(cell, b)
+    cell.room = room
+    return 0
+
+
+cdef void _narrow(BandCell* cell) noexcept:
+    """Give back half of the room; what the allocator will not take back stays."""
+    cdef uint32_t room = cell.room // 2, blocks = room // BAND_BLOCK
+    cell.account = <uint32_t*>_cut(cell.account, room * sizeof(uint32_t))
+    cell.low = <float*>_cut(cell.low, room * sizeof(float))
+    cell.high = <float*>_cut(cell.high, room * sizeof(float))
+    cell.reach = <float*>_cut(cell.reach, room * sizeof(float))
+    cell.block_low = <float*>_cut(cell.block_low, blocks * sizeof(float))
+    cell.block_high = <float*>_cut(cell.block_high, blocks * sizeof(float))
+    cell.block_reach = <float*>_cut(cell.block_reach, blocks * sizeof(float))
+    cell.room = room
+
+
+cdef void _release(BandCell* cell) noexcept:
+    free(cell.account)
+    free(cell.low)
+    free(cell.high)
+    free(cell.reach)
+    free(cell.block_low)
+    free(cell.block_high)
+    free(cell.block_reach)
+
+
+cdef void* _cut(void* old, size_t size) noexcept:
+    cdef void* less = realloc(old, size)
+    return old if less == NULL else less
 
 
 cdef void* _grown(void* old, size_t size) except NULL:

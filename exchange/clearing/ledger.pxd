@@ -19,6 +19,7 @@ cdef class Ledger:
     cdef uint32_t* debtor            # accounts with any, in no order
     cdef uint32_t* debtor_place      # [account] where it stands among them
     cdef uint32_t debtor_count
+    cdef uint8_t* touched_block      # [account / 64] any of them may be touched
     cdef int64_t* system             # [SystemAccount][currency]
     cdef int64_t* clearing           # [instrument slot]: counter-leg of realised P&L, premium, delivery
     cdef int64_t* total              # per currency, zero between commands

@@ -23,11 +23,13 @@ cdef class Ledger:
         self.owing = <uint8_t*>calloc(self.accounts, sizeof(uint8_t))
         self.debtor = <uint32_t*>calloc(self.accounts, sizeof(uint32_t))
         self.debtor_place = <uint32_t*>calloc(self.accounts, sizeof(uint32_t))
+        self.touched_block = <uint8_t*>calloc(self.accounts // 64, 1)
         self.system = <int64_t*>calloc(SYS_COUNT * currencies, sizeof(int64_t))
         self.clearing = <int64_t*>calloc(instruments, sizeof(int64_t))
         self.total = <int64_t*>calloc(currencies, sizeof(int64_t))
         if (self.cash == NULL or self.touched == NULL or self.owing == NULL or self.debtor == NULL
-                or self.debtor_place == NULL or self.system == NULL or self.clearing == NULL or self.total == NULL):
+                or self.debtor_place == NULL or self.touched_block == NULL or self.system == NULL
+                or self.clearing == NULL or self.total == NULL):
             raise MemoryError()
 
     def __dealloc__(self):
@@ -36,6 +38,7 @@ cdef class Ledger:
         free(self.owing)
         free(self.debtor)
         free(self.debtor_place)
+        free(self.touched_block)
         free(self.system)
         free(self.clearing)
         free(self.total)
@@ -46,6 +49,7 @@ cdef class Ledger:
         cdef int64_t* grown
         cdef uint32_t* flags
         cdef uint8_t* counts
+        cdef uint8_t* blocks
         while size <= account_id:
             size *= 2
         if size == self.accounts:
@@ -74,6 +78,11 @@ cdef class Ledger:
         if flags == NULL:
             raise MemoryError()
         self.debtor_place = flags
+        blocks = <uint8_t*>realloc(self.touched_block, size // 64)
+        if blocks == NULL:
+            raise MemoryError()
+        memset(blocks + self.accounts // 64, 0, (size - self.accounts) // 64)
+        self.touched_block = blocks
         self.accounts = size
         return 0
 
@@ -101,6 +110,7 @@ cdef class Ledger:
 
         Not state: it decides only which accounts a mark looks at, never what is found there."""
         self.touched[account_id] = 0xFFFFFFFF
+        self.touched_block[account_id // 64] = 1
 
     cdef int64_t balance(self, uint32_t account_id, int currency) noexcept:
         return self.cash[<size_t>account_id * self.currencies + currency]

@@ -157,7 +157,8 @@ cdef class Bands:
             if self.found == NULL:
                 self.found_room = 0
                 raise MemoryError()
-        count = index.scan(1, self.accounts.high, self.ledger.touched, <uint32_t>1 << underlying, self.found)
+        count = index.scan(self.accounts.high, self.ledger.touched, self.ledger.touched_block,
+                           <uint32_t>1 << underlying, self.found)
         self.visited += count
         return count
 
@@ -499,10 +500,12 @@ cdef class Bands:
     def band(self, uint32_t account_id, int underlying):
         """(lowest index, highest index, change allowed since the anchor); None where the account has no band."""
         cdef BandIndex index = self.index[underlying]
-        if index is None or account_id >= index.accounts or index.low[account_id] > index.high[account_id] or (
-                index.low[account_id] == INFINITY):
+        cdef float low
+        cdef float high
+        cdef float reach
+        if index is None or not index.band_of(account_id, &low, &high, &reach):
             return None
-        return (index.low[account_id], index.high[account_id], index.reach[account_id])
+        return (low, high, reach)
 
     def statistics(self):
         """(marks, accounts looked at, accounts certified) so far."""
