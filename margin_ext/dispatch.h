@@ -52,7 +52,7 @@ typedef struct {
                                 const double *, int, double *);
     void (*bound_chain)(const ChainInput *, const BandBox *, const BandTables *);
     double (*bound_least)(const double *, const double *, double, const double *, int);
-    double (*widest_change)(int64_t, const double *, const double *);
+    double (*widths_change)(int, int, const int32_t *, int, int, const double *, const double *);
     void (*cell_scan)(const BandCell *, float, float, uint64_t *);
 } KernelTable;
 

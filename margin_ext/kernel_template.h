@@ -23,7 +23,7 @@ static const KernelTable NAME(table) = {
     NAME(accounts_worst_loss),
     NAME(bound_chain),
     NAME(bound_least),
-    NAME(widest_change),
+    NAME(widths_change),
     NAME(cell_scan),
 };
 

@@ -142,8 +142,9 @@ cdef int32_t bound_chain(const ChainInput* in_, const BandBox* box, const BandTa
 # min over columns of v + dampener + coin * factor
 cdef double bound_least(const double* v, const double* dampener, double coin, const double* factor,
                         int scenario_count) noexcept nogil
-# max |width * inverse - 1|
-cdef double widest_change(int64_t n, const double* width, const double* inverse) noexcept nogil
+# largest relative change of a total width over the expiries [first, end); layout: safe_bands.h
+cdef double widths_change(int first, int end, const int32_t* end_of, int classes, bint floored, const double* now,
+                          const double* inverse) noexcept nogil
 # sets bit a of left for every account a of the cell that is outside its band
 cdef void cell_scan(const BandCell* cell, float price, float change, uint64_t* left) noexcept nogil
 

@@ -21,7 +21,7 @@ cdef extern from "margin_ext/dispatch.h" nogil:
         void (*accounts_worst_loss)(int64_t, const int64_t*, const uint16_t*, const int32_t*, const double*,
                                     const double*, int, double*) noexcept nogil
         double (*bound_least)(const double*, const double*, double, const double*, int) noexcept nogil
-        double (*widest_change)(int64_t, const double*, const double*) noexcept nogil
+        double (*widths_change)(int, int, const int32_t*, int, int, const double*, const double*) noexcept nogil
         void (*cell_scan)(const BandCell*, float, float, uint64_t*) noexcept nogil
 
     const KernelTable* kernel_table
@@ -107,8 +107,9 @@ cdef double bound_least(const double* v, const double* dampener, double coin, co
     return kernel_table.bound_least(v, dampener, coin, factor, scenario_count)
 
 
-cdef double widest_change(int64_t n, const double* width, const double* inverse) noexcept nogil:
-    return kernel_table.widest_change(n, width, inverse)
+cdef double widths_change(int first, int end, const int32_t* end_of, int classes, bint floored, const double* now,
+                          const double* inverse) noexcept nogil:
+    return kernel_table.widths_change(first, end, end_of, classes, floored, now, inverse)
 
 
 cdef void cell_scan(const BandCell* cell, float price, float change, uint64_t* left) noexcept nogil:

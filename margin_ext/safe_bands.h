@@ -160,18 +160,32 @@ static double NAME(bound_least)(const double *v, const double *dampener, double 
     return NAME(least_lane)(least);
 }
 
-/* max |width / anchor's width - 1| over n widths; `inverse` holds 1 / the anchor's. */
-static double NAME(widest_change)(int64_t n, const double *width, const double *inverse) {
+/* Largest relative change of a total width, under any of `classes` shocks of vol, over the expiries [first, end). An
+ * expiry's numbers end at end_of[expiry]: unshocked widths, padded to a multiple of 8, and a tail of 8: the root of the
+ * time, then the multiplier of each class. `inverse` holds one over the anchor's numbers, and so the padding.
+ *
+ * A shocked width is max(width x multiplier, floor x root). Its ratio to the anchor's lies between that of the root and
+ * that of width x multiplier, which is off one by at most d (1 + q) + q, the width's ratio being off by d and the
+ * multiplier's by q. */
+static double NAME(widths_change)(int first, int end, const int32_t *end_of, int classes, int floored,
+                                  const double *now, const double *inverse) {
     VD most = NAME(splat)(0.0);
-    int64_t i = 0;
-    for (; i + LANES <= n; i += LANES)
-        most = NAME(max)(NAME(abs)(NAME(load)(width + i) * NAME(load)(inverse + i) - 1.0), most);
-    double found = NAME(largest_lane)(most);
-    for (; i < n; i++) {
-        double change = __builtin_fabs(width[i] * inverse[i] - 1.0);
-        if (change > found) found = change;
+    double alone = 0.0;
+    for (int expiry = first; expiry < end; expiry++) {
+        int tail = end_of[expiry] - 8;
+        double shock = 0.0, root = __builtin_fabs(now[tail] * inverse[tail] - 1.0);
+        for (int k = tail + 1; k <= tail + classes; k++) {
+            double change = __builtin_fabs(now[k] * inverse[k] - 1.0);
+            if (change > shock) shock = change;
+        }
+        if (floored && root > alone) alone = root;
+        for (int i = expiry ? end_of[expiry - 1] : 0; i < tail; i += LANES) {
+            VD change = NAME(abs)(NAME(load)(now + i) * NAME(load)(inverse + i) - 1.0);
+            most = NAME(max)(change * (1.0 + shock) + shock, most);
+        }
     }
-    return found;
+    double found = NAME(largest_lane)(most);
+    return found > alone ? found : alone;
 }
 
 /* Which of BAND_BLOCK bands do not hold at a price and a change, a bit each. */

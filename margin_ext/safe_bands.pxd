@@ -23,8 +23,8 @@ ctypedef struct BandAnchor:
     double funding[BAND_REFERENCES]
     double worth[BAND_REFERENCES]        # of a perpetual's lot, to measure its funding by
     int pairs[BAND_CHAINS]
-    int near[BAND_CHAINS]                # pairs of near expiries, which come first
-    double* inverse_width[BAND_CHAINS]   # [class][pair]
+    int near[BAND_CHAINS]                # expiries that are near; they come first
+    double* inverse[BAND_CHAINS]         # one over BandIndex.width then
     int capacity[BAND_CHAINS]
 
 ctypedef struct BandGrid:                # the columns as margin weighs them
@@ -66,7 +66,10 @@ cdef class BandIndex:
     cdef double worth[BAND_REFERENCES]
     cdef int pairs[BAND_CHAINS]
     cdef int near[BAND_CHAINS]
-    cdef double* width[BAND_CHAINS]
+    cdef int expiries[BAND_CHAINS]
+    cdef int32_t end_of[BAND_CHAINS][BAND_BUCKETS]   # where an expiry's numbers end
+    cdef double* width[BAND_CHAINS]                  # total widths, roots and multipliers; layout: safe_bands.h
+    cdef bint floored                                # a shock has a floor
     cdef int capacity[BAND_CHAINS]
     # anchors; tables belong to the newest
     cdef BandAnchor anchor[BAND_ANCHORS]
@@ -86,12 +89,12 @@ cdef class BandIndex:
     cdef uint64_t* left              # [account / 64] room for a scan
     cdef uint32_t* tried             # serial of the anchor at which certification last failed
     cdef int grow(self, uint32_t count) except -1
-    cdef int take_widths(self, int chain, const ChainInput* source, int64_t near_pairs) except -1
+    cdef int take_widths(self, int chain, const ChainInput* source, double near_years) except -1
     cdef void measure(self) noexcept
     cdef void _measure_anchor(self, int a) noexcept
     cdef void drop_anchors(self) noexcept
     cdef int open_anchor(self) except -1
-    cdef int bound_options(self, int chain, const ChainInput* source) except -1
+    cdef int bound_options(self, int chain, const ChainInput* source, double near_years) except -1
     cdef void bound_future(self, uint32_t slot, bint inverse, double lot, double price, int group) noexcept
     cdef double leg_bounds(self, int level, const BandLeg* leg, double* least) noexcept
     cdef void warned_bounds(self, int level, BandLeg* leg, double cash, double warning, double next_,

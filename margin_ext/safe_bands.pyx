@@ -13,7 +13,8 @@ from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memcpy, memset
 
 from margin_ext.kernels cimport (
-    BAND_BLOCK, KERNEL_OK, MARGRAVE_MAX_SCENARIOS, bound_chain, bound_least, cell_scan, k_sqrt, rows_sum, widest_change,
+    BAND_BLOCK, KERNEL_OK, MARGRAVE_MAX_SCENARIOS, bound_chain, bound_least, cell_scan, k_sqrt, rows_sum,
+    widths_change,
 )
 
 cdef extern from *:
@@ -79,7 +80,7 @@ cdef class BandIndex:
         for c in range(BAND_CHAINS):
             free(self.width[c])
             for a in range(BAND_ANCHORS):
-                free(self.anchor[a].inverse_width[c])
+                free(self.anchor[a].inverse[c])
         free(self.memory)
         free(self.group)
         for c in range(BAND_CELLS):
@@ -113,29 +114,45 @@ cdef class BandIndex:
 
     # ------------------------------------------------------------------ the market
 
-    cdef int take_widths(self, int chain, const ChainInput* source, int64_t near_pairs) except -1:
-        """The chain's total widths now, by class of vol shock; its `near_pairs` first pairs expire soon."""
-        cdef int S = self.grid.scenario_count, n = source.pair_count, k, column
-        cdef int32_t i, e, known
-        cdef double floor, vol, root = 0.0
+    cdef int take_widths(self, int chain, const ChainInput* source, double near_years) except -1:
+        """The chain's total widths now, and what its vol shocks multiply them with, by expiry; before `near_years`
+        an expiry is near."""
+        cdef int S = self.grid.scenario_count, classes = self.grid.class_count, k
+        cdef int32_t i = 0, at = 0, e, room = source.pair_count + 15 * source.expiry_count
+        cdef double root
         cdef double* to
-        if n * self.grid.class_count > self.capacity[chain]:
-            self.capacity[chain] = 2 * n * self.grid.class_count
-            self.width[chain] = <double*>_grown(self.width[chain], self.capacity[chain] * sizeof(double))
-        self.pairs[chain] = n
-        self.near[chain] = near_pairs
-        for k in range(self.grid.class_count):
-            column = self.grid.class_column[k]
-            to = self.width[chain] + k * n
-            floor = source.vol_floor[column]
-            known = -1
-            for i in range(n):
-                e = source.expiry_of_pair[i]
-                if e != known:
-                    root = k_sqrt(source.years[e])
-                    known = e
-                vol = source.vol[i] * source.vol_multiplier[e * S + column]
-                to[i] = max(max(vol, floor) * root, WIDTH_MIN)
+        if room > self.capacity[chain]:
+            self.width[chain] = <double*>_grown(self.width[chain], 2 * room * sizeof(double))
+            self.capacity[chain] = 2 * room
+        to = self.width[chain]
+        self.pairs[chain] = source.pair_count
+        self.near[chain] = 0
+        self.expiries[chain] = 0
+        self.floored = False
+        for k in range(classes):
+            self.floored = self.floored or source.vol_floor[self.grid.class_column[k]] > 0.0
+        while i < source.pair_count:
+            if self.expiries[chain] == BAND_BUCKETS:
+                raise ValueError("pairs of a chain must be in the order of their expiries")
+            e = source.expiry_of_pair[i]
+            root = k_sqrt(source.years[e])
+            while i < source.pair_count and source.expiry_of_pair[i] == e:
+                to[at] = max(source.vol[i] * root, WIDTH_MIN)
+                at += 1
+                i += 1
+            while at % 8:
+                to[at] = 1.0
+                at += 1
+            for k in range(8):
+                to[at + k] = 1.0
+            to[at] = max(root, WIDTH_MIN)
+            for k in range(classes):
+                to[at + 1 + k] = max(source.vol_multiplier[e * S + self.grid.class_column[k]], WIDTH_MIN)
+            at += 8
+            if source.years[e] < near_years:
+                self.near[chain] += 1
+            self.end_of[chain][self.expiries[chain]] = at
+            self.expiries[chain] += 1
         return 0
 
     cdef void measure(self) noexcept:
@@ -149,7 +166,7 @@ cdef class BandIndex:
         cdef BandAnchor* anchor = &self.anchor[a]
         cdef double moved = self.index / anchor.index
         cdef double basis = 0.0, perpetual = 0.0, change, near = 0.0, far = 0.0
-        cdef int r, c, k, n
+        cdef int r, c
         for r in range(BAND_REFERENCES):
             if anchor.reference[r] <= 0.0:
                 continue
@@ -160,14 +177,13 @@ cdef class BandIndex:
                 change += fabs(self.funding[r] - anchor.funding[r]) / anchor.worth[r]
                 perpetual = max(perpetual, change)
         for c in range(BAND_CHAINS):
-            n = anchor.pairs[c]
-            if n != self.pairs[c]:
+            if anchor.pairs[c] != self.pairs[c]:
                 near = far = INFINITY
                 continue
-            for k in range(self.grid.class_count):
-                near = max(near, widest_change(anchor.near[c], self.width[c] + k * n, anchor.inverse_width[c] + k * n))
-                far = max(far, widest_change(n - anchor.near[c], self.width[c] + k * n + anchor.near[c],
-                                             anchor.inverse_width[c] + k * n + anchor.near[c]))
+            near = max(near, widths_change(0, anchor.near[c], self.end_of[c], self.grid.class_count, self.floored,
+                                           self.width[c], anchor.inverse[c]))
+            far = max(far, widths_change(anchor.near[c], self.expiries[c], self.end_of[c], self.grid.class_count,
+                                         self.floored, self.width[c], anchor.inverse[c]))
         perpetual *= BASIS_TO_WIDTH
         far = max(perpetual, max(basis * BASIS_TO_WIDTH, far))
         near = max(near, far)
@@ -210,22 +226,21 @@ cdef class BandIndex:
         memcpy(anchor.funding, self.funding, sizeof(self.funding))
         memcpy(anchor.worth, self.worth, sizeof(self.worth))
         for c in range(BAND_CHAINS):
-            n = self.pairs[c] * self.grid.class_count
+            n = self.end_of[c][self.expiries[c] - 1] if self.expiries[c] else 0
             if n > anchor.capacity[c]:
+                anchor.inverse[c] = <double*>_grown(anchor.inverse[c], self.capacity[c] * sizeof(double))
                 anchor.capacity[c] = self.capacity[c]
-                anchor.inverse_width[c] = <double*>_grown(anchor.inverse_width[c],
-                                                          anchor.capacity[c] * sizeof(double))
             anchor.pairs[c] = self.pairs[c]
             anchor.near[c] = self.near[c]
             for i in range(n):
-                anchor.inverse_width[c][i] = 1.0 / self.width[c][i]
+                anchor.inverse[c][i] = 1.0 / self.width[c][i]
         self.newest = best
         self.serial += 1
         self._measure_anchor(best)
         memset(self.group, BAND_UNKNOWN, self.slots)
         return 0
 
-    cdef int bound_options(self, int chain, const ChainInput* source) except -1:
+    cdef int bound_options(self, int chain, const ChainInput* source, double near_years) except -1:
         """Tables of a chain's options at the newest anchor."""
         cdef BandBox box
         cdef int level, numeraire, inverse = source.inverse
@@ -242,7 +257,7 @@ cdef class BandIndex:
             if bound_chain(source, &box, &self.tables[level]) != KERNEL_OK:
                 return 0
         for i in range(source.pair_count):
-            group = 2 if i < self.near[chain] else 1
+            group = 2 if source.years[source.expiry_of_pair[i]] < near_years else 1
             if source.call_row[i] >= 0:
                 self.group[source.call_row[i]] = group
             if source.put_row[i] >= 0:

@@ -113,13 +113,14 @@ cdef class Bands:
         for k in range(BAND_CHAINS):
             index.pairs[k] = 0
             index.near[k] = 0
+            index.expiries[k] = 0
         return 0
 
     cdef int observe(self, int underlying, int64_t time_ns) except -1:
         """Take in the marks of an underlying, just repriced, and how far they are from every anchor."""
         cdef BandIndex index
         cdef ChainInput source
-        cdef int b, r, n, near
+        cdef int b, r
         cdef uint32_t slot
         cdef Instrument* row
         self._take_shape(underlying)
@@ -137,11 +138,8 @@ cdef class Bands:
                 index.funding[r] = <double>self.positions.funding_index[slot] / TWO_64
                 index.worth[r] = abs(<double>row.mark_minor)
         for k, chain in enumerate(self.chains[underlying]):
-            n = self.rows.chain_input(chain, time_ns, &source)
-            near = 0
-            while near < n and source.years[source.expiry_of_pair[near]] < NEAR_YEARS:
-                near += 1
-            index.take_widths(k, &source, near)
+            self.rows.chain_input(chain, time_ns, &source)
+            index.take_widths(k, &source, NEAR_YEARS)
         index.measure()
         self.marks += 1
         return 0
@@ -174,7 +172,7 @@ cdef class Bands:
             index.move[b] = g.move_q32[b] / 4294967296.0 + 1e-9
         for k, chain in enumerate(self.chains[underlying]):
             if self.rows.chain_input(chain, time_ns, &source):
-                index.bound_options(k, &source)
+                index.bound_options(k, &source, NEAR_YEARS)
         for slot in range(self.instruments.high):
             row = &self.instruments.at[slot]
             if (row.state == STATE_FREE or row.underlying != underlying or row.kind >= KIND_OPTION
