@@ -7,8 +7,8 @@ cdef enum:
     BAND_ANCHORS = 32
     BAND_GROUPS = 3          # what an account depends on: perpetuals; also forwards and far options; also near options
     BAND_CELLS = BAND_ANCHORS * BAND_GROUPS
-    BAND_IDLE = BAND_CELLS       # in place of the cell of accounts that the underlying cannot touch
-    BAND_VOID = BAND_CELLS + 1   # and of those without a band
+    BAND_IDLE = 0x7FFFFFFE       # in place of the cell of accounts that the underlying cannot touch
+    BAND_VOID = 0x7FFFFFFF       # and of those without a band
     BAND_CHAINS = 8
     BAND_BUCKETS = 32        # forwards by expiry bucket
     BAND_REFERENCES = 48     # and after them the marks of perpetuals
@@ -77,13 +77,19 @@ cdef class BandIndex:
     cdef readonly uint32_t serial
     cdef float change[BAND_CELLS]
     cdef BandTables tables[BAND_LEVELS]
+    # instruments with bands on their marks
+    cdef uint32_t watched
+    cdef uint32_t* watch             # [watched] slots
+    cdef float* mark                 # [slot]
+    cdef double* paid                # [slot] funding that the cell's bands stand on
+    cdef double* paid_limit          # [slot] how far from it they hold
     cdef double move[BAND_BUCKETS]
     cdef uint8_t* group              # [slot], BAND_UNKNOWN where the newest anchor knows nothing of it
     cdef double* memory
     # accounts
     cdef readonly uint32_t accounts
-    cdef BandCell cells[BAND_CELLS]  # anchor x group
-    cdef uint16_t* cell              # [account]
+    cdef BandCell* cells             # anchor x group; and one per instrument, of bands on its mark
+    cdef uint32_t* cell              # [account]
     cdef uint32_t* place             # [account] in its cell
     cdef uint64_t* void_bits         # [account / 64] those without a band
     cdef uint64_t* left              # [account / 64] room for a scan
@@ -104,7 +110,11 @@ cdef class BandIndex:
     cdef void set_idle(self, uint32_t account) noexcept
     cdef bint set_band(self, uint32_t account, int level, int group, double low, double high,
                        double shrink) except -1
-    cdef void _leave(self, uint32_t account, uint16_t next_) noexcept
+    cdef int take_mark(self, uint32_t slot, double mark, double funding, double worth) except -1
+    cdef bint set_mark_band(self, uint32_t account, uint32_t slot, double low, double high) except -1
+    cdef void _void_cell(self, uint32_t cell) noexcept
+    cdef int _enter(self, uint32_t account, uint32_t cell, float low, float high, float reach) except -1
+    cdef void _leave(self, uint32_t account, uint32_t next_) noexcept
     cdef int64_t scan(self, uint32_t count, const uint32_t* stale, uint8_t* stale_block, uint32_t bit,
                       uint32_t* out_) noexcept
     cdef bint band_of(self, uint32_t account, float* low, float* high, float* reach) noexcept

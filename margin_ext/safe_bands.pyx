@@ -39,6 +39,7 @@ cdef double UNIT_SLACK = 64.0         # units per requirement: conversions and c
 cdef double WIDTH_MIN = 1e-100        # stands for zero total width, as in the pricer
 cdef double INWARD = 1e-6             # relative, above the 6e-8 of a float32
 cdef uint32_t LEAST_ROOM = BAND_BLOCK * BAND_BLOCK
+cdef double PAID_SHARE = 2e-4         # of a lot's worth: funding within which a cell of bands on marks stays
 
 
 cdef class BandIndex:
@@ -70,7 +71,14 @@ cdef class BandIndex:
             self.tables[level].gross = at + 2 * slots
             at += 3 * <size_t>slots
         memset(self.group, BAND_UNKNOWN, slots)
-        memset(self.cells, 0, sizeof(self.cells))
+        self.cells = <BandCell*>calloc(BAND_CELLS + slots, sizeof(BandCell))
+        self.watch = <uint32_t*>calloc(slots, sizeof(uint32_t))
+        self.mark = <float*>calloc(slots, sizeof(float))
+        self.paid = <double*>calloc(slots, sizeof(double))
+        self.paid_limit = <double*>calloc(slots, sizeof(double))
+        if (self.cells == NULL or self.watch == NULL or self.mark == NULL or self.paid == NULL
+                or self.paid_limit == NULL):
+            raise MemoryError()
         for level in range(BAND_CELLS):
             self.change[level] = <float>INFINITY
         self.grow(256)
@@ -83,8 +91,13 @@ cdef class BandIndex:
                 free(self.anchor[a].inverse[c])
         free(self.memory)
         free(self.group)
-        for c in range(BAND_CELLS):
+        for c in range(BAND_CELLS + <int>self.slots if self.cells != NULL else 0):
             _release(&self.cells[c])
+        free(self.cells)
+        free(self.watch)
+        free(self.mark)
+        free(self.paid)
+        free(self.paid_limit)
         free(self.cell)
         free(self.place)
         free(self.void_bits)
@@ -99,7 +112,7 @@ cdef class BandIndex:
             return 0
         while size < count:
             size *= 2
-        self.cell = <uint16_t*>_grown(self.cell, size * sizeof(uint16_t))
+        self.cell = <uint32_t*>_grown(self.cell, size * sizeof(uint32_t))
         self.place = <uint32_t*>_grown(self.place, size * sizeof(uint32_t))
         self.tried = <uint32_t*>_grown(self.tried, size * sizeof(uint32_t))
         self.void_bits = <uint64_t*>_grown(self.void_bits, size // 64 * sizeof(uint64_t))
@@ -194,8 +207,12 @@ cdef class BandIndex:
     # ------------------------------------------------------------------ anchors
 
     cdef void drop_anchors(self) noexcept:
-        """Forget every anchor and so every band that stands on one."""
+        """Forget every anchor and so every band that stands on one, and the bands on marks."""
         cdef int a
+        cdef uint32_t i
+        for i in range(self.watched):
+            self._void_cell(BAND_CELLS + self.watch[i])
+        self.watched = 0
         for a in range(BAND_ANCHORS):
             self.anchor[a].live = 0
         for a in range(BAND_CELLS):
@@ -218,8 +235,7 @@ cdef class BandIndex:
                 fewest = standing
         anchor = &self.anchor[best]
         for c in range(best * BAND_GROUPS, (best + 1) * BAND_GROUPS):
-            while self.cells[c].count:
-                self.void_account(self.cells[c].account[self.cells[c].count - 1])
+            self._void_cell(c)
         anchor.live = 1
         anchor.index = self.index
         memcpy(anchor.reference, self.reference, sizeof(self.reference))
@@ -393,11 +409,11 @@ cdef class BandIndex:
 
     # ------------------------------------------------------------------ bands
 
-    cdef void _leave(self, uint32_t account, uint16_t next_) noexcept:
+    cdef void _leave(self, uint32_t account, uint32_t next_) noexcept:
         """Take an account out of its cell; the last of the cell comes into its place."""
         cdef BandCell* cell
         cdef uint32_t at, last
-        if self.cell[account] < BAND_CELLS:
+        if self.cell[account] < BAND_IDLE:
             cell = &self.cells[self.cell[account]]
             at = self.place[account]
             cell.count -= 1
@@ -414,7 +430,7 @@ cdef class BandIndex:
             if cell.room > LEAST_ROOM and 4 * cell.count <= cell.room:
                 _narrow(cell)
         self.cell[account] = next_
-        if next_ == BAND_VOID:
+        if next_ == <uint32_t>BAND_VOID:
             self.void_bits[account // 64] |= <uint64_t>1 << (account % 64)
         else:
             self.void_bits[account // 64] &= ~(<uint64_t>1 << (account % 64))
@@ -433,30 +449,62 @@ cdef class BandIndex:
         """A band around the newest anchor: index prices, and `shrink` (at most 1) of the level's other ranges.
 
         False, and nothing changed, where the market now lies outside or at the edge."""
-        cdef uint16_t place = self.newest * BAND_GROUPS + group
+        cdef uint32_t cell = self.newest * BAND_GROUPS + group
         cdef float bottom = <float>(low * (1.0 + INWARD))
         cdef float top = <float>(high * (1.0 - INWARD))
         cdef float reach = <float>(WIDTH_RANGE[level] * shrink * (1.0 - 2.0 * INWARD))
         cdef float price = <float>self.index
-        cdef BandCell* cell = &self.cells[place]
-        cdef uint32_t at, block
-        if not (bottom < price < top and self.change[place] < reach):
+        if not (bottom < price < top and self.change[cell] < reach):
             return False
-        if cell.count == cell.room:
-            _widen(cell)
-        self._leave(account, place)
-        at = cell.count          # only now: the account may have stood in the same cell
+        self._enter(account, cell, bottom, top, reach)
+        return True
+
+    cdef int _enter(self, uint32_t account, uint32_t cell, float low, float high, float reach) except -1:
+        cdef BandCell* to = &self.cells[cell]
+        cdef uint32_t at, block
+        if to.count == to.room:
+            _widen(to)
+        self._leave(account, cell)
+        at = to.count          # only now: the account may have stood in the same cell
         block = at // BAND_BLOCK
-        cell.count += 1
-        cell.account[at] = account
-        cell.low[at] = bottom
-        cell.high[at] = top
-        cell.reach[at] = reach
-        cell.block_low[block] = max(cell.block_low[block], bottom)
-        cell.block_high[block] = min(cell.block_high[block], top)
-        cell.block_reach[block] = min(cell.block_reach[block], reach)
+        to.count += 1
+        to.account[at] = account
+        to.low[at] = low
+        to.high[at] = high
+        to.reach[at] = reach
+        to.block_low[block] = max(to.block_low[block], low)
+        to.block_high[block] = min(to.block_high[block], high)
+        to.block_reach[block] = min(to.block_reach[block], reach)
         self.place[account] = at
         self.tried[account] = 0
+        return 0
+
+    cdef void _void_cell(self, uint32_t cell) noexcept:
+        while self.cells[cell].count:
+            self.void_account(self.cells[cell].account[self.cells[cell].count - 1])
+
+    # ------------------------------------------------------------------ bands on the mark of one instrument
+
+    cdef int take_mark(self, uint32_t slot, double mark, double funding, double worth) except -1:
+        """A future's or perpetual's mark (USD) and funding now; `worth`: of a lot, in the unit of the funding. Bands on
+        the mark hold while the funding is within paid_limit of where their cell began; then the cell begins again."""
+        cdef uint32_t cell = BAND_CELLS + slot
+        if fabs(funding - self.paid[slot]) > self.paid_limit[slot]:
+            self._void_cell(cell)
+        if self.cells[cell].count == 0:
+            self.paid[slot] = funding
+            self.paid_limit[slot] = PAID_SHARE * worth
+        self.mark[slot] = <float>mark
+        return 0
+
+    cdef bint set_mark_band(self, uint32_t account, uint32_t slot, double low, double high) except -1:
+        """A band of the instrument's mark alone, for any funding within 2 x paid_limit from now; False, and nothing
+        changed, where the mark is outside or at the edge."""
+        cdef float bottom = <float>(low * (1.0 + INWARD))
+        cdef float top = <float>(high * (1.0 - INWARD))
+        if not bottom < self.mark[slot] < top:
+            return False
+        self._enter(account, BAND_CELLS + slot, bottom, top, <float>INFINITY)
         return True
 
     cdef bint band_of(self, uint32_t account, float* low, float* high, float* reach) noexcept:
@@ -487,6 +535,9 @@ cdef class BandIndex:
         for c in range(BAND_CELLS):
             if self.cells[c].count:
                 cell_scan(&self.cells[c], price, self.change[c], self.left)
+        for i in range(self.watched):
+            if self.cells[BAND_CELLS + self.watch[i]].count:
+                cell_scan(&self.cells[BAND_CELLS + self.watch[i]], self.mark[self.watch[i]], 0.0, self.left)
         for w in range(words):
             bits = self.left[w]
             if stale_block[w]:

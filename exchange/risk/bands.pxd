@@ -2,7 +2,7 @@ from libc.stdint cimport int32_t, int64_t, uint16_t, uint32_t, uint64_t
 
 from exchange.clearing.account cimport Accounts
 from exchange.clearing.ledger cimport Ledger
-from exchange.clearing.position cimport Positions
+from exchange.clearing.position cimport Position, Positions
 from exchange.market.instrument cimport Instruments
 from exchange.risk.risk_rows cimport RiskRows
 from margin_ext.safe_bands cimport BandGrid, BandIndex, BandLeg
@@ -35,6 +35,8 @@ cdef class Bands:
     cdef list charged                        # [underlying] its set asks for what the bounds do not know
     cdef uint64_t* shape                     # [underlying] the listing that its anchors belong to
     cdef list perpetuals                     # [underlying] slots whose marks are measured
+    cdef double* tier                        # [underlying][MAX_TIERS] isolated: from USD, rate, USD taken off
+    cdef int* tier_count
     cdef list chains                         # [underlying] chains, at most BAND_CHAINS
     # the account being certified
     cdef BandLeg leg[MAX_LEGS]
@@ -58,6 +60,9 @@ cdef class Bands:
     cdef int _take_shape(self, int underlying) except -1
     cdef int64_t scan(self, int underlying) except -1
     cdef int renew(self, int underlying, int64_t time_ns) except -1
+    cdef bint _certify_bucket(self, uint32_t account_id) except -1
+    cdef bint _bucket_range(self, uint32_t account_id, const Position* p, int rank, double* low,
+                            double* high) except -1
     cdef bint settle(self, uint32_t account_id, bint sound) except -1
     cdef bint certify(self, uint32_t account_id) except -1
     cdef int refresh(self, int underlying, int64_t found, int64_t time_ns) except -1

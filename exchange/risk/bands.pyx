@@ -4,7 +4,7 @@ Each account carries, per underlying, a box of market states around an anchor in
 HEALTHY, or WARNING. After a mark only the accounts whose box was left, or whose cash or positions changed, are looked
 at. Bands are not state: they emit nothing, are not exported, and decide only who is looked at. Proof: docs/margin.md.
 
-Certified are accounts of both portfolio models. Always looked at are: accounts at BREACHED; those at WARNING that hold
+Certified are accounts of both portfolio models and isolated positions. Always looked at are: accounts at BREACHED; those at WARNING that hold
 more than one underlying and settlement; cross accounts with a haircut or surcharge on a currency they have; accounts
 with a coin chain of another coin's underlying; those with positions or collateral in an underlying whose parameter set
 has charges beside the grid; those whose excess is within the bounds' error; and what is not priced.
@@ -13,9 +13,10 @@ has charges beside the grid; those whose excess is within the bounds' error; and
 from libc.math cimport INFINITY
 from libc.stdlib cimport calloc, free, realloc
 
-from exchange.clearing.account cimport LEVEL_HEALTHY, LEVEL_WARNING, MODEL_CROSS, MODEL_SEGREGATED
+from exchange.clearing.account cimport LEVEL_HEALTHY, LEVEL_WARNING, MODEL_CROSS, MODEL_ISOLATED, MODEL_SEGREGATED
 from exchange.clearing.position cimport Position, PositionList
 from exchange.market.instrument cimport KIND_OPTION, KIND_PERPETUAL, STATE_FREE, Instrument
+from exchange.risk.formulas cimport MAX_TIERS
 from exchange.risk.risk_rows cimport GRID_MATRIX, MAX_EXPIRIES, Grid
 from exchange.risk.scenarios import beside_grid
 from margin_ext.kernels cimport ChainInput
@@ -30,6 +31,7 @@ cdef double MOVE_OF_ANCHOR = 0.004       # a new anchor where the index is furth
 cdef double[BAND_GROUPS] CHANGE_OF_ANCHOR = [0.004, 0.004, 0.012]
 cdef double ENOUGH = 0.5                 # of a level's price range: no narrower level is tried
 cdef double SMALLEST = 1e-5              # bands narrower than this share of the price are not worth having
+cdef double BUCKET_REACH = 8.0           # a bucket's band reaches that many times the mark, and a part as low
 cdef double TWO_64 = 18446744073709551616.0
 
 
@@ -51,14 +53,18 @@ cdef class Bands:
         self.charged = [beside_grid(underlying.matrix) for underlying in config.underlyings]
         self.perpetuals = [[] for _ in range(rows.underlying_count)]
         self.chains = [[] for _ in range(rows.underlying_count)]
+        self.tier = <double*>calloc(rows.underlying_count * MAX_TIERS * 3, sizeof(double))
+        self.tier_count = <int*>calloc(rows.underlying_count, sizeof(int))
         self.currency_underlying = <int*>calloc(self.currencies, sizeof(int))
         self.coin_scale = <double*>calloc(self.currencies, sizeof(double))
         self.minor_per_unit = <int64_t*>calloc(self.currencies, sizeof(int64_t))
         self.plain = <bint*>calloc(self.currencies, sizeof(bint))
         self.shape = <uint64_t*>calloc(rows.underlying_count, sizeof(uint64_t))
         if (self.currency_underlying == NULL or self.coin_scale == NULL or self.minor_per_unit == NULL
-                or self.plain == NULL or self.shape == NULL):
+                or self.plain == NULL or self.shape == NULL or self.tier == NULL or self.tier_count == NULL):
             raise MemoryError()
+        for u, underlying in enumerate(config.underlyings):
+            self._take_tiers(u, underlying.isolated.tiers)
         names = [underlying.name for underlying in config.underlyings]
         for c, currency in enumerate(config.currencies):
             self.currency_underlying[c] = names.index(currency.underlying) if currency.underlying in names else -1
@@ -66,7 +72,21 @@ cdef class Bands:
             self.minor_per_unit[c] = 10 ** max(0, currency.exponent - 4)
             self.plain[c] = currency.haircut_ppm == 0 and currency.debt_ppm == 1_000_000
 
+    def _take_tiers(self, int underlying, given):
+        cdef double* tier = &self.tier[underlying * MAX_TIERS * 3]
+        deduction, before = 0, given[0].maintenance_ppm
+        self.tier_count[underlying] = len(given)
+        for one in given:
+            deduction += one.above_usd * (one.maintenance_ppm - before)
+            before = one.maintenance_ppm
+            tier[0] = one.above_usd
+            tier[1] = one.maintenance_ppm / 1e6
+            tier[2] = deduction / 1e6
+            tier += 3
+
     def __dealloc__(self):
+        free(self.tier)
+        free(self.tier_count)
         free(self.currency_underlying)
         free(self.coin_scale)
         free(self.minor_per_unit)
@@ -110,6 +130,11 @@ cdef class Bands:
             if self.instruments.at[slot].state != STATE_FREE and self.instruments.at[slot].underlying == underlying
             and self.instruments.at[slot].kind == KIND_PERPETUAL
         ][:BAND_REFERENCES - BAND_BUCKETS]
+        for slot in range(self.instruments.high):
+            if (self.instruments.at[slot].state != STATE_FREE and self.instruments.at[slot].underlying == underlying
+                    and self.instruments.at[slot].kind < KIND_OPTION):
+                index.watch[index.watched] = slot
+                index.watched += 1
         for k in range(BAND_CHAINS):
             index.pairs[k] = 0
             index.near[k] = 0
@@ -121,7 +146,7 @@ cdef class Bands:
         cdef BandIndex index
         cdef ChainInput source
         cdef int b, r
-        cdef uint32_t slot
+        cdef uint32_t i, slot
         cdef Instrument* row
         self._take_shape(underlying)
         index = self.index[underlying]
@@ -137,6 +162,11 @@ cdef class Bands:
                 index.reference[r] = row.mark_price_e8 / 1e8
                 index.funding[r] = <double>self.positions.funding_index[slot] / TWO_64
                 index.worth[r] = abs(<double>row.mark_minor)
+        for i in range(index.watched):
+            slot = index.watch[i]
+            row = &self.instruments.at[slot]
+            index.take_mark(slot, row.mark_price_e8 / 1e8, <double>self.positions.funding_index[slot] / TWO_64,
+                            abs(<double>row.mark_minor))
         for k, chain in enumerate(self.chains[underlying]):
             self.rows.chain_input(chain, time_ns, &source)
             index.take_widths(k, &source, NEAR_YEARS)
@@ -227,10 +257,103 @@ cdef class Bands:
     cdef bint certify(self, uint32_t account_id) except -1:
         """Give an account bands in all underlyings, around their newest anchors; False where it gets none."""
         cdef int level = self.accounts.at[account_id].level
-        cdef bint sound = (level == LEVEL_HEALTHY or level == LEVEL_WARNING) and self._collect(account_id)
+        cdef bint sound
+        if self.accounts.at[account_id].model == MODEL_ISOLATED:
+            return self._certify_bucket(account_id)
+        sound = (level == LEVEL_HEALTHY or level == LEVEL_WARNING) and self._collect(account_id)
         self.warned = self.accounts.at[account_id].warnings if level == LEVEL_WARNING else 0
         self.ledger.touched[account_id] = 0
         return self.settle(account_id, sound)
+
+    cdef bint _certify_bucket(self, uint32_t account_id) except -1:
+        """An isolated position depends on the mark of its instrument and on funding alone: a band of that mark in the
+        instrument's underlying, and no other can touch it. Without a position none can."""
+        cdef PositionList* held = &self.positions.of[account_id]
+        cdef const Position* p = NULL
+        cdef BandIndex index
+        cdef double low = 0.0, high = 0.0
+        cdef uint32_t i
+        cdef int u, own = -1
+        cdef bint sound = self.accounts.at[account_id].level in (LEVEL_HEALTHY, LEVEL_WARNING)
+        self.ledger.touched[account_id] = 0
+        for i in range(held.count):
+            if held.at[i].quantity_lots:
+                sound = sound and p == NULL
+                p = &held.at[i]
+        if p != NULL:
+            own = self.instruments.at[p.instrument].underlying
+            sound = sound and self._bucket_range(account_id, p, self.accounts.at[account_id].warnings, &low, &high)
+        for u in range(self.rows.underlying_count):
+            index = self.index[u]
+            if index is None:
+                continue
+            index.grow(account_id + 1)
+            if u != own:
+                index.set_idle(account_id)
+            elif not (sound and index.set_mark_band(account_id, p.instrument, low, high)):
+                index.void_account(account_id)
+                index.tried[account_id] = index.serial
+                sound = False
+        self.certified += sound
+        return sound
+
+    cdef bint _bucket_range(self, uint32_t account_id, const Position* p, int rank, double* low,
+                            double* high) except -1:
+        """Marks (USD) between which a bucket stays at its rank, whatever the funding within its cell's limit.
+
+        Within its tier, and for inverse positions everywhere, equity less t times the requirement is A + B x with x
+        the mark, inverse: one over the mark. For the next threshold t it must stay above zero, for the last that was
+        passed below. `slack` stands for roundings of marks, requirements and doubles, and for funding."""
+        cdef Instrument* row = &self.instruments.at[p.instrument]
+        cdef BandIndex index = self.index[row.underlying]
+        cdef const double* tier = &self.tier[row.underlying * MAX_TIERS * 3]
+        cdef double lots = p.quantity_lots, size = abs(lots), scale = row.lot_scale_minor
+        cdef double offset = <double>self._offset(account_id, row.currency), worth = size * abs(<double>row.mark_minor)
+        cdef double unit = 1e8 if row.inverse else self.coin_scale[row.currency]
+        cdef double notional = size * row.lot_size_e8 if row.inverse else worth
+        cdef double x, least, most, t, a, b, need, slack
+        cdef int i = 0, way
+        if (index is None or row.kind >= KIND_OPTION or row.mark_price_e8 <= 0 or row.mark_minor == 0
+                or row.inverse != (self.currency_underlying[row.currency] >= 0)):
+            return False
+        while i + 1 < self.tier_count[row.underlying] and notional >= tier[3] * unit:
+            tier += 3
+            i += 1
+        x = 1e8 / row.mark_price_e8 if row.inverse else row.mark_price_e8 / 1e8
+        least = x / BUCKET_REACH
+        most = x * BUCKET_REACH
+        if not row.inverse:
+            least = max(least, (tier[0] * unit + 2.0 * size) / (size * scale))
+            if i + 1 < self.tier_count[row.underlying]:
+                most = min(most, (tier[3] * unit - 2.0 * size) / (size * scale))
+        for way in range(2 if rank else 1):      # above the next threshold, below the last
+            t = self.thresholds[rank - way]
+            if row.inverse:
+                # 100 minor units of coin are 1e-8 USD over the mark
+                need = (tier[1] * notional - tier[2] * unit + (4.0 if way == 0 else -4.0)) * 100.0
+                a = offset
+                b = -lots * scale - t * need
+            else:
+                a = offset + t * tier[2] * unit
+                b = (lots - t * tier[1] * size) * scale
+            slack = (size + 8.0) * (1.0 + t) + 1e-12 * (abs(offset) + BUCKET_REACH * worth * (1.0 + t))
+            if row.kind == KIND_PERPETUAL:
+                slack += 2.0 * size * index.paid_limit[p.instrument]
+            if way:
+                a = -a
+                b = -b
+            a -= slack                           # a + b x >= 0
+            if b > 0.0:
+                least = max(least, -a / b)
+            elif b < 0.0:
+                most = min(most, -a / b)
+            elif a < 0.0:
+                return False
+        if not least < most:
+            return False
+        low[0] = 1.0 / most if row.inverse else least
+        high[0] = 1.0 / least if row.inverse else most
+        return True
 
     cdef bint settle(self, uint32_t account_id, bint sound) except -1:
         """certify() from the requirements and legs collected, and the warnings that the account has; none where they
