@@ -51,6 +51,14 @@ KERNEL_INLINE VD NAME(abs)(VD x) { return (VD)((VL)x & 0x7fffffffffffffffLL); }
 KERNEL_INLINE VD NAME(with_sign)(VD magnitude, VD sign) {
     return (VD)((VU)magnitude | ((VU)sign & 0x8000000000000000ULL));
 }
+/* The larger of |x| and `most`, which is not negative. */
+#if VECTOR_BYTES == 64
+KERNEL_INLINE VD NAME(larger_size)(VD x, VD most) {
+    return (VD)_mm512_range_pd((__m512d)x, (__m512d)most, 11); /* largest size, sign cleared */
+}
+#else
+KERNEL_INLINE VD NAME(larger_size)(VD x, VD most) { return NAME(max)(NAME(abs)(x), most); }
+#endif
 /* Nearest integer, ties to even, for |x| < 2^51. */
 KERNEL_INLINE VD NAME(round)(VD x) { return (x + ROUND_SHIFTER) - ROUND_SHIFTER; }
 

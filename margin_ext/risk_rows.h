@@ -127,16 +127,16 @@ KERNEL_INLINE void NAME(reprice_pair)(const int inverse, int count, NAME(columns
         VD put = call - (inverse ? NAME(round)(parity * scale) : NAME(load)(c->forward_row + j));
         NAME(store)(rows[0] + j, call);
         NAME(store)(rows[1] + j, put);
-        call_max = NAME(max)(NAME(abs)(call), call_max);
-        put_max = NAME(max)(NAME(abs)(put), put_max);
+        call_max = NAME(larger_size)(call, call_max);
+        put_max = NAME(larger_size)(put, put_max);
         if (inverse) {
             scale = NAME(load)(c->coin_scale + j);
             call = NAME(round)(change * scale);
             put = call - NAME(round)(parity * scale);
             NAME(store)(rows[2] + j, call);
             NAME(store)(rows[3] + j, put);
-            call_max = NAME(max)(NAME(abs)(call), call_max);
-            put_max = NAME(max)(NAME(abs)(put), put_max);
+            call_max = NAME(larger_size)(call, call_max);
+            put_max = NAME(larger_size)(put, put_max);
         }
     }
     largest[0] = NAME(largest_lane)(call_max);
@@ -163,7 +163,9 @@ static void NAME(reprice_chain)(const ChainInput *in, const ChainOutput *out) {
             rows[side] = at >= 0 ? out->rows_usd + at : columns.spare[side];
             rows[2 + side] = at >= 0 && inverse ? out->rows_coin + at : columns.spare[2 + side];
         }
-        if (inverse) NAME(reprice_pair)(1, count, &columns, &base, lane, rows, largest);
+        if (count == 40 && inverse) NAME(reprice_pair)(1, 40, &columns, &base, lane, rows, largest);
+        else if (count == 40) NAME(reprice_pair)(0, 40, &columns, &base, lane, rows, largest);
+        else if (inverse) NAME(reprice_pair)(1, count, &columns, &base, lane, rows, largest);
         else NAME(reprice_pair)(0, count, &columns, &base, lane, rows, largest);
         for (int side = 0; side < 2; side++) {
             int32_t row = row_of_side[side];
