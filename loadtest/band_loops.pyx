@@ -270,6 +270,10 @@ cdef class Population:
         self.bands.requirement_count = 1
         return True
 
+    def memory_bytes(self):
+        """As Bands.memory_bytes."""
+        return self.bands.memory_bytes(0)
+
     def banded(self):
         """How many accounts have a band."""
         cdef BandIndex index = self.bands.index[0]

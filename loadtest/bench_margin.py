@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from loadtest import bench_bands, kernel_loops, margin_peers
+from loadtest import bench_bands, bench_buckets, kernel_loops, margin_peers
 from loadtest.report import Figure, progress
 from margin_ext import portfolio, risk_array
 from margin_ext.kernels import instruction_set
@@ -191,8 +191,9 @@ def _numpy_fills_ns(rows: Array, account: Any, row_index: Any, lots: Array) -> f
 
 
 def figures(runs: int = RUNS) -> dict[str, Figure]:
-    """`margin.reprice`, `margin.accounts`, `margin.fill.hot`, `margin.fill.random` and `margin.bands.*`."""
+    """`margin.reprice`, `margin.accounts`, `margin.fill.hot`, `.random` and `margin.bands.*`."""
     found = {"margin.reprice": reprice_figure(runs)}
     progress(f"margin: {found['margin.reprice'].value:.2f} ns a price")
     found["margin.accounts"] = accounts_figure(runs)
-    return found | fill_figures(max(5, runs // 3)) | bench_bands.figures()
+    found |= fill_figures(max(5, runs // 3)) | bench_bands.figures()
+    return found | {"margin.bands.isolated": bench_buckets.figure()}

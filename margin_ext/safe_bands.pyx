@@ -521,6 +521,22 @@ cdef class BandIndex:
             reach[0] = cell.reach[self.place[account]]
         return True
 
+    def memory_bytes(self):
+        """Bytes (that grow with the accounts, of anchors and tables, which do not)."""
+        cdef size_t places = 0, fixed = sizeof(BandIndex)
+        cdef size_t row = <size_t>self.slots * 2 * self.grid.scenario_count
+        cdef int a, c
+        for c in range(BAND_CELLS + <int>self.slots):
+            places += self.cells[c].room
+        for c in range(BAND_CHAINS):
+            fixed += self.capacity[c] * sizeof(double)
+            for a in range(BAND_ANCHORS):
+                fixed += self.anchor[a].capacity[c] * sizeof(double)
+        fixed += BAND_LEVELS * (6 * row + 3 * <size_t>self.slots) * sizeof(double)
+        fixed += (BAND_CELLS + <size_t>self.slots) * sizeof(BandCell) + <size_t>self.slots * 25
+        return (<size_t>self.accounts * (3 * sizeof(uint32_t)) + self.accounts // 64 * 2 * sizeof(uint64_t)
+                + places * 16 + places // BAND_BLOCK * 12, fixed)
+
     cdef int64_t scan(self, uint32_t count, const uint32_t* stale, uint8_t* stale_block, uint32_t bit,
                       uint32_t* out_) noexcept:
         """Accounts 1 .. count - 1 whose band was left, that have none or that have `bit` in stale[account], ascending;

@@ -628,6 +628,11 @@ cdef class Bands:
             return None
         return (low, high, reach)
 
+    def memory_bytes(self, int underlying):
+        """Bytes of an underlying's bands: (that grow with the accounts, that do not)."""
+        cdef BandIndex index = self.index[underlying]
+        return (0, 0) if index is None else index.memory_bytes()
+
     def statistics(self):
         """(marks, accounts looked at, accounts certified) so far."""
         return (self.marks, self.visited, self.certified)
