@@ -97,8 +97,10 @@ cdef class Bands:
         free(self.bucket)
         free(self.found)
 
-    def forget(self, int underlying):
-        """The underlying's margin factors have changed: everybody is looked at with the next marks."""
+    def forget(self, int underlying, tiers):
+        """The underlying's margin factors have changed, isolated `tiers` too: everybody is looked at with the next
+        marks."""
+        self._take_tiers(underlying, tiers)
         self.index[underlying] = None
         self.shape[underlying] = 0
 

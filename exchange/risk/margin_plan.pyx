@@ -97,7 +97,7 @@ cdef class MarginPlan:
             before, self.scale_ppm[u] = self.scale_ppm[u], plan[0]
             self._use(u, plan[0])
             self.in_force[u] = scaled(self.sets[u], plan[0])
-            self.bands.forget(u)
+            self.bands.forget(u, self.in_force[u].isolated.tiers)
             self._say(u, AnnouncementState.IN_FORCE, plan[0], before, plan[2], plan[1])
             changed.append(u)
         return changed

@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from exchange import commands, config
+from exchange import commands, config, governance
 from exchange.commands import CommandKind
 from tests.oracles.crowd import EXPIRY_HOURS, Crowd
 from tests.oracles.world import HOUR_NS, START_NS
@@ -19,8 +19,10 @@ COINS = ("BTC", "ETH")
 class Isolated(Crowd):
     """A crowd, and beside it accounts with one to three isolated positions each, of any leverage and every tier."""
 
-    def __init__(self, seed: int, accounts: int, **changes) -> None:
-        super().__init__(seed, 24, limits=config.Limits(max_accounts=4_000, max_instruments=256, price_band_ppm=500_000))
+    def __init__(self, seed: int, accounts: int) -> None:
+        limits = config.Limits(max_accounts=4_000, max_instruments=256, price_band_ppm=500_000)
+        terms = governance.Governance(margin_notice_ns=60 * 10**9)
+        super().__init__(seed, 24, limits=limits, governance=terms)
         self.futures = [view for view in self.slots if view.kind != "option"]
         self.owners: list[int] = []
         for number in range(accounts):
@@ -50,6 +52,11 @@ class Isolated(Crowd):
         minor = usd / self.index[view.underlying] * 1e10 if view.settlement != "USDC" else usd * 1e6
         payload = config.MoveCollateral(view.name, round(minor))
         self.send(commands.cold(CommandKind.MOVE_COLLATERAL, payload, owner))
+
+    def announce(self, scale_ppm: int) -> None:
+        """Other margin rates of BTC, a minute from now."""
+        payload = governance.AnnounceMargin(underlying="BTC", scale_ppm=scale_ppm, effective_ns=0, operator=7)
+        self.send(commands.cold(CommandKind.ANNOUNCE_MARGIN, payload))
 
     def buckets(self) -> dict[int, int]:
         """Bucket account -> instrument of all that hold something."""
@@ -87,6 +94,8 @@ def run(seed: int, accounts: int, marks: int, calm: float, seconds: float) -> Pa
         jump = {20: -0.03, 22: 0.05, 40: -0.08, 60: 0.10}.get(number % 80, 0.0)
         for _ in range(int(crowd.rng.integers(4))):
             crowd.disturb(calm)
+        if number % 60 == 45:
+            crowd.announce((1_500_000, 800_000)[number // 60 % 2])
         pair.same(crowd.move(calm, COINS[number % 4 == 3], jump, seconds))
         if number % 5 == 4:
             pair.same(crowd.send(commands.record(CommandKind.TICK)))
@@ -103,7 +112,7 @@ def test_every_crossing_of_a_bucket_is_found(seed: int) -> None:
     count = len(pair.crowd.buckets())
     told(pair, count)
     assert pair.kinds["level 0"] and pair.kinds["level 1"] and pair.kinds["level 2"]
-    assert count > 100
+    assert count > 100 and pair.kinds["MARGIN_ANNOUNCED"]
 
 
 def test_funding_moves_buckets_across_levels(seed: int) -> None:
