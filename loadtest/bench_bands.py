@@ -187,8 +187,8 @@ def figures(accounts: int = ACCOUNTS, calm_marks: int = CALM_MARKS) -> dict[str,
     one_full = float(np.median(np.concatenate([calm.full, crash.full])))
     peers = {"full recomputation": one_full}
     note = f"{accounts:,} coin accounts, {instruction_set()}; {calm_marks} marks, {share}, {calm.crossings} crossings; "
-    note += f"certifying anew takes {calm.certified.mean():.3f} ms more; {population.memory_bytes()[0] / accounts:.0f} bytes"
-    note += " an account"
+    note += f"certifying anew takes {calm.certified.mean():.3f} ms more; "
+    note += f"{population.memory_bytes()[0] / accounts:.0f} bytes an account"
     worst = f"{CRASH_MARKS} marks, worst shown, {np.mean(crash.visited):.0%} looked at, {crash.crossings} crossings; "
     worst += f"certifying anew at most {crash.certified.max():.1f} ms more"
     return {

@@ -2,8 +2,9 @@
 
 An anchor is the market at one moment; tables at the newest anchor bound every instrument's share of an account's
 excess over boxes of three sizes. An account's band is an interval of the index, and how much else may change since its
-anchor. Accounts that stand on one anchor and depend on the same change lie together in a cell, sixteen to a block whose
-own band holds only where theirs all hold: finding who left is one pass over blocks. Proof: docs/margin.md, "Safe bands".
+anchor. Accounts that stand on one anchor and depend on the same change lie together in a cell, sixteen to a block
+whose own band holds only where theirs all hold: finding who left is one pass over blocks. Proof: docs/margin.md, "Safe
+bands".
 
 All of it is plain arithmetic on doubles in one order, the same bits on every machine.
 """

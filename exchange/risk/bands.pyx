@@ -4,10 +4,11 @@ Each account carries, per underlying, a box of market states around an anchor in
 HEALTHY, or WARNING. After a mark only the accounts whose box was left, or whose cash or positions changed, are looked
 at. Bands are not state: they emit nothing, are not exported, and decide only who is looked at. Proof: docs/margin.md.
 
-Certified are accounts of both portfolio models and isolated positions. Always looked at are: accounts at BREACHED; those at WARNING that hold
-more than one underlying and settlement; cross accounts with a haircut or surcharge on a currency they have; accounts
-with a coin chain of another coin's underlying; those with positions or collateral in an underlying whose parameter set
-has charges beside the grid; those whose excess is within the bounds' error; and what is not priced.
+Certified are accounts of both portfolio models and isolated positions. Always looked at are: accounts at BREACHED;
+those at WARNING that hold more than one underlying and settlement; cross accounts with a haircut or surcharge on a
+currency they have; accounts with a coin chain of another coin's underlying; those with positions or collateral in an
+underlying whose parameter set has charges beside the grid; those whose excess is within the bounds' error; and what
+is not priced.
 """
 
 from libc.math cimport INFINITY

@@ -187,9 +187,9 @@ def test_a_band_ends_where_the_level_turns(seed: int) -> None:
                 if beyond and 1.0 / 7.0 < edge / crowd.engine.market(instrument).mark_price_e8 * 1e8 < 7.0:
                     tried[step] += 1
                     turned[step] += monitor.rank(bucket) != ranks[bucket]
-    print(f"{len(bands)} of {len(buckets)} certified, {kept} states inside a band, beyond {dict(tried)}: {dict(turned)}")
+    print(f"{len(bands)} of {len(buckets)} certified, {kept} states inside, beyond {dict(tried)}: {dict(turned)}")
     assert len(bands) > 0.9 * len(buckets) and kept > 5_000
-    assert sum(turned.values()) > 0.4 * sum(tried.values())   # a position has a level on one of its sides
+    assert sum(turned.values()) > 0.4 * sum(tried.values())  # a position has a level on one of its sides
 
 
 def test_a_band_waits_for_neither_expiry_nor_listing(seed: int) -> None:
