@@ -12,11 +12,12 @@ from collections.abc import Callable
 import msgspec
 import pytest
 
-from exchange import events
+from exchange import commands, config, events
 from exchange.commands import CommandKind
 from exchange.engine import Engine
 from exchange.events import EventKind
 from exchange.reasons import Reason
+from tests.driver import SECOND, Driver, linear_perpetual, make_config, perpetual
 from tests.oracles import world
 from tests.oracles.compare import event_faults, state_faults
 from tests.oracles.default_compare import default_faults
@@ -104,6 +105,13 @@ def run(seed: int, length: int, features: tuple[str, ...], **rules: int) -> Coun
     return counts
 
 
+def two_coins() -> config.Config:
+    currencies = (config.Currency("BTC", 10, underlying="BTC"), config.Currency("USDC", 6))
+    eth = config.Currency("ETH", 10, underlying="ETH")
+    underlyings = (config.Underlying("BTC", "btc_usd"), config.Underlying("ETH", "eth_usd"))
+    return make_config(currencies=(*currencies, eth), underlyings=underlyings)
+
+
 def note_of(seed: int, counts: Counter, length: int) -> str:
     names = ("LIQUIDATION_STARTED", "AUCTION_LOT_SOLD", "FUND_DRAWN", "CAPITAL_DRAWN", "POSITION_DELEVERAGED")
     shown = ", ".join(f"{counts[name]} {name}" for name in (*names, "POSITION_TORN_UP"))
@@ -130,6 +138,22 @@ def test_whole_liquidations_are_the_naive_ones(seed: int, history_note: Note) ->
 
 def test_whole_liquidations_amid_everything_else(seed: int, history_note: Note) -> None:
     agree(seed, 4_000, EVERYTHING, ALWAYS, history_note, **SHIPPED)
+
+
+def test_an_order_on_stale_marks_holds_no_liquidation_back() -> None:
+    """An account in breach with an order, and no lots, on an underlying without fresh marks."""
+    venue = Driver([linear_perpetual(), perpetual("ETH-PERPETUAL", underlying="ETH", settlement="ETH")], two_coins())
+    venue.marks(100_000)
+    venue.submit(commands.update_marks(1, 3_000 * 10**8, venue.now, [], []))
+    alice = venue.account("alice", usdc=30_000, model="segregated_sm")
+    bob = venue.account("bob", usdc=10**7)
+    venue.cold(CommandKind.DEPOSIT, config.Transfer("ETH", 10**11), alice)
+    venue.trade(bob, alice, "BTC_USDC-PERPETUAL", "buy", 1_000_000, 10_000)
+    venue.place(alice, "ETH-PERPETUAL", "buy", 5_900, 1)
+    venue.now += 11 * SECOND
+    venue.marks(97_500)
+    started = [e for e in venue.tick() if e.kind == EventKind.LIQUIDATION_STARTED]
+    assert [e.account_id for e in started] == [alice]
 
 
 @pytest.mark.full
