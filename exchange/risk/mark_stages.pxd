@@ -14,6 +14,7 @@ cdef class MarkStages:
     cdef uint8_t* stage              # [underlying] StageCode
     cdef uint8_t* aged               # [underlying] StageCode that the marks' age alone gives
     cdef uint8_t* cap                # [underlying] StageCode that an override does not let it pass; 2 = none
+    cdef uint8_t* by_hand            # [underlying] no feed has spoken since the index was set by hand: not live by age
     cdef int64_t* marked_ns          # of the last accepted marks, 0 = none yet
     cdef int64_t* since_ns           # since when the stage has been live
     cdef int64_t* stale_ns

@@ -22,12 +22,14 @@ cdef class MarkStages:
         self.stage = <uint8_t*>calloc(self.underlyings, 1)
         self.aged = <uint8_t*>calloc(self.underlyings, 1)
         self.cap = <uint8_t*>calloc(self.underlyings, 1)
+        self.by_hand = <uint8_t*>calloc(self.underlyings, 1)
         self.marked_ns = <int64_t*>calloc(self.underlyings, sizeof(int64_t))
         self.since_ns = <int64_t*>calloc(self.underlyings, sizeof(int64_t))
         self.stale_ns = <int64_t*>calloc(self.underlyings, sizeof(int64_t))
         self.halt_ns = <int64_t*>calloc(self.underlyings, sizeof(int64_t))
         if (self.stage == NULL or self.marked_ns == NULL or self.since_ns == NULL or self.stale_ns == NULL
-                or self.halt_ns == NULL or self.aged == NULL or self.cap == NULL):
+                or self.halt_ns == NULL or self.aged == NULL or self.cap == NULL
+                or self.by_hand == NULL):
             raise MemoryError()
         for u in range(self.underlyings):
             self.stale_ns[u] = config.underlyings[u].mark_stale_ns
@@ -39,6 +41,7 @@ cdef class MarkStages:
         free(self.stage)
         free(self.aged)
         free(self.cap)
+        free(self.by_hand)
         free(self.marked_ns)
         free(self.since_ns)
         free(self.stale_ns)
@@ -48,7 +51,7 @@ cdef class MarkStages:
         """The stage that an underlying belongs in."""
         cdef int64_t age = time_ns - self.marked_ns[underlying]
         if self.marked_ns[underlying] == 0 or age <= self.stale_ns[underlying]:
-            return STAGE_LIVE
+            return STAGE_REDUCE_ONLY if self.by_hand[underlying] else STAGE_LIVE
         return STAGE_REDUCE_ONLY if age <= self.halt_ns[underlying] else STAGE_HALT
 
     cdef int _enter(self, int underlying, int aged) except -1:
@@ -98,6 +101,7 @@ cdef class MarkStages:
         if self.marked_ns[underlying] == 0:
             self.since_ns[underlying] = time_ns
         self.marked_ns[underlying] = time_ns
+        self.by_hand[underlying] = 0
         self._enter(underlying, self._due(underlying, time_ns))
         self._plan()
         return 0
@@ -105,6 +109,12 @@ cdef class MarkStages:
     def wake(self, int64_t time_ns):
         """Look again at this time, whatever the marks' age says."""
         self.wake_ns = time_ns
+        self._plan()
+
+    def distrust(self, int underlying):
+        """The index was set by hand: until a feed's marks are accepted they count as old."""
+        self.by_hand[underlying] = 1
+        self._enter(underlying, self._due(underlying, self.events.time_ns))
         self._plan()
 
     def hold(self, int underlying, int stage):
@@ -143,4 +153,5 @@ cdef class MarkStages:
         """Canonical state."""
         cdef int u
         return [[self.stage[u], self.marked_ns[u], self.since_ns[u]]
-                + ([self.aged[u], self.cap[u]] if self.cap[u] != STAGE_HALT else []) for u in range(self.underlyings)]
+                + ([self.aged[u], self.cap[u], self.by_hand[u]] if self.cap[u] != STAGE_HALT or self.by_hand[u] else [])
+                for u in range(self.underlyings)]

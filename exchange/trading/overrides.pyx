@@ -138,6 +138,7 @@ cdef class Overrides:
             self.stages.hold(u, one.value)
         else:
             self.stages.hold(u, STAGE_LIVE)
+            self.stages.distrust(u)
             self.jumps.fix(u, True)
             self.set_index(u, one.value)
         self._plan()

@@ -22,7 +22,9 @@ class Sources:
 
     def __init__(self, venue: Venue, path: Path):
         engine = venue.gateway.engine
-        terms = ComposerTerms(sources=tuple(Source(name=name, kind="socket") for name in NAMES), least=2)
+        terms = ComposerTerms(
+            sources=tuple(Source(name=name, kind="socket") for name in NAMES), least=2, stale_ns=600 * SECOND
+        )
         coin = SimUnderlying(name="BTC", start_price=100_000.0)
         start_ns = venue.gateway.sequencer.clock()
         self.feed = ComposedFeed(SimFeed(start_ns, SimParameters(underlyings=(coin,))), terms)

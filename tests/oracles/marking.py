@@ -31,6 +31,8 @@ class Marking:
         self.updated_ns: list[int | None] = [None] * count
         self.confirmed_ns: list[int | None] = [None] * count
         """Of the last update by a feed."""
+        self.by_hand = [False] * count
+        """Whether no feed has spoken since the index was set by hand."""
         self.fixed = [False] * count
         """Whether an index set by hand keeps feeds out."""
         self.samples: list[list[tuple[int, int]]] = [[] for _ in range(count)]
@@ -59,6 +61,7 @@ class Marking:
         self.state.model.beside.crowding.note(u, command["index_price_e8"], self.open_lots(), self.depth)
         if not by_hand:
             self.confirmed_ns[u] = self.state.time_ns
+            self.by_hand[u] = False
         self.on_marked(u, command["index_price_e8"])
         for account in self.state.accounts.values():
             held = [self.state.contracts[slot].underlying for slot in account.holdings]

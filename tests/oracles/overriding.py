@@ -110,6 +110,8 @@ class Overriding:
             s.caps[u] = p.value if p.action == "lift_stage" else LIVE
             self.staging.look_at(u)
             if p.action == "set_index":
+                self.marking.by_hand[u] = True
+                self.staging.look_at(u)
                 self.set_index(u, p.value)
             return
         self.say(p, OverrideState.DONE, who, 0)

@@ -25,7 +25,8 @@ class Staging:
         age = 0 if marked is None else self.state.time_ns - marked
         if marked and not self.state.live_since_ns[u]:
             self.state.live_since_ns[u] = marked
-        was_old, self.state.aged[u] = self.state.aged[u], (age > settings.mark_stale_ns) + (age > settings.mark_halt_ns)
+        stage = (age > settings.mark_stale_ns) + (age > settings.mark_halt_ns)
+        was_old, self.state.aged[u] = self.state.aged[u], max(stage, int(self.marking.by_hand[u]))
         if was_old and not self.state.aged[u]:
             self.state.live_since_ns[u] = self.state.time_ns
         stage = min(self.state.aged[u], self.state.caps[u])

@@ -118,6 +118,24 @@ def test_a_breach_on_a_lifted_stage_waits_for_marks(venue):
     venue.sound()
 
 
+def test_an_index_set_by_hand_liquidates_nobody_however_recent_the_feeds_marks_are(venue):
+    eve = venue.account("eve", btc=0.06)
+    venue.trade(venue.bob, eve, NAME, "buy", 200_000, 2_500)
+    propose(venue, "set_index", 81_000 * E8, MINUTE)
+    found = decide(venue)
+    assert EventKind.LEVEL_CHANGED in kinds(found)
+    assert EventKind.MARK_STAGE_CHANGED not in kinds(found)
+    assert stage(venue) == ("live", "reduce_only")
+    assert EventKind.LIQUIDATION_STARTED not in kinds(venue.tick(SECOND))
+    assert reason(venue.cold(CommandKind.WITHDRAW, config.Transfer("BTC", 1), venue.alice)) == Reason.MARK_STALE
+    over = decide(venue, "revoke")
+    assert only(over, EventKind.MARK_STAGE_CHANGED).stage == 1  # until a feed speaks again
+    assert EventKind.LIQUIDATION_STARTED not in kinds(venue.tick())
+    assert only(venue.marks(81_000), EventKind.MARK_STAGE_CHANGED).stage == 0
+    assert EventKind.LIQUIDATION_STARTED in kinds(venue.tick())
+    venue.sound()
+
+
 def test_a_stage_lifted_to_reduce_only_goes_no_further(venue):
     propose(venue, "lift_stage", 1, MINUTE)
     decide(venue)
