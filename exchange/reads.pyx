@@ -340,8 +340,9 @@ cdef class Reads(State):
         return self.liquidation.lease_views()
 
     def on_current_marks(self, uint32_t account_id):
-        """Whether every underlying that the account depends on has recent marks, overrides left aside."""
-        return all([self.stages.is_current(u) for u in self.desk.underlyings(account_id)])
+        """Whether every underlying that the account's margin depends on, orders included, has recent marks, overrides
+        left aside."""
+        return all([self.stages.is_current(u) for u in self.desk.underlyings(account_id, True)])
 
     def withdrawable(self, uint32_t account_id, int currency):
         """Cash that may leave, the least by current, announced and stressed initial margin."""

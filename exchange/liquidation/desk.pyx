@@ -134,13 +134,14 @@ cdef class Desk:
             total += int(self.exposure.usd_units(row.currency, premium)) if cross else premium
         return total
 
-    def underlyings(self, uint32_t account_id):
-        """The underlyings that the account depends on: of its lots, not of orders; of its cash where it is cross."""
+    def underlyings(self, uint32_t account_id, bint orders=False):
+        """The underlyings that the account depends on: of its lots, of its cash where it is cross, and of its orders
+        if asked for."""
         cdef PositionList* held = &self.positions.of[account_id]
         cdef uint32_t i
         cdef int c
         found = {self.instruments.at[held.at[i].instrument].underlying
-                 for i in range(held.count) if held.at[i].quantity_lots}
+                 for i in range(held.count) if orders or held.at[i].quantity_lots}
         if is_cross(self.accounts.at[account_id].model):
             found |= {self.exposure.currency_underlying[c] for c in range(self.exposure.currencies)
                       if self.exposure.currency_underlying[c] >= 0 and self.ledger.balance(account_id, c)}

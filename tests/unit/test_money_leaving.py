@@ -123,8 +123,10 @@ def test_a_fall_needs_no_notice_a_rise_does_and_the_scale_in_force_withdraws():
 @pytest.mark.parametrize("after_ns", [11 * SECOND, 61 * SECOND])
 def test_nothing_leaves_on_old_marks_unless_nothing_depends_on_them(after_ns):
     venue = made()
-    idle = venue.account("idle", btc=1)
+    idle, quoting = venue.account("idle", btc=1), venue.account("quoting", btc=1)
+    venue.place(quoting, NAME, "buy", 190_000, 100)
     venue.tick(after_ns)
+    assert withdraw(venue, 1, quoting).reason == Reason.MARK_STALE, "what an order needs depends on marks"
     refused = withdraw(venue, 1)
     assert (refused.reason, refused.detail) == (Reason.MARK_STALE, 0)
     assert venue.view(venue.alice).withdrawable_minor == 0
