@@ -138,7 +138,8 @@ def cap(
     if json:
         print_json({"currency": currency, "event_cap_minor": amount, "id": chosen})
     else:
-        out.print(f"one default takes at most {'all' if amount_minor is None else amount} of {currency}")
+        most = f"all of {currency}" if amount_minor is None else f"{amount:,} minor units of {currency}"
+        out.print(f"one default takes at most {most}", markup=False)
 
 
 @app.command(name="reconcile")

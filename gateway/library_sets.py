@@ -128,6 +128,17 @@ def isolated_set(parameters: IsolatedParameters) -> IsolatedSet:
     return checked(msgspec.convert(msgspec.to_builtins(parameters), IsolatedSet))  # type: ignore[return-value]
 
 
+def library_set(underlying: Any, model: str) -> Any:
+    """The same in the library's form; ParameterError where it has none."""
+    if model == "isolated":
+        return isolated_set(underlying.isolated)
+    if not model.endswith("_pm"):
+        return standard_set(underlying.standard, underlying.name)
+    if underlying.span is not msgspec.UNSET:
+        return span_set(underlying.span)
+    return grid_set(underlying, "usd" if model.startswith("cross") else "coin")
+
+
 def own_set(underlying: Any, model: str) -> Any:
     """The engine's parameters that accounts of a model are margined by."""
     if model == "isolated":

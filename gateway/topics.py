@@ -8,6 +8,7 @@ as their subscribers know it, so every chain of change ids is gapless and a newc
 from typing import TYPE_CHECKING, Any
 
 from exchange.events import EventKind
+from exchange.reasons import Reason
 from gateway import render_market, render_orders
 from gateway.listing import Listing
 from gateway.protocol import encode, notification_bytes
@@ -279,7 +280,7 @@ class AuctionsTopic(Topic):
 
 
 def event_object(kind: int, fields: Any, viewer: int = 0) -> dict[str, Any]:
-    """An engine event as our own channels show it: its fields, sums in minor units.
+    """An engine event as our own channels show it: its fields, sums in minor units, the reason by its word.
 
     Who bought is for the buyer (`viewer`, an account) alone.
     """
@@ -289,5 +290,7 @@ def event_object(kind: int, fields: Any, viewer: int = 0) -> dict[str, Any]:
     for name in BUYER:
         if found.get(name) != viewer:
             found.pop(name, None)
+    if "reason" in found:
+        found["reason"] = Reason(found["reason"]).name.lower()
     stamp = ms(found.pop("time_ns"))
     return {"type": EventKind(kind).name.lower(), "timestamp": stamp, **found}

@@ -4,7 +4,7 @@ from importlib import import_module
 
 _SUBJECTS = (
     "connection", "market", "trading", "cancelling", "quoting", "protection", "orders", "account", "margin", "isolated",
-    "auctions", "history", "block_trades", "combos", "risk", "stress",
+    "parameters", "auctions", "history", "block_trades", "combos", "risk", "stress",
 )  # fmt: skip
 _loaded = False
 

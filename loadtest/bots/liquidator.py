@@ -9,7 +9,6 @@ from typing import Any
 
 import msgspec
 
-from exchange.reasons import Reason
 from loadtest.bots.account import Account, Holding, Listing, read_indices
 from loadtest.bots.client import Client, Disconnected, Refused
 from loadtest.bots.contracts import E8, Contract, number
@@ -18,7 +17,6 @@ log = logging.getLogger("loadtest.liquidator")
 
 USD_DECIMALS = 4
 SHARE_STEP = 1e-6
-_REASONS = {int(reason): reason.name.lower() for reason in Reason}
 
 
 class LiquidatorSettings(msgspec.Struct, frozen=True):
@@ -143,7 +141,7 @@ class Liquidator:
             if kind == "auction_lot_sold":
                 self.counts["lots bought"] += 1
             elif kind == "bid_rejected":
-                self._learn(known, _REASONS.get(data["reason"], str(data["reason"])))
+                self._learn(known, data["reason"])
         if kind in ("snapshot", "auction_opened", "auction_phase_changed", "auction_lot_sold"):
             self._wake.set()
 

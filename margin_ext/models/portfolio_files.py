@@ -62,11 +62,15 @@ class Case(msgspec.Struct, frozen=True):
 
 
 def load_case(path: str | Path) -> Case:
-    """A case from a JSON (`.json`) or TOML file; PortfolioError or ParameterError names file, field and reason."""
+    """A case from a JSON or TOML file; PortfolioError or ParameterError names file, field and reason.
+
+    What begins with `{`, or is named `.json`, is JSON, whatever else it is called.
+    """
     place = Path(path)
     try:
         text = place.read_text(encoding="utf-8")
-        values = msgspec.json.decode(text) if place.suffix == ".json" else tomllib.loads(text)
+        is_json = place.suffix == ".json" or text.lstrip().startswith("{")
+        values = msgspec.json.decode(text) if is_json else tomllib.loads(text)
         return case(values, place.parent)
     except ParameterError as error:
         raise ParameterError(f"{path}: {error}") from None

@@ -239,6 +239,7 @@ def test_auctions_have_a_history(venue: Venue) -> None:
     weak = venue.account("weak", btc="1", usdc="0")
     bob, buyer, mine = opened(venue, venue.bob), opened(venue, venue.alice), opened(venue, weak)
     trade(bob, mine, PERPETUAL, "buy", 400_000, INDEX)
+    buyer.result("public/subscribe", channels=["auctions"])
     assert buyer.result("public/get_auction_history") == {"steps": [], "continuation": "none"}
     index = float(INDEX)
     while not buyer.result("public/get_auctions"):
@@ -256,6 +257,11 @@ def test_auctions_have_a_history(venue: Venue) -> None:
     assert [step["step"] for step in told["steps"]] == ["closed", "sold", "opened"]
     closed, sold, first = told["steps"]
     assert closed["reason"] == "restored" and first["reason"] == "awaiting_bids"
+    steps = [buyer.wait_for("auctions") for _ in range(4)]
+    assert [(one["type"], one.get("reason")) for one in steps] == [
+        ("liquidation_started", "none"), ("auction_opened", "awaiting_bids"), ("auction_lot_sold", None),
+        ("auction_closed", "restored"),
+    ]  # fmt: skip
     assert 0 < sold["share"] < 1 and sold["fee"] == pytest.approx(0.02 * sold["price"], abs=1e-9)
     assert sold["price"] / sold["share"] == pytest.approx(0.95 * auction["value"], rel=0.01)
     assert first["value"] == auction["value"] and not any("account_id" in step for step in told["steps"])
