@@ -5,6 +5,8 @@ liquidated. Buckets of isolated positions are accounts here.
 Faults: the fund's answers lost, late, twice, short or too large; stale marks; index jumps; restarts by replay.
 """
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -25,6 +27,11 @@ MOVES = (0.0, 0.002, 0.01, 0.03, 0.07)
 VOLS = (0.4, 0.6, 1.1)
 OWN = frozenset({EventKind.TRADE_EXECUTED, EventKind.BALANCE_CHANGED, EventKind.POSITION_SETTLED})
 """Events that say that an account's equity changes by what it, or a trade of its own, did."""
+TAKES = frozenset({
+    *OWN, EventKind.AUCTION_LOT_SOLD, EventKind.POSITION_DELEVERAGED, EventKind.POSITION_TORN_UP, EventKind.FUND_DRAWN,
+    EventKind.CAPITAL_DRAWN, EventKind.LIQUIDATION_STARTED,
+})  # fmt: skip
+"""What a mark alone never does."""
 
 
 class Game:
@@ -59,6 +66,8 @@ class Game:
             "torn up": 0,
             "replays": 0,
             "refused answers": 0,
+            "sales weighed": 0,
+            "marks weighed": 0,
         }
         self.commands = 0
         self.lost: list[bytearray] = []
@@ -87,6 +96,17 @@ class Game:
                     found[account, currency] = minor
         return found
 
+    def holdings(self):
+        """Cash and lots of every account."""
+        engine = self.venue.engine
+        return [
+            (
+                [c.cash_minor for c in engine.account(a).currencies],
+                [(p.instrument, p.quantity_lots) for p in engine.positions(a)],
+            )
+            for a in engine.account_ids()
+        ]
+
     def funds(self):
         """This venue's claim and its capital, by currency."""
         ledgers = [self.venue.engine.ledger(name) for name in ("BTC", "USDC")]
@@ -97,11 +117,19 @@ class Game:
         kind = int.from_bytes(record[:2], "little")
         engine = self.venue.engine
         before, fund = self.equities(), self.funds()
+        mark = kind == CommandKind.UPDATE_MARKS
+        held = self.holdings() if mark and self.commands % 10 == 0 else None
         stood = {a for a in engine.account_ids() if engine.desk.in_liquidation(a)}
         found = self.venue.submit(record)
         self.commands += 1
-        if kind != CommandKind.UPDATE_MARKS:
-            self.check(found, before, self.equities(), stood)
+        if mark:
+            assert not TAKES & {event.kind for event in found}
+            assert held is None or held == self.holdings()
+            self.seen["marks weighed"] += held is not None
+        else:
+            after = self.equities()
+            self.check(found, before, after, stood)
+            self.check_sellers(found, before, after)
         self.check_fund(found, fund)
         for event in found:
             self.seen["sold"] += event.kind == EventKind.AUCTION_LOT_SOLD
@@ -147,6 +175,28 @@ class Game:
                 continue
             lost = before.get(key, 0) - after.get(key, 0)
             assert lost == receipts.get(key, 0), (key, lost, receipts.get(key, 0), [e.kind.name for e in found])
+
+    def check_sellers(self, found, before, after):
+        """An owner whose slice is sold keeps the rest of its equity and gets the price less the disclosed fee: no more
+        is taken. A share is known to 1e-6."""
+        cross, left, slack, disturbed = self.venue.engine.desk.is_cross, {}, {}, set()
+        for event in found:
+            if event.kind == EventKind.AUCTION_LOT_SOLD:
+                account = event.account_id
+                for currency in (0, 1) if cross(account) else (event.currency,):
+                    key = (account, currency)
+                    was = left.get(key, before.get(key, 0))
+                    left[key] = was - was * event.share_ppm // PPM
+                    if currency == event.currency:
+                        left[key] += event.price_minor - event.fee_minor + event.compensation_minor
+                    slack[key] = slack.get(key, 200) + abs(was) // PPM
+            elif event.kind in TAKES:
+                others = [getattr(event, name, 0) for name in ("maker_account_id", "from_account_id")]
+                disturbed |= {event.account_id, *others}
+        for key, amount in left.items():
+            if key[0] not in disturbed:
+                assert after.get(key, 0) >= amount - slack[key], (key, before.get(key), amount, after.get(key))
+                self.seen["sales weighed"] += 1
 
     def check_fund(self, found, fund):
         """The fund takes disclosed fees, at most their rate of the price, and fund and capital give what their events
@@ -330,3 +380,16 @@ def test_the_check_itself_notices(rng):
     with pytest.raises(AssertionError):
         game.check([], before, after, set())
     game.check([], before, after, {victim[0]})
+
+
+def test_the_check_of_sales_notices(rng):
+    """One unit in ten thousand more than price, share and fee say is seen."""
+    game = Game(rng)
+    seller = game.traders[0]
+    sold = SimpleNamespace(kind=EventKind.AUCTION_LOT_SOLD, account_id=seller, currency=0, share_ppm=400_000,
+                           price_minor=30_000_000, fee_minor=600_000, compensation_minor=0)  # fmt: skip
+    before = {(seller, 0): 10**8}
+    fair = 10**8 * 6 // 10 + 30_000_000 - 600_000
+    game.check_sellers([sold], before, {(seller, 0): fair})
+    with pytest.raises(AssertionError):
+        game.check_sellers([sold], before, {(seller, 0): fair - 10_000})
