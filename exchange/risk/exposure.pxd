@@ -4,16 +4,16 @@ from exchange.clearing.position cimport Position
 from exchange.market.order cimport Order
 from exchange.risk.formulas cimport Margin
 from exchange.risk.requirement cimport Requirements, ceil_ppm
-from exchange.risk.scenario_books cimport ALL_ORDERS, NO_ORDERS, ScenarioBook
+from exchange.risk.scenario_books cimport ALL_ORDERS, NO_ORDERS, OrderSums, ScenarioBook
 
 cdef enum:
     MAX_UNDERLYING_CHAINS = 8
 
 
 cdef class Exposure(Requirements):
-    cdef double lane_pnl[MAX_UNDERLYING_CHAINS * 64]
-    cdef int _lane_terms(self, ScenarioBook* book, Order* order, double* pnl) except -1
-    cdef int _lane_book(self, Order* order, int chain, double* pnl) except -1
+    cdef OrderSums lane_sums[MAX_UNDERLYING_CHAINS]
+    cdef int _lane_terms(self, ScenarioBook* book, Order* order) except -1
+    cdef int _lane_book(self, Order* order, int chain, OrderSums* sums) except -1
     cdef int _lane_shorts(self, Order* order, int chain, ScenarioBook* book) except -1
     cdef bint lane_allows(self, Order* order) except -1
     cdef bint _formula_lane(self, Order* order) except -1

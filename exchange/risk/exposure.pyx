@@ -14,41 +14,39 @@ cdef class Exposure(Requirements):
 
     # ------------------------------------------------------------------ the risk-reducing lane
 
-    cdef int _lane_terms(self, ScenarioBook* book, Order* order, double* pnl) except -1:
+    cdef int _lane_terms(self, ScenarioBook* book, Order* order) except -1:
         """Add an order's fill, where it hurts, to the figures of a book in which the lane is tried."""
         cdef Instrument* row = &self.instruments.at[order.instrument]
         cdef int64_t lots = self.orders.whole_lots(order)
         cdef int64_t signed = lots if order.side == 0 else -lots
-        self.lane_pnl_of(order, self.row_of(order.account_id, order.instrument), pnl)
-        self._order_deltas(book.delta_up, book.delta_down, order, lots, 1)
+        self.lane_pnl_of(order, self.row_of(order.account_id, order.instrument), book.orders.pnl)
+        self._order_deltas(book.orders.delta_up, book.orders.delta_down, order, lots, 1)
         if self.charged:
             self.lane_add(order)
         if self._by_span(row):
             book.option_up_minor += max(0, self._option_minor(row, signed))
 
-    cdef int _lane_book(self, Order* order, int chain, double* pnl) except -1:
+    cdef int _lane_book(self, Order* order, int chain, OrderSums* sums) except -1:
         """Let a book's order figures be those of risk-reducing orders alone, `order` among them; whether it has any.
 
         The caller has saved the book and puts it back."""
         cdef ScenarioBook* book = self.book(order.account_id, chain)
         cdef uint32_t slot = self.orders.account_head[order.account_id]
         cdef Order* other
-        book.order_pnl = pnl
+        book.orders = sums
         book.quotes = NULL
         book.order_cost_minor = 0
         book.option_up_minor = 0
         book.open_lots = 0
-        memset(pnl, 0, 64 * sizeof(double))
-        memset(book.delta_up, 0, sizeof(book.delta_up))
-        memset(book.delta_down, 0, sizeof(book.delta_down))
+        memset(sums, 0, sizeof(OrderSums))
         if self.instruments.at[order.instrument].chain == chain:
-            self._lane_terms(book, order, pnl)
+            self._lane_terms(book, order)
             book.open_lots = 1
         while slot:
             other = &self.orders.at[slot]
             if (other.flags & FLAG_RISK_REDUCING and other.order_id != order.order_id and other.remaining_lots
                     and self.instruments.at[other.instrument].chain == chain):
-                self._lane_terms(book, other, pnl)
+                self._lane_terms(book, other)
                 book.open_lots = 1
             slot = other.account_next
         if self.rows.grid[self.rows.chain[chain].underlying].kind == GRID_SPAN:
@@ -112,7 +110,7 @@ cdef class Exposure(Requirements):
             if touched[n] == NULL:
                 continue
             saved[n] = touched[n][0]
-            ordered += self._lane_book(order, k, &self.lane_pnl[n * 64])
+            ordered += self._lane_book(order, k, &self.lane_sums[n])
             n += 1
         self.margin(order.account_id, currency, chain, &lane)
         for k in range(n):

@@ -79,7 +79,7 @@ cdef class ExposureReads(Exposure):
             self.refresh_orders(account_id, chain)
         return (
             [int(book.position_pnl[j]) for j in range(self.rows.scenario_count)],
-            [int(book.order_pnl[j]) for j in range(self.rows.scenario_count)] if with_orders else [],
+            [int(book.orders.pnl[j]) for j in range(self.rows.scenario_count)] if with_orders else [],
             [book.delta[j] for j in range(MAX_EXPIRIES)],
             book.value_minor,
             book.order_cost_minor if with_orders else 0,

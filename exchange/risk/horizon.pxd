@@ -3,7 +3,8 @@ from libc.stdint cimport int64_t, uint32_t
 from exchange.market.instrument cimport Instrument
 from exchange.market.order cimport Order
 from exchange.risk.charges cimport Charges
-from exchange.risk.scenario_books cimport ScenarioBook
+from exchange.risk.risk_rows cimport MAX_SCENARIOS
+from exchange.risk.scenario_books cimport OrderSums, ScenarioBook
 
 cdef enum:
     MAX_BOOKS = 8            # chains of an underlying
@@ -14,7 +15,8 @@ cdef class Horizon(Charges):
     cdef ScenarioBook* whole_book[MAX_BOOKS]
     cdef int later_chain[MAX_BOOKS]
     cdef int later_count
-    cdef double later_pnl[MAX_BOOKS * 2 * 64]
+    cdef double later_pnl[MAX_BOOKS * MAX_SCENARIOS]
+    cdef OrderSums later_orders[MAX_BOOKS]
     cdef double later_row[64]
     cdef double* _row_left(self, Order* order) noexcept
     cdef void _deltas_left(self, ScenarioBook* book, Order* order, int64_t lots) noexcept

@@ -46,7 +46,7 @@ cdef class Horizon(Charges):
             slot = row.leg_slot[i] if row.leg_count else order.instrument
             leg = &self.instruments.at[slot]
             if not self.soon(leg):
-                open_delta(book.delta_up, book.delta_down, leg.expiry_bucket,
+                open_delta(book.orders.delta_up, book.orders.delta_down, leg.expiry_bucket,
                            signed * (row.leg_ratio[i] if row.leg_count else 1) * self.rows.charged_e10[slot], 1)
 
     cdef void lane_pnl_of(self, Order* order, const double* risk, double* pnl) noexcept:
@@ -79,7 +79,7 @@ cdef class Horizon(Charges):
         for i in range(self.lane_orders if scope >= 0 else 0):
             order = self.lane_order[i]
             if self.instruments.at[order.instrument].chain == chain:
-                self.lane_pnl_of(order, self._row_left(order), book.order_pnl)
+                self.lane_pnl_of(order, self._row_left(order), book.orders.pnl)
                 self._deltas_left(book, order, self.orders.whole_lots(order))
         slot = self.orders.account_head[account_id] if scope == ALL_ORDERS else 0
         while slot:
@@ -87,7 +87,7 @@ cdef class Horizon(Charges):
             if order.remaining_lots and self.instruments.at[order.instrument].chain == chain:
                 lots = <double>self.orders.whole_lots(order)
                 risk = self._row_left(order)
-                open_axpy(book.order_pnl, risk, lots if order.side == 0 else 0.0, 0.0 if order.side == 0 else lots,
+                open_axpy(book.orders.pnl, risk, lots if order.side == 0 else 0.0, 0.0 if order.side == 0 else lots,
                           self.rows.scenario_count)
                 self._deltas_left(book, order, self.orders.whole_lots(order))
             slot = order.account_next
@@ -125,13 +125,11 @@ cdef class Horizon(Charges):
                 continue
             left = &self.later_book[self.later_count]
             left[0] = book[0]
-            left.position_pnl = &self.later_pnl[self.later_count * 128]
-            left.order_pnl = left.position_pnl + 64
+            left.position_pnl = &self.later_pnl[self.later_count * MAX_SCENARIOS]
+            left.orders = &self.later_orders[self.later_count]
             left.quotes = NULL
             memcpy(left.position_pnl, book.position_pnl, S * sizeof(double))
-            memset(left.order_pnl, 0, S * sizeof(double))
-            memset(left.delta_up, 0, sizeof(left.delta_up))
-            memset(left.delta_down, 0, sizeof(left.delta_down))
+            memset(left.orders, 0, sizeof(OrderSums))
             for i in range(count):
                 one = &self.examined[i]
                 if self.instruments.at[one.instrument].chain == k and self.soon(&self.instruments.at[one.instrument]):

@@ -71,8 +71,8 @@ cdef class Requirements(Horizon):
             for k in range(count):
                 delta += books[k].delta[b]
                 if ordered >> k & 1:
-                    up += books[k].delta_up[b]
-                    down += books[k].delta_down[b]
+                    up += books[k].orders.delta_up[b]
+                    down += books[k].orders.delta_down[b]
                     for i in range(books[k].quotes.count if books[k].quotes != NULL else 0):
                         quote = &books[k].quotes.at[i]
                         if quote.whole:

@@ -13,12 +13,15 @@ cdef enum OrderScope:        # which open orders count towards a requirement
     NO_ORDERS = -2           # positions alone
     ALL_ORDERS = -1          # else: a chain number, see Requirements._counts
 
+ctypedef struct OrderSums:           # a book's open orders; blocks of a pool hold S scenarios
+    int64_t delta_up[MAX_EXPIRIES]       # what filled orders could add, 1e-10 coin
+    int64_t delta_down[MAX_EXPIRIES]
+    double pnl[MAX_SCENARIOS]            # what they can take away at most, <= 0
+
 ctypedef struct ScenarioBook:        # one account's risk in one (underlying, settlement) chain
     double* position_pnl     # [S] sum of lots x row
-    double* order_pnl        # [S] what open orders can take away at most, <= 0
+    OrderSums* orders        # the shared zeros while no order is open
     int64_t delta[MAX_EXPIRIES]          # 1e-10 coin
-    int64_t delta_up[MAX_EXPIRIES]       # what filled orders could add
-    int64_t delta_down[MAX_EXPIRIES]
     int64_t value_minor      # unrealised P&L, accrued funding and option value at the marks
     int64_t held_lots        # sum of |lots|
     int64_t open_lots
@@ -45,7 +48,25 @@ cdef inline void open_delta(int64_t* up, int64_t* down, int bucket, int64_t delt
         down[bucket] -= delta * sign
 
 
+ctypedef struct FreeBlock:
+    FreeBlock* following
+
+
+cdef class BlockPool:        # zeroed blocks of one size, aligned to cache lines
+    cdef size_t block_bytes
+    cdef readonly size_t bytes           # that its blocks take, in use or not
+    cdef readonly size_t used            # blocks
+    cdef FreeBlock* free_blocks
+    cdef void** chunks
+    cdef uint32_t chunk_count
+    cdef void* take(self) except NULL
+    cdef void give_back(self, void* block) noexcept
+
+
 cdef class ScenarioBooks:
+    cdef BlockPool book_pool             # books and their position_pnl
+    cdef BlockPool order_pool
+    cdef OrderSums no_orders
     cdef Accounts accounts
     cdef Ledger ledger
     cdef Instruments instruments
@@ -66,7 +87,7 @@ cdef class ScenarioBooks:
     cdef double* gather_lots
     cdef uint32_t gather_capacity
     cdef double bounded_pnl[64]
-    cdef double pair_pnl[2 * MAX_SCENARIOS]
+    cdef OrderSums pair[2]
     cdef int failed
     cdef bint charged                # some parameter set has charges beside the grid
     cdef uint64_t changes            # grows with every change of lots held or open

@@ -17,7 +17,7 @@ from exchange.market.instrument cimport KIND_OPTION, KIND_OPTION_COMBO, MAX_LEGS
 from exchange.records cimport FLAG_LINKED, FLAG_QUOTE
 from exchange.risk.protection cimport Protection
 from exchange.risk.quote_caps cimport QuoteSum
-from exchange.risk.risk_rows cimport GRID_SPAN, MAX_SCENARIOS
+from exchange.risk.risk_rows cimport GRID_SPAN
 from exchange.wide cimport wide_mul
 from margin_ext.kernels cimport open_axpy, row_axpy, rows_sum
 
@@ -25,6 +25,51 @@ cdef extern from "exchange/market/memory.h":
     void* zeroed_table "margrave_table"(size_t bytes) noexcept
 
 cdef int64_t EXACT = 1 << 53
+cdef enum:
+    LINE = 64
+    CHUNK = 32               # blocks that a pool takes from the system at once
+
+
+cdef class BlockPool:
+    """Blocks of at least `size` bytes; what is given back is handed out next, and kept until the pool goes."""
+
+    def __cinit__(self, size_t size):
+        self.block_bytes = (size + LINE - 1) // LINE * LINE
+
+    def __dealloc__(self):
+        cdef uint32_t i
+        for i in range(self.chunk_count):
+            free(self.chunks[i])
+        free(self.chunks)
+
+    cdef void* take(self) except NULL:
+        cdef FreeBlock* block = self.free_blocks
+        cdef char* chunk
+        cdef void** grown
+        cdef int i
+        if block == NULL:
+            grown = <void**>realloc(self.chunks, (self.chunk_count + 1) * sizeof(void*))
+            if grown == NULL:
+                raise MemoryError()
+            self.chunks = grown
+            chunk = <char*>zeroed_table(CHUNK * self.block_bytes)
+            if chunk == NULL:
+                raise MemoryError()
+            grown[self.chunk_count] = chunk
+            self.chunk_count += 1
+            self.bytes += CHUNK * self.block_bytes
+            for i in range(CHUNK - 1, -1, -1):
+                block = <FreeBlock*>(chunk + i * self.block_bytes)
+                block.following = self.free_blocks
+                self.free_blocks = block
+        self.free_blocks = block.following
+        self.used += 1
+        return memset(block, 0, self.block_bytes)
+
+    cdef void give_back(self, void* block) noexcept:
+        (<FreeBlock*>block).following = self.free_blocks
+        self.free_blocks = <FreeBlock*>block
+        self.used -= 1
 
 
 cdef class ScenarioBooks:
@@ -43,6 +88,8 @@ cdef class ScenarioBooks:
         self.currencies = len(config.currencies)
         self.max_chains = len(config.underlyings) * self.currencies
         self.caps = QuoteCaps(instruments, rows, protection, self.max_chains)
+        self.book_pool = BlockPool(_book_size() + rows.scenario_count * sizeof(double))
+        self.order_pool = BlockPool(2 * MAX_EXPIRIES * sizeof(int64_t) + rows.scenario_count * sizeof(double))
         self.currency_underlying = <int*>calloc(self.currencies, sizeof(int))
         self.minor_per_unit = <int64_t*>calloc(self.currencies, sizeof(int64_t))
         self.haircut_ppm = <int64_t*>calloc(self.currencies, sizeof(int64_t))
@@ -65,12 +112,9 @@ cdef class ScenarioBooks:
         cdef size_t i
         if self.books != NULL:
             for i in range(<size_t>self.book_accounts * self.max_chains):
-                if self.books[i] != NULL:
-                    if self.books[i].quotes != NULL:
-                        free(self.books[i].quotes.at)
-                        free(self.books[i].quotes)
-                    free(self.books[i].position_pnl)
-                    free(self.books[i])
+                if self.books[i] != NULL and self.books[i].quotes != NULL:
+                    free(self.books[i].quotes.at)
+                    free(self.books[i].quotes)
         free(self.books)
         free(self.currency_underlying)
         free(self.minor_per_unit)
@@ -80,6 +124,13 @@ cdef class ScenarioBooks:
         free(self.gather_lots)
 
     # ------------------------------------------------------------------ books
+
+    def memory(self):
+        """({what: (blocks in use, bytes of one)}, bytes of both pools and of the table of books)."""
+        return ({"books": (self.book_pool.used, self.book_pool.block_bytes),
+                 "orders": (self.order_pool.used, self.order_pool.block_bytes)},
+                self.book_pool.bytes + self.order_pool.bytes
+                + <size_t>self.book_accounts * self.max_chains * sizeof(ScenarioBook*))
 
     cdef int grow(self, uint32_t account_id) except -1:
         """Room for an account's books."""
@@ -114,17 +165,11 @@ cdef class ScenarioBooks:
 
     cdef ScenarioBook* ensure_book(self, uint32_t account_id, int chain) except NULL:
         cdef ScenarioBook* book = self.book(account_id, chain)
-        cdef int S = self.rows.scenario_count
         if book != NULL:
             return book
-        book = <ScenarioBook*>calloc(1, sizeof(ScenarioBook))
-        if book == NULL:
-            raise MemoryError()
-        book.position_pnl = <double*>zeroed_table(2 * S * sizeof(double))
-        if book.position_pnl == NULL:
-            free(book)
-            raise MemoryError()
-        book.order_pnl = book.position_pnl + S
+        book = <ScenarioBook*>self.book_pool.take()
+        book.position_pnl = <double*>(<char*>book + _book_size())
+        book.orders = &self.no_orders
         book.orders_revision = self.rows.revision[self.rows.chain[chain].underlying]
         book.marks_revision = book.orders_revision
         self.books[<size_t>account_id * self.max_chains + chain] = book
@@ -286,9 +331,9 @@ cdef class ScenarioBooks:
         cdef Instrument* row = &self.instruments.at[order.instrument]
         cdef double amount = <double>(lots * sign)
         cdef double* risk = self.row_of(order.account_id, order.instrument)
-        cdef double* pnl = book.order_pnl
-        cdef int64_t* up = book.delta_up
-        cdef int64_t* down = book.delta_down
+        cdef double* pnl = book.orders.pnl
+        cdef int64_t* up = book.orders.delta_up
+        cdef int64_t* down = book.orders.delta_down
         cdef QuoteSum* quote
         if order.flags & FLAG_QUOTE:
             quote = self.caps.of_order(&book.quotes, order.account_id, row, order.protection_group, &self.failed)
@@ -313,9 +358,8 @@ cdef class ScenarioBooks:
         if book == NULL or book.orders_revision == revision:
             return 0
         book.orders_revision = revision
-        memset(book.order_pnl, 0, self.rows.scenario_count * sizeof(double))
-        memset(book.delta_up, 0, sizeof(book.delta_up))
-        memset(book.delta_down, 0, sizeof(book.delta_down))
+        if book.open_orders:
+            memset(book.orders, 0, self.order_pool.block_bytes)
         book.order_cost_minor = 0
         book.option_up_minor = 0
         if book.quotes != NULL:
@@ -350,15 +394,15 @@ cdef class ScenarioBooks:
         cdef ScenarioBook alone[2]
         cdef int j
         memset(alone, 0, sizeof(alone))
-        memset(self.pair_pnl, 0, sizeof(self.pair_pnl))
-        alone[0].order_pnl, alone[1].order_pnl = &self.pair_pnl[0], &self.pair_pnl[MAX_SCENARIOS]
+        memset(self.pair, 0, sizeof(self.pair))
+        alone[0].orders, alone[1].orders = &self.pair[0], &self.pair[1]
         self._order_terms(&alone[0], first, self.orders.whole_lots(first), 1)
         self._order_terms(&alone[1], second, self.orders.whole_lots(second), 1)
         for j in range(self.rows.scenario_count):
-            book.order_pnl[j] += min(alone[0].order_pnl[j], alone[1].order_pnl[j])
+            book.orders.pnl[j] += min(self.pair[0].pnl[j], self.pair[1].pnl[j])
         for j in range(MAX_EXPIRIES):
-            book.delta_up[j] += max(alone[0].delta_up[j], alone[1].delta_up[j])
-            book.delta_down[j] += max(alone[0].delta_down[j], alone[1].delta_down[j])
+            book.orders.delta_up[j] += max(self.pair[0].delta_up[j], self.pair[1].delta_up[j])
+            book.orders.delta_down[j] += max(self.pair[0].delta_down[j], self.pair[1].delta_down[j])
         book.order_cost_minor += max(alone[0].order_cost_minor, alone[1].order_cost_minor)
         book.option_up_minor += max(alone[0].option_up_minor, alone[1].option_up_minor)
 
@@ -375,8 +419,8 @@ cdef class ScenarioBooks:
     cdef double* _orders_pnl(self, ScenarioBook* book) noexcept:
         """What a book's open orders can take away in each column (valid until the next call)."""
         if book.quotes == NULL:
-            return book.order_pnl
-        self.caps.order_pnl(book.quotes, book.order_pnl, self.bounded_pnl)
+            return book.orders.pnl
+        self.caps.order_pnl(book.quotes, book.orders.pnl, self.bounded_pnl)
         return self.bounded_pnl
 
     def forget_orders(self, uint32_t account_id, int underlying):
@@ -401,6 +445,8 @@ cdef class ScenarioBooks:
         cdef Position* position = self.positions.ensure(order.account_id, order.instrument)
         cdef int64_t lots = self.orders.whole_lots(order)
         cdef uint64_t revision = self.rows.revision[self.rows.chain[chain].underlying]
+        if book.open_orders == 0:
+            book.orders = <OrderSums*>self.order_pool.take()
         self.changes += 1
         self._order_shorts(book, order, -1)
         if order.side == 0:
@@ -449,6 +495,9 @@ cdef class ScenarioBooks:
         if ends:
             position.open_orders -= 1
             book.open_orders -= 1
+            if book.open_orders == 0:
+                self.order_pool.give_back(book.orders)
+                book.orders = &self.no_orders
             if position.open_orders == 0 and position.quantity_lots == 0:
                 self.positions.drop_if_empty(order.account_id, order.instrument)
         self._order_shorts(book, order, 1)
@@ -499,3 +548,8 @@ cdef class ScenarioBooks:
         if position.quantity_lots == 0:
             self.positions.drop_if_empty(account_id, instrument)
         return realised
+
+
+cdef inline size_t _book_size() noexcept:
+    """Where a block's position_pnl begins."""
+    return (sizeof(ScenarioBook) + LINE - 1) // LINE * LINE

@@ -100,8 +100,8 @@ cdef class Spans:
             for k in range(count):
                 delta[b] += books[k].delta[b]
                 if ordered >> k & 1:
-                    up[b] += books[k].delta_up[b]
-                    down[b] += books[k].delta_down[b]
+                    up[b] += books[k].orders.delta_up[b]
+                    down[b] += books[k].orders.delta_down[b]
         for k in range(count):
             if not ordered >> k & 1 or books[k].quotes == NULL:
                 continue
