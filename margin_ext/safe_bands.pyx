@@ -30,6 +30,10 @@ cdef extern from *:
     double* aligned "bands_aligned"(size_t doubles) noexcept nogil
     int ctz "__builtin_ctzll"(uint64_t bits) noexcept nogil
 
+cdef enum:
+    TABLES = 7               # of a cell
+    BY_BLOCK = 4
+
 # A box's ranges, widest first. One ratio for all, so that one number tells how far the market is from an anchor.
 cdef double[BAND_LEVELS] PRICE_RANGE = [0.045, 0.012, 0.003]
 cdef double[BAND_LEVELS] WIDTH_RANGE = [0.06, 0.018, 0.006]
@@ -596,18 +600,39 @@ cdef void _sum_block(BandCell* cell, uint32_t block) noexcept:
     cell.block_reach[block] = reach
 
 
+cdef void _tables_of(BandCell* cell, void*** table) noexcept:
+    """Where a cell points to its tables, of four bytes an entry: first those by place, from BY_BLOCK on by block."""
+    table[0] = <void**>&cell.account
+    table[1] = <void**>&cell.low
+    table[2] = <void**>&cell.high
+    table[3] = <void**>&cell.reach
+    table[4] = <void**>&cell.block_low
+    table[5] = <void**>&cell.block_high
+    table[6] = <void**>&cell.block_reach
+
+
+cdef bint _resize(BandCell* cell, uint32_t room) noexcept:
+    """All tables with that much room; False where the allocator did not give one of them, which stays as it was."""
+    cdef void** table[TABLES]
+    cdef void* moved
+    cdef bint whole = True
+    cdef int i
+    _tables_of(cell, table)
+    for i in range(TABLES):
+        moved = realloc(table[i][0], <size_t>(room if i < BY_BLOCK else room // BAND_BLOCK) * 4)
+        if moved != NULL:
+            table[i][0] = moved
+        whole = whole and moved != NULL
+    return whole
+
+
 cdef int _widen(BandCell* cell) except -1:
     """Twice the room."""
-    cdef uint32_t room = max(LEAST_ROOM, 2 * cell.room), blocks = room // BAND_BLOCK, b
-    cell.account = <uint32_t*>_grown(cell.account, room * sizeof(uint32_t))
-    cell.low = <float*>_grown(cell.low, room * sizeof(float))
-    cell.high = <float*>_grown(cell.high, room * sizeof(float))
-    cell.reach = <float*>_grown(cell.reach, room * sizeof(float))
-    cell.block_low = <float*>_grown(cell.block_low, blocks * sizeof(float))
-    cell.block_high = <float*>_grown(cell.block_high, blocks * sizeof(float))
-    cell.block_reach = <float*>_grown(cell.block_reach, blocks * sizeof(float))
+    cdef uint32_t room = max(LEAST_ROOM, 2 * cell.room), b
+    if not _resize(cell, room):
+        raise MemoryError()
     _clear(cell, cell.room, room)
-    for b in range(cell.room // BAND_BLOCK, blocks):
+    for b in range(cell.room // BAND_BLOCK, room // BAND_BLOCK):
         _sum_block(cell, b)
     cell.room = room
     return 0
@@ -615,30 +640,16 @@ cdef int _widen(BandCell* cell) except -1:
 
 cdef void _narrow(BandCell* cell) noexcept:
     """Give back half of the room; what the allocator will not take back stays."""
-    cdef uint32_t room = cell.room // 2, blocks = room // BAND_BLOCK
-    cell.account = <uint32_t*>_cut(cell.account, room * sizeof(uint32_t))
-    cell.low = <float*>_cut(cell.low, room * sizeof(float))
-    cell.high = <float*>_cut(cell.high, room * sizeof(float))
-    cell.reach = <float*>_cut(cell.reach, room * sizeof(float))
-    cell.block_low = <float*>_cut(cell.block_low, blocks * sizeof(float))
-    cell.block_high = <float*>_cut(cell.block_high, blocks * sizeof(float))
-    cell.block_reach = <float*>_cut(cell.block_reach, blocks * sizeof(float))
-    cell.room = room
+    cell.room //= 2
+    _resize(cell, cell.room)
 
 
 cdef void _release(BandCell* cell) noexcept:
-    free(cell.account)
-    free(cell.low)
-    free(cell.high)
-    free(cell.reach)
-    free(cell.block_low)
-    free(cell.block_high)
-    free(cell.block_reach)
-
-
-cdef void* _cut(void* old, size_t size) noexcept:
-    cdef void* less = realloc(old, size)
-    return old if less == NULL else less
+    cdef void** table[TABLES]
+    cdef int i
+    _tables_of(cell, table)
+    for i in range(TABLES):
+        free(table[i][0])
 
 
 cdef void* _grown(void* old, size_t size) except NULL:

@@ -10,11 +10,7 @@ from libc.string cimport memmove, memset
 
 from exchange.clearing.ledger cimport SYS_FUNDING
 from exchange.market.instrument cimport KIND_OPTION, KIND_PERPETUAL
-from exchange.wide cimport wide_add, wide_funding, wide_join, wide_mul, wide_mul_div_floor
-
-
-cdef inline int64_t _abs(int64_t x) noexcept:
-    return -x if x < 0 else x
+from exchange.wide cimport size_of, wide_add, wide_funding, wide_join, wide_mul, wide_mul_div_floor
 
 
 cdef class Positions:
@@ -203,13 +199,13 @@ cdef class Positions:
             position.quantity_lots += lots
             position.cost_minor = wide_add(position.cost_minor, cost, &self.failed)
         else:
-            closing = min(_abs(lots), _abs(held))
+            closing = min(size_of(lots), size_of(held))
             closing_cost = cost
-            if closing != _abs(lots):
-                closing_cost = wide_mul_div_floor(cost, closing, _abs(lots), &self.failed)
+            if closing != size_of(lots):
+                closing_cost = wide_mul_div_floor(cost, closing, size_of(lots), &self.failed)
             released = position.cost_minor
-            if closing != _abs(held):
-                released = wide_mul_div_floor(position.cost_minor, closing, _abs(held), &self.failed)
+            if closing != size_of(held):
+                released = wide_mul_div_floor(position.cost_minor, closing, size_of(held), &self.failed)
             realised = -closing_cost - released
             position.quantity_lots += lots
             position.cost_minor = position.cost_minor - released + (cost - closing_cost)

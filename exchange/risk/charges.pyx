@@ -13,10 +13,10 @@ from exchange.clearing.position cimport Position, PositionList
 from exchange.market.instrument cimport KIND_OPTION
 from exchange.risk.formulas cimport Trial
 from exchange.risk.risk_rows cimport MAX_EXPIRIES
-from exchange.risk.scenario_books cimport ALL_ORDERS, size_of
+from exchange.risk.scenario_books cimport ALL_ORDERS
 from exchange.risk.scenarios import beside_grid
 from exchange.risk.shifted_rows cimport SHIFT_DOWN, SHIFT_UP, SHIFTS
-from exchange.wide cimport wide_add, wide_mul, wide_mul_div_ceil, wide_mul_div_floor
+from exchange.wide cimport size_of, wide_add, wide_mul, wide_mul_div_ceil, wide_mul_div_floor
 
 cdef int64_t DAY_NS = 86_400_000_000_000
 cdef int64_t PPM = 1_000_000

@@ -14,17 +14,13 @@ from libc.string cimport memset
 from exchange.clearing.account cimport MODEL_ISOLATED
 from exchange.market.instrument cimport KIND_OPTION, OPTION_CALL
 from exchange.clearing.position cimport PositionList
-from exchange.wide cimport wide_mul, wide_mul_div_ceil, wide_mul_div_floor
+from exchange.wide cimport size_of, wide_mul, wide_mul_div_ceil, wide_mul_div_floor
 
 cdef int64_t E6 = 1_000_000
 cdef int64_t E8 = 100_000_000
 cdef int64_t E9 = 1_000_000_000
 cdef int64_t UNBOUNDED = 1 << 62
 cdef int64_t COIN = 10_000_000_000       # minor units
-
-
-cdef inline int64_t _abs(int64_t x) noexcept:
-    return -x if x < 0 else x
 
 
 cdef class Formulas:
@@ -152,14 +148,14 @@ cdef class Formulas:
         """Requirement of a future's lots (sign ignored) at a base rate that grows with the size in coins."""
         cdef int64_t index = self.rows.index_e8[row.underlying]
         cdef int64_t coins_e8, value, rate_e12
-        lots = _abs(lots)
+        lots = size_of(lots)
         if lots == 0:
             return 0
         if row.inverse:
             coins_e8 = wide_mul_div_ceil(wide_mul(lots, row.lot_size_e8, &self.failed), E8, index, &self.failed)
         else:
             coins_e8 = wide_mul(lots, row.lot_size_e8, &self.failed)
-        value = wide_mul(lots, _abs(row.mark_minor), &self.failed)
+        value = wide_mul(lots, size_of(row.mark_minor), &self.failed)
         rate_e12 = rate_ppm * E6 + wide_mul_div_ceil(coins_e8, self.standard[row.underlying].per_coin_ppm, 100,
                                                      &self.failed)
         rate_e12 = min(rate_e12, E6 * E6)
@@ -174,10 +170,10 @@ cdef class Formulas:
         cdef int64_t unit = E8 if row.inverse else self.minor_per_usd[row.currency]
         cdef int64_t notional, need
         cdef int i = 0
-        lots = _abs(lots)
+        lots = size_of(lots)
         if lots == 0:
             return 0
-        notional = wide_mul(lots, row.lot_size_e8 if row.inverse else _abs(row.mark_minor), &self.failed)
+        notional = wide_mul(lots, row.lot_size_e8 if row.inverse else size_of(row.mark_minor), &self.failed)
         while i + 1 < self.tier_count[row.underlying] and notional // unit >= tier[1].above_usd:
             tier += 1
             i += 1

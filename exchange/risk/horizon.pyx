@@ -10,8 +10,8 @@ from libc.string cimport memcpy, memset
 from exchange.clearing.account cimport is_cross
 from exchange.risk.charges cimport Lots
 from exchange.risk.risk_rows cimport Grid
-from exchange.risk.scenario_books cimport ALL_ORDERS, NO_ORDERS, open_delta, size_of
-from exchange.wide cimport wide_mul_shift
+from exchange.risk.scenario_books cimport ALL_ORDERS, NO_ORDERS, open_delta
+from exchange.wide cimport size_of, wide_mul_shift
 from margin_ext.kernels cimport open_axpy, row_axpy
 
 

@@ -12,15 +12,12 @@ from exchange.records cimport (
     R_QUANTITY_TOO_SMALL, R_ROW_LIMIT, R_TRADING_STOPPED, R_UNKNOWN_ACCOUNT, R_UNKNOWN_INSTRUMENT,
 )
 from exchange.risk.exposure cimport ALL_ORDERS, Margin, ScenarioBook
+from exchange.wide cimport size_of
 
 cdef int64_t ROW_BUDGET = 1 << 52
 cdef int64_t COST_BUDGET = 1 << 60
 cdef int64_t ADVANCED_END_NS = 15 * 60 * 1_000_000_000
 cdef int64_t LEG_COST_BUDGET = 1 << 58
-
-
-cdef inline int64_t _abs(int64_t x) noexcept:
-    return -x if x < 0 else x
 
 
 cdef class Pretrade:
@@ -62,7 +59,7 @@ cdef class Pretrade:
         self.instruments.leg_prices(row, price_units, prices)
         for i in range(row.leg_count):
             leg = &self.instruments.at[row.leg_slot[i]]
-            cost = self.instruments.trade_cost(leg, prices[i], lots * _abs(row.leg_ratio[i]), &bad)
+            cost = self.instruments.trade_cost(leg, prices[i], lots * size_of(row.leg_ratio[i]), &bad)
             if bad or not -LEG_COST_BUDGET <= cost <= LEG_COST_BUDGET:
                 return R_QUANTITY_TOO_LARGE
         return R_NONE
@@ -208,7 +205,7 @@ cdef class Pretrade:
         cdef int i
         for i in range(row.leg_count):
             buys = (row.leg_ratio[i] > 0) == (side == 0)
-            total = lots * _abs(row.leg_ratio[i])
+            total = lots * size_of(row.leg_ratio[i])
             position = self.positions.find(account_id, row.leg_slot[i])
             if position != NULL and buys:
                 total += position.quantity_lots + position.open_buy_lots + position.combo_buy_lots
@@ -237,7 +234,7 @@ cdef class Pretrade:
             return R_OWNER_POSITION_LIMIT
         for i in range(row.leg_count):
             if not self._owner_within(account_id, row.leg_slot[i], side if row.leg_ratio[i] > 0 else 1 - side,
-                                      lots * _abs(row.leg_ratio[i])):
+                                      lots * size_of(row.leg_ratio[i])):
                 return R_OWNER_POSITION_LIMIT
         return R_NONE
 

@@ -6,15 +6,11 @@ row (`bands_revision` says which marks they belong to). Prices in vol come from 
 
 from exchange.market.instrument cimport KIND_OPTION
 from exchange.records cimport R_NONE, R_ORDER_DELTA_LIMIT, R_ORDER_NOTIONAL_LIMIT, R_ORDER_VEGA_LIMIT
-from exchange.wide cimport wide_mul_div_ceil, wide_mul_div_floor
+from exchange.wide cimport size_of, wide_mul_div_ceil, wide_mul_div_floor
 
 cdef int64_t LARGEST = (<int64_t>1 << 62)
 cdef int64_t VALUE_MAX_E8 = 10**17          # as of marks: 1e9 USD
 cdef int64_t VOL_MAX_E8 = 2_000_000_000     # as of marks: 2,000 %
-
-
-cdef inline int64_t _abs(int64_t x) noexcept:
-    return -x if x < 0 else x
 
 
 cdef class PriceBands:
@@ -101,9 +97,9 @@ cdef class PriceBands:
         if self.max_notional_usd:
             cap = min(cap, int(self.max_notional_usd) * 10**16 // self.notional_e16(slot))
         if self.max_delta_e8 and self.rows.delta_e10[slot]:
-            cap = min(cap, self.max_delta_e8 * 100 // _abs(self.rows.delta_e10[slot]))
+            cap = min(cap, self.max_delta_e8 * 100 // size_of(self.rows.delta_e10[slot]))
         if self.max_vega_usd and self._vega_e8(row):
-            cap = min(cap, self.max_vega_usd * 100_000_000 // _abs(self._vega_e8(row)))
+            cap = min(cap, self.max_vega_usd * 100_000_000 // size_of(self._vega_e8(row)))
         return cap
 
     cdef int64_t _vega_e8(self, Instrument* row) noexcept:
@@ -132,9 +128,9 @@ cdef class PriceBands:
         cdef uint32_t slot = <uint32_t>(row - self.instruments.at)
         if self.max_notional_usd and int(lots) * self.notional_e16(slot) > int(self.max_notional_usd) * 10**16:
             return R_ORDER_NOTIONAL_LIMIT
-        if self.max_delta_e8 and int(lots) * _abs(self.rows.delta_e10[slot]) > int(self.max_delta_e8) * 100:
+        if self.max_delta_e8 and int(lots) * size_of(self.rows.delta_e10[slot]) > int(self.max_delta_e8) * 100:
             return R_ORDER_DELTA_LIMIT
-        if self.max_vega_usd and int(lots) * _abs(self._vega_e8(row)) > int(self.max_vega_usd) * 10**8:
+        if self.max_vega_usd and int(lots) * size_of(self._vega_e8(row)) > int(self.max_vega_usd) * 10**8:
             return R_ORDER_VEGA_LIMIT
         return R_NONE
 

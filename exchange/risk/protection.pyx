@@ -11,16 +11,12 @@ from exchange.events import ProtectionCause
 from exchange.market.instrument cimport KIND_OPTION, KIND_OPTION_COMBO
 from exchange.records cimport ProtectionEvent
 from exchange.views import ProtectionView
-from exchange.wide cimport wide_add, wide_mul, wide_mul_div_ceil
+from exchange.wide cimport size_of, wide_add, wide_mul, wide_mul_div_ceil
 
 cdef int64_t LARGEST = 1 << 62
 cdef int QUANTITY = ProtectionCause.QUANTITY
 cdef int DELTA = ProtectionCause.DELTA
 cdef int VEGA = ProtectionCause.VEGA
-
-
-cdef inline int64_t _abs(int64_t x) noexcept:
-    return -x if x < 0 else x
 
 
 cdef inline int64_t _product(int64_t a, int64_t b) noexcept:
@@ -128,14 +124,14 @@ cdef class Protection:
             self.clear(group)
             group.running = 1
             group.began_ns = now
-        group.quantity_e8 = _sum(group.quantity_e8, self.coins_e8(row, _abs(signed_lots)))
+        group.quantity_e8 = _sum(group.quantity_e8, self.coins_e8(row, size_of(signed_lots)))
         group.delta_e10 = _sum(group.delta_e10, _product(signed_lots, self.rows.delta_e10[instrument]))
         group.vega_e8 = _sum(group.vega_e8, _product(signed_lots, self.rows.vega_e8(instrument, now)))
         if group.quantity_limit_e8 and group.quantity_e8 > group.quantity_limit_e8:
             return QUANTITY
-        if group.delta_limit_e8 and _abs(group.delta_e10) > _product(group.delta_limit_e8, 100):
+        if group.delta_limit_e8 and size_of(group.delta_e10) > _product(group.delta_limit_e8, 100):
             return DELTA
-        if group.vega_limit_e8 and _abs(group.vega_e8) > group.vega_limit_e8:
+        if group.vega_limit_e8 and size_of(group.vega_e8) > group.vega_limit_e8:
             return VEGA
         return 0
 

@@ -3,7 +3,7 @@ from libc.stdint cimport int64_t, uint32_t
 from exchange.risk.charges cimport RIVAL_BASIS, RIVAL_BEND, RIVAL_TILT, Extra
 from exchange.risk.formulas cimport Margin
 from exchange.risk.horizon cimport Horizon
-from exchange.risk.scenario_books cimport ALL_ORDERS, NO_ORDERS, ScenarioBook, size_of
+from exchange.risk.scenario_books cimport ALL_ORDERS, NO_ORDERS, ScenarioBook
 from exchange.risk.span cimport SpanPart, Spans
 from exchange.wide cimport wide_mul_div_ceil
 

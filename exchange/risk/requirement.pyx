@@ -10,7 +10,7 @@ from exchange.clearing.account cimport by_formula, is_cross
 from exchange.risk.quote_caps cimport QuoteSum
 from exchange.risk.risk_rows cimport GRID_SPAN, MAX_SCENARIOS, Grid
 from exchange.risk.span cimport MAX_PARTS, SpanPart, Spans, span_figures, span_requirement, span_without_orders
-from exchange.wide cimport wide_mul_div_ceil, wide_mul_shift
+from exchange.wide cimport size_of, wide_mul_div_ceil, wide_mul_shift
 from margin_ext.kernels cimport worst_loss
 
 cdef enum:

@@ -1,7 +1,7 @@
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from exchange.market.instrument cimport Instrument, Instruments
-from margin_ext.kernels cimport ChainInput
+from margin_ext.kernels cimport ChainInput, FutureInput
 
 cdef enum:
     MAX_SCENARIOS = 64
@@ -108,7 +108,7 @@ cdef class RiskRows:
     cdef void unfix(self, int underlying, int bucket) noexcept
     cdef Fixing* fixing_of(self, Instrument* row) noexcept
     cdef int settling_rows(self, int underlying, int64_t time_ns) except -1
-    cdef int settling_future(self, uint32_t slot) except -1
+    cdef double settling_columns(self, Instrument* row, FutureInput* source) noexcept
     cdef int _composite_deltas(self, int chain, ChainInput* source, Fixing* fixing) except -1
     cdef int _gather_pairs(self, int chain, int64_t time_ns, ChainInput* source, int bucket) except -1
     cdef int chain_input(self, int chain, int64_t time_ns, ChainInput* source) except -1

@@ -432,9 +432,9 @@ cdef class RiskRows:
         """Rows and marks of the options that settle at an average that has begun; returns how many were priced."""
         return 0
 
-    cdef int settling_future(self, uint32_t slot) except -1:
-        """Rows and marks of such a future."""
-        return 0
+    cdef double settling_columns(self, Instrument* row, FutureInput* source) noexcept:
+        """The grid as such a future sees it; returns the share of its average that is open."""
+        return 1.0
 
     # ------------------------------------------------------------------ chains
 
@@ -594,15 +594,13 @@ cdef class RiskRows:
         return 0
 
     cdef int _reprice_future(self, uint32_t slot) except -1:
-        """Rows of a future or perpetual at its mark (set by the caller)."""
+        """Rows of a future or perpetual at its mark (set by the caller), that of its average where it settles."""
         cdef Instrument* row = &self.instruments.at[slot]
         cdef Grid* g = &self.grid[row.underlying]
         cdef FutureInput source
         cdef FutureOutput target
-        cdef double mark = row.mark_price_e8 / 1e8
+        cdef double mark = row.mark_price_e8 / 1e8, open_ = 1.0
         cdef int fault
-        if row.expiry_bucket and self.fixing_of(row).settling:
-            return self.settling_future(slot)
         source.scenario_count = self.scenario_count
         source.inverse = row.inverse
         source.clamp_mode = 1
@@ -614,15 +612,17 @@ cdef class RiskRows:
         source.weight = g.weight
         source.coin_factor = g.coin_factor
         source.future_move_clamp = g.move_clamp
+        if row.expiry_bucket and self.fixing_of(row).settling:
+            open_ = self.settling_columns(row, &source)
         target.row_coin = &self.rows_coin[<size_t>slot * self.scenario_count]
         target.row_usd = &self.rows_usd[<size_t>slot * self.scenario_count]
         fault = future_row(&source, &target)
         if fault != KERNEL_OK:
             raise ValueError(f"repricing of {self.instruments.names[slot]} refused its input ({fault})")
         self.mark[slot] = mark
-        self.delta[slot] = 1.0
+        self.delta[slot] = open_
         self.row_max[slot] = target.row_max
-        self.delta_e10[slot] = <int64_t>nearest(target.delta_coin * 1e10)
+        self.delta_e10[slot] = <int64_t>nearest(target.delta_coin * open_ * 1e10)
         self.charged_e10[slot] = self.delta_e10[slot]
         self._mark_future(slot, mark)
         self._guard(slot, target.delta_coin * 1e10)

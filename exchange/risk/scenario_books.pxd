@@ -37,10 +37,6 @@ ctypedef struct ScenarioBook:        # one account's risk in one (underlying, se
     QuoteBook* quotes        # quotes of groups that bound them, apart from the order figures; NULL: none
 
 
-cdef inline int64_t size_of(int64_t x) noexcept:
-    return -x if x < 0 else x
-
-
 cdef inline void open_delta(int64_t* up, int64_t* down, int bucket, int64_t delta, int sign) noexcept:
     if delta > 0:
         up[bucket] += delta * sign

@@ -18,7 +18,7 @@ from exchange.records cimport FLAG_LINKED, FLAG_QUOTE
 from exchange.risk.protection cimport Protection
 from exchange.risk.quote_caps cimport QuoteSum
 from exchange.risk.risk_rows cimport GRID_SPAN
-from exchange.wide cimport wide_mul
+from exchange.wide cimport size_of, wide_mul
 from margin_ext.kernels cimport open_axpy, row_axpy, rows_sum
 
 cdef extern from "exchange/market/memory.h":

@@ -7,12 +7,12 @@ sigma (1 - a) F (1 + m) / F_s of the open part and its variance over a third of 
 damped: an inverse contract's coins are worth the index at 1 + m. docs/margin.md, "Settlement".
 """
 
-from libc.stdint cimport int64_t, uint32_t
+from libc.stdint cimport int64_t
 
 from exchange.market.instrument cimport OPTION_CALL, Instrument
-from exchange.risk.risk_rows cimport GRID_SPAN, MAX_EXPIRIES, nearest
+from exchange.risk.risk_rows cimport GRID_SPAN, MAX_EXPIRIES
 from margin_ext.kernels cimport (
-    KERNEL_OK, ChainInput, ChainOutput, FutureInput, FutureOutput, black76_arrays, future_row, reprice_chain,
+    KERNEL_OK, ChainInput, ChainOutput, FutureInput, black76_arrays, reprice_chain,
 )
 
 cdef enum:
@@ -98,37 +98,13 @@ cdef class SettlingRows(RiskRows):
         self.delta[slot] = fixing.open * (
             self.delta[slot] + out[VEGA] * (self.vol_e6[slot] / 1e6) * ((1.0 - fixing.share) / price))
 
-    cdef int settling_future(self, uint32_t slot) except -1:
-        """Rows of a dated future at the mark that the average makes (set by the caller)."""
-        cdef Instrument* row = &self.instruments.at[slot]
-        cdef Grid* g = &self.grid[row.underlying]
+    cdef double settling_columns(self, Instrument* row, FutureInput* source) noexcept:
+        """The grid as a dated future sees it whose average has begun; returns the share that is open."""
         cdef Fixing* fixing = self.fixing_of(row)
-        cdef FutureInput source
-        cdef FutureOutput target
-        cdef double mark = row.mark_price_e8 / 1e8
-        cdef int fault
-        self._columns(g, fixing, row.inverse, True)
-        source.scenario_count = self.scenario_count
-        source.inverse = row.inverse
+        self._columns(&self.grid[row.underlying], fixing, row.inverse, True)
         source.clamp_mode = 0
-        source.forward = mark
-        source.index_price = self.index_e8[row.underlying] / 1e8
-        source.lot_usd = row.lot_size
-        source.lot_coin = row.lot_size
         source.spot_multiplier = self.moved
         source.weight = self.moved_weight
         source.coin_factor = self.moved_factor
         source.future_move_clamp = NULL
-        target.row_coin = &self.rows_coin[<size_t>slot * self.scenario_count]
-        target.row_usd = &self.rows_usd[<size_t>slot * self.scenario_count]
-        fault = future_row(&source, &target)
-        if fault != KERNEL_OK:
-            raise ValueError(f"repricing of {self.instruments.names[slot]} refused its input ({fault})")
-        self.mark[slot] = mark
-        self.delta[slot] = fixing.open
-        self.row_max[slot] = target.row_max
-        self.delta_e10[slot] = <int64_t>nearest(target.delta_coin * fixing.open * 1e10)
-        self.charged_e10[slot] = self.delta_e10[slot]
-        self._mark_future(slot, mark)
-        self._guard(slot, target.delta_coin * 1e10)
-        return 0
+        return fixing.open

@@ -11,10 +11,7 @@ from exchange.records cimport (
     EV_LEG_TRADE_EXECUTED, EV_TRADE_EXECUTED, R_BAND_PASSED, R_MAINTENANCE_WOULD_BREACH, R_NONE, TRADE_COMBO_LEG,
 )
 from exchange.risk.exposure cimport NO_ORDERS, Margin
-
-
-cdef inline int64_t _abs(int64_t x) noexcept:
-    return -x if x < 0 else x
+from exchange.wide cimport size_of
 
 
 cdef class Combos:
@@ -52,7 +49,7 @@ cdef class Combos:
         for i in range(row.leg_count):
             leg = &self.instruments.at[row.leg_slot[i]]
             signed = row.leg_ratio[i] * (lots if maker.side == 0 else -lots)
-            cost = self.instruments.trade_cost(leg, prices[i], _abs(signed), &self.exposure.failed)
+            cost = self.instruments.trade_cost(leg, prices[i], size_of(signed), &self.exposure.failed)
             position = self.positions.find(maker.account_id, row.leg_slot[i])
             legs[i].instrument = row.leg_slot[i]
             legs[i].held_lots = 0 if position == NULL else position.quantity_lots
@@ -154,7 +151,7 @@ cdef class Combos:
         combo_fees(self.instruments, row, prices, lots, False, index, maker_fees, &self.exposure.failed)
         maker_done = self._orders_filled(taker_slot, maker_slot, lots)
         self.instruments.traded(
-            row, price, lots, _abs(self.instruments.combo_cost(row, prices, lots, &self.exposure.failed)))
+            row, price, lots, size_of(self.instruments.combo_cost(row, prices, lots, &self.exposure.failed)))
         self._event(EV_TRADE_EXECUTED, taker, maker, taker.instrument, trade_id, price, lots)
         for i in range(count):
             self._trade_leg(taker, maker, row.leg_slot[i], row.leg_ratio[i] * taker_lots, prices[i], taker_fees[i],
@@ -190,15 +187,15 @@ cdef class Combos:
                         int64_t taker_fee, int64_t maker_fee, uint64_t trade_id) except -1:
         """Book `signed` lots of a leg for the taker, the opposite for the maker: volume, but no last price."""
         cdef Instrument* row = &self.instruments.at[leg]
-        cdef int64_t cost = self.instruments.trade_cost(row, price, _abs(signed), &self.exposure.failed)
+        cdef int64_t cost = self.instruments.trade_cost(row, price, size_of(signed), &self.exposure.failed)
         cdef int64_t maker_realised, taker_realised
         cdef TradeExecuted* event
-        self.instruments.traded(row, 0, _abs(signed), _abs(cost))
+        self.instruments.traded(row, 0, size_of(signed), size_of(cost))
         if signed < 0:
             cost = -cost
         maker_realised = self.exposure.trade(maker.account_id, leg, -signed, -cost, maker_fee)
         taker_realised = self.exposure.trade(taker.account_id, leg, signed, cost, taker_fee)
-        event = self._event(EV_LEG_TRADE_EXECUTED, taker, maker, leg, trade_id, price, _abs(signed))
+        event = self._event(EV_LEG_TRADE_EXECUTED, taker, maker, leg, trade_id, price, size_of(signed))
         event.side = 0 if signed > 0 else 1
         event.taker_fee_minor = taker_fee
         event.maker_fee_minor = maker_fee

@@ -24,6 +24,7 @@ from exchange.records cimport (
     TYPE_MARKET, TYPE_MARKET_LIMIT, CancelAll, CancelOrder, CommandEvent, EditOrder, OrderAccepted, OrderCancelled,
     OrderEdited, OrderRejected, OrderReplenished, OrderTerms, PlaceOrder, TradeExecuted,
 )
+from exchange.wide cimport size_of
 
 cdef enum:
     REDUCED = 0          # what a fill makes of a resting order
@@ -35,10 +36,6 @@ cdef enum:
     WATCHED = FLAG_ADVANCED | FLAG_LINKED                     # somebody keeps a record of these while they live
 
 cdef int64_t NEVER = <int64_t>1 << 62
-
-
-cdef inline int64_t _abs(int64_t x) noexcept:
-    return -x if x < 0 else x
 
 
 cdef int _ascending(const void* a, const void* b) noexcept nogil:
@@ -393,7 +390,7 @@ cdef class Trading(DryRun):
                                              maker_fee)
         taker_realised = self.exposure.trade(taker.account_id, taker.instrument, taker_sign * lots, taker_sign * cost,
                                              taker_fee)
-        self.instruments.traded(row, price, lots, _abs(cost))
+        self.instruments.traded(row, price, lots, size_of(cost))
         event = <TradeExecuted*>self.events.emit(EV_TRADE_EXECUTED, 2, taker.account_id)
         event.trade_id = self.next_trade_id
         event.instrument = taker.instrument
