@@ -6,6 +6,7 @@ import msgspec
 
 from exchange import parameters_span
 from exchange.config import Config, Limits, Underlying
+from exchange.governance import Governance
 from exchange.parameters import IsolatedParameters
 from exchange.risk import scenarios
 
@@ -22,8 +23,16 @@ MAX_OPEN_ORDERS = (1 << 24) - 1
 
 def faults(config: Config) -> list[str]:
     """Everything that is wrong with a configuration, [] when it can be used."""
-    governance = [] if config.governance is msgspec.UNSET else config.governance.faults()
-    return [*_currencies(config), *_underlyings(config), *_limits(config), *governance]
+    return [*_currencies(config), *_underlyings(config), *_limits(config), *_governance(config)]
+
+
+def _governance(config: Config) -> list[str]:
+    found = config.governance.faults() if isinstance(config.governance, Governance) else []
+    if isinstance(config.governance, Governance) and isinstance(config.governance.adaptive, tuple):
+        known = {underlying.name for underlying in config.underlyings}
+        unknown = [one.underlying for one in config.governance.adaptive if one.underlying not in known]
+        found += [f"governance: adaptive names an unknown underlying {name}" for name in unknown]
+    return found
 
 
 def _currencies(config: Config) -> list[str]:

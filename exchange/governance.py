@@ -14,6 +14,52 @@ LASTING: tuple[Action, ...] = ("lift_stage", "set_index")
 """In force for a time; the others are done at once."""
 
 
+class AdaptiveMargin(Struct, frozen=True, kw_only=True):
+    """How margin rates of an underlying follow its volatility (docs/marks.md); the venue announces what comes of it."""
+
+    underlying: str
+    version: int = 1
+    sample_ns: int = 600_000_000_000
+    """The index is sampled so often, in the live stage."""
+    decay_ppm: int = 995_000
+    """Of the weighted variance of the samples' returns."""
+    implied_weight_ppm: int = 1_000_000
+    """Of the vol at the money closest to `implied_days`; 0: realised vol alone."""
+    implied_days: int = 30
+    multiple_ppm: int = 4_000_000
+    """The range wanted covers so many standard deviations of a move over `horizon_ns`."""
+    horizon_ns: int = 86_400_000_000_000
+    floor_ppm: int = 1_000_000
+    cap_ppm: int = 2_500_000
+    """Bounds of the scale."""
+    deadband_ppm: int = 50_000
+    """Changes smaller than this share of the scale in force are not announced."""
+    fall_ppm: int = 100_000
+    fall_every_ns: int = 86_400_000_000_000
+    """The scale falls by at most `fall_ppm` of itself at a time, so long after it last changed."""
+
+    def faults(self) -> list[str]:
+        """What is wrong with the terms."""
+        bounds = {
+            "sample_ns": (1_000_000_000, 1 << 61),
+            "decay_ppm": (0, 999_999),
+            "implied_weight_ppm": (0, 10_000_000),
+            "implied_days": (0, 36_500),
+            "multiple_ppm": (100_000, 100_000_000),
+            "horizon_ns": (1_000_000_000, 1 << 61),
+            "floor_ppm": (100_000, 4_000_000),
+            "cap_ppm": (self.floor_ppm, 4_000_000),
+            "deadband_ppm": (10_000, 1_000_000),
+            "fall_ppm": (10_000, 1_000_000),
+            "fall_every_ns": (0, 1 << 61),
+        }
+        return [
+            f"governance: adaptive {self.underlying}: {name} must be {least:,} to {most:,}"
+            for name, (least, most) in bounds.items()
+            if not least <= getattr(self, name) <= most
+        ]
+
+
 class Governance(Struct, frozen=True):
     """Terms of `Config.governance`."""
 
@@ -27,6 +73,8 @@ class Governance(Struct, frozen=True):
     """The longest that an override is in force."""
     max_proposals: int = 32
     """Proposals that wait and overrides in force, together."""
+    adaptive: tuple[AdaptiveMargin, ...] | msgspec.UnsetType = msgspec.UNSET
+    """Underlyings whose rates follow their volatility."""
 
     def faults(self) -> list[str]:
         """What is wrong with the terms."""
@@ -39,6 +87,12 @@ class Governance(Struct, frozen=True):
             found.append("governance: override_wait_ns and override_max_ns must be positive")
         if not 1 <= self.max_proposals <= 1_024:
             found.append("governance: max_proposals must be 1 to 1,024")
+        adaptive = () if self.adaptive is msgspec.UNSET else self.adaptive
+        named = [one.underlying for one in adaptive]
+        if len(set(named)) < len(named):
+            found.append("governance: adaptive names an underlying twice")
+        for one in adaptive:
+            found += one.faults()
         return found
 
 

@@ -14,7 +14,7 @@ import msgspec
 
 from exchange.config import Config, Currency, Limits, Liquidation, ListingRule, MatrixParameters, Underlying
 from exchange.config_checks import faults
-from exchange.governance import Governance
+from exchange.governance import AdaptiveMargin, Governance
 from gateway.feeds import ComposerTerms, SimParameters
 from gateway.parameter_sets import with_sets
 from margin_ext.models import ParameterError
@@ -115,7 +115,10 @@ def default_config(venue_id: str, speed: float = 1.0) -> Config:
             buffer_move_ppm=BUFFER_MOVE_PPM,
             lease_stress_ppm=LEASE_STRESS_PPM,
         ),
-        governance=Governance(stress_ppm=WITHDRAWAL_STRESS_PPM),
+        governance=Governance(
+            stress_ppm=WITHDRAWAL_STRESS_PPM,
+            adaptive=tuple(AdaptiveMargin(underlying=name) for name in ("BTC", "ETH")),
+        ),
     )
 
 

@@ -17,6 +17,7 @@ import persistence.errors
 from exchange.ports import JournalFull
 from exchange.reasons import Reason
 from gateway import methods, records
+from gateway.adaptive import AdaptiveMargins
 from gateway.auth import Authenticator, Principal
 from gateway.channels import Channels
 from gateway.credentials import CredentialStore
@@ -95,6 +96,8 @@ class Gateway(Reads):
         """The LocalDesk of a fund worker in another process; None where the venue works with the fund itself."""
         self.index_feed: ComposedFeed | None = None
         """Takes the prices of socket sources, where the index is composed of several."""
+        self.adaptive: AdaptiveMargins | None = None
+        """Margin rates that follow volatility, where a feed is pumped."""
         self.fund_books: Any = None
         """The LocalDesk of a running venue, wherever its worker is."""
         sequencer.subscribe(self.projection.apply)

@@ -67,6 +67,7 @@ def text(gateway: "Gateway") -> bytes:
     ]
     _add(lines, "margrave_index_usd", "gauge", "Index price", indices)
     _marks(lines, engine)
+    _adaptive(lines, gateway)
     if gateway.index_feed is not None:
         seen = gateway.index_feed.states(engine.time_ns)
         shown = [({"underlying": s["underlying"], "source": s["source"]}, float(s["state"] == "agrees")) for s in seen]
@@ -111,6 +112,19 @@ def _marks(lines: list[str], engine: Any) -> None:
     counts = [len(found) for found in engine.mark_overrides()]
     waits: list[Sample] = [({"state": word}, n) for word, n in zip(("proposed", "in_force"), counts, strict=True)]
     _add(lines, "margrave_overrides", "gauge", "Overrides of the marks' governance", waits)
+
+
+def _adaptive(lines: list[str], gateway: "Gateway") -> None:
+    watched = {} if gateway.adaptive is None else gateway.adaptive.wanted()
+    samples: list[Sample] = [({"underlying": name}, scale) for name, scale in watched.items()]
+    if samples:
+        _add(
+            lines,
+            "margrave_margin_wanted_scale",
+            "gauge",
+            "The scale of margin rates that volatility asks for",
+            samples,
+        )
 
 
 def _stress(lines: list[str], gateway: "Gateway") -> None:

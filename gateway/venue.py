@@ -180,6 +180,7 @@ class Venue:
         self.http = f"http{secure}://{host}:{port}"
         self.keys = [_key(one) for one in self.credentials.all() if one.name in population.KEYED]
         self.gateway.fund_books = self.worker.desk
+        self.gateway.adaptive = self.pump.adaptive
         if isinstance(self.pump.feed, ComposedFeed):
             self.gateway.index_feed = self.pump.feed
         if options.liquidator == "process":

@@ -11,6 +11,7 @@ import msgspec
 from exchange import commands
 from exchange.commands import Actor, CommandKind
 from exchange.config import Instrument, ListInstruments
+from gateway.adaptive import AdaptiveMargins
 from gateway.feeds import (
     ComposedFeed,
     Feed,
@@ -96,6 +97,7 @@ class Pump:
     ):
         self._engine, self._feed, self._clock, self._submit = engine, feed, clock, submit
         self.publisher = MarkPublisher(engine)
+        self._adaptive: AdaptiveMargins | None = None
         self.seconds = FAST_PUMP_SECONDS if clock.speed > FAST_SPEED else PUMP_SECONDS
         self.lost = 0
         """Marks and ticks not published because the journal was full."""
@@ -113,6 +115,13 @@ class Pump:
     def use(self, submit: Callable[[bytearray], bytes | None]) -> None:
         """Submit through this from now on."""
         self._submit = submit
+
+    @property
+    def adaptive(self) -> AdaptiveMargins:
+        """Margin rates that follow volatility, where the configuration names any."""
+        if self._adaptive is None:  # at the first step: before genesis an engine has no configuration
+            self._adaptive = AdaptiveMargins(self._engine)
+        return self._adaptive
 
     def list_instruments(self, instruments: list[Instrument]) -> int:
         """List those that the venue does not know; returns how many."""
@@ -162,6 +171,8 @@ class Pump:
         self._ticks_until(target_ns, left)
         self._clock.set(target_ns)
         self.tick()
+        for record in self.adaptive.due():
+            self._submit(record)
 
     def _ticks_until(self, time_ns: int, left: int) -> int:
         """While liquidations run, time passes in steps no longer than a batch of bids, as far as `left`."""

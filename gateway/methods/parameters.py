@@ -48,6 +48,7 @@ def get_margin_parameters(gateway, session, principal, params: Asked) -> dict[st
             {
                 "underlying": config.underlyings[n].name,
                 "margin_scale": plan.scale_ppm[n] / PPM,
+                "adaptive": None if gateway.adaptive is None else gateway.adaptive.figures(n),
                 "models": {model: _set(plan.in_force[n], model) for model in MODELS},
             }
             for n in chosen

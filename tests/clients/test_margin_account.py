@@ -26,6 +26,15 @@ def bought(venue: Served, seller: str, buyer: str, name: str, share: float, amou
     assert venue.call("private/buy", buyer, **terms)
 
 
+def follows_volatility(venue: Served) -> None:
+    """The shipped venue's rates follow volatility: vols are seen, and in a calm market nothing is announced."""
+    for one in venue.call("public/get_margin_parameters")["underlyings"]:
+        adaptive = one["adaptive"]
+        assert adaptive["samples"] >= 1 and adaptive["terms"]["underlying"] == one["underlying"]
+        assert 0.1 < adaptive["implied_vol"] < 2 and adaptive["realised_vol"] > 0
+        assert (adaptive["wanted_scale"], one["margin_scale"]) == (1.0, 1.0)
+
+
 def test_an_account_is_explained_running_and_not(tmp_path: Path) -> None:
     data_dir, case = tmp_path / "data", tmp_path / "case.json"
     with Served(data_dir, "--config", small_config(tmp_path / "venue.toml")) as venue:
@@ -34,6 +43,7 @@ def test_an_account_is_explained_running_and_not(tmp_path: Path) -> None:
         bought(venue, "maker", "demo", "BTC-PERPETUAL", 0.99, 2_000, 0.5)
         bought(venue, "demo", "maker", option["instrument_name"], 1.0, 1, 0.0005)
         running = explained(data_dir, "demo", "--export", case)
+        follows_volatility(venue)
         venue.stop()
     assert running["source"]["account"] == "demo" and running["engine"]["margin_model"] == "segregated_pm"
     assert len(running["engine"]["portfolio"]["positions"]) == 2
