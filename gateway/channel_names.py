@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from gateway.archive_prices import RESOLUTION_WORDS
 from gateway.history_topics import BookOrdersTopic, ChartTopic
 from gateway.mark_topics import MarkStateTopic
+from gateway.offer_topics import OffersTopic
 from gateway.stress import JOINT
 from gateway.topics import (
     INTERVALS,
@@ -41,6 +42,7 @@ USER_TOPICS = {
     "changes": ChangesTopic,
     "combo_trades": ComboTradesTopic,
 }
+WHOLE_NAMES: dict[str, type[Topic]] = {"auctions": AuctionsTopic, "portfolio_offers": OffersTopic}
 DEPTHS = ("1", "10", "20")
 _GROUP = re.compile(r"none|[1-9][0-9]{0,5}")
 
@@ -49,8 +51,8 @@ def market_topic(gateway: "Gateway", name: str) -> Topic | None:
     """A new topic of a public channel name, None where there is no such channel."""
     parts = name.split(".")
     family = parts[0]
-    if name == "auctions":
-        return AuctionsTopic(gateway, name)
+    if name in WHOLE_NAMES:
+        return WHOLE_NAMES[name](gateway, name)
     if len(parts) < 2:
         return None
     if family == "deribit_price_index" and len(parts) == 2:
@@ -105,6 +107,8 @@ OWN_PARTS = {"chart": _chart_topic, "mark_state": _mark_topic, "stress": _stress
 def user_topic(gateway: "Gateway", account_id: int, name: str) -> Topic | None:
     """A new topic of an account's private channel name, None where there is no such channel."""
     parts = name.split(".")
+    if name == "user.portfolio_offers":
+        return Topic(gateway, name)
     if name == "user.liquidation":
         return RiskTopic(gateway, name, account_id)
     if len(parts) == 3 and parts[1] == "mmp_trigger":

@@ -9,6 +9,8 @@ from gateway.channel_names import market_topic, user_topic
 from gateway.history_topics import BookOrdersTopic, ChartTopic
 from gateway.mark_topics import STATE_WORDS, tell_marks
 from gateway.news import News
+from gateway.offers import Bid, Offer
+from gateway.render_offers import bid_shown, offer_shown
 from gateway.topics import (
     BUYER,
     INTERVALS,
@@ -252,6 +254,14 @@ class Channels:
                 for one in results:
                     if one["underlying"] == topic.underlying:
                         topic.emit(one)
+
+    def tell_offer(self, offer: Offer, what: str, bid: Bid | None) -> None:
+        """A portfolio is offered or no longer; a bid is for its owner alone."""
+        key = (0, "portfolio_offers") if bid is None else (offer.account_id, "user.portfolio_offers")
+        topic = self._topics.get(key)
+        if topic is not None:
+            shown = offer_shown(self._gateway, offer) if bid is None else bid_shown(self._gateway, offer, bid)
+            topic.emit({"type": what} | shown)
 
     def flush(self, interval: str) -> None:
         """Let the topics of an interval speak: `user.*` first, orders before trades, as clients expect."""

@@ -25,6 +25,7 @@ from gateway.distance import Outlook
 from gateway.errors import ApiError
 from gateway.feeds import ComposedFeed
 from gateway.news import News
+from gateway.offers import Offers
 from gateway.output import CommitQueue
 from gateway.reads import Reads
 from gateway.recorder import Recorder
@@ -34,6 +35,7 @@ from gateway.session import Session
 from gateway.settings import DEFAULTS, PROFILES, Settings
 from gateway.stress import SLICE_SECONDS, StressWatch
 from gateway.throttle import Throttle
+from gateway.units import ms
 
 log = logging.getLogger("gateway")
 _JOURNAL_FULL = (JournalFull, persistence.errors.JournalFull)
@@ -85,6 +87,7 @@ class Gateway(Reads):
         self.channels = Channels(self)
         self.stress = StressWatch(self)
         self.outlook = Outlook(self)
+        self.offers = Offers(lambda: ms(max(sequencer.clock(), engine.time_ns)), self.channels.tell_offer)
         self.projection.listeners.append(self._on_news)
         self.server = Server(self)
         self.queue: CommitQueue | None = None
@@ -112,6 +115,7 @@ class Gateway(Reads):
         self._every(0.1, lambda: self.channels.flush("100ms"))
         self._every(1.0, self._every_second)
         self._every(SLICE_SECONDS, self.stress.step)
+        self._every(SLICE_SECONDS, self.offers.expire)
         if self._recorder is not None:
             self._every(0.1, self._recorder.flush)
         return bound
