@@ -59,8 +59,7 @@ cdef class State:
         self.collateral = Collateral(self.accounts, self.ledger_room, self.exposure, self.events, config)
         self.pretrade = Pretrade(self.accounts, self.listing, self.orders_room, self.positions_room, self.exposure,
                                  self.switches, self.stages, self.collateral, config)
-        bands = Bands(self.accounts, self.ledger_room, self.listing, self.positions_room, self.rows, config,
-                      self.band_accounts)
+        bands = Bands(self.exposure, config, self.band_accounts)
         self.margin_plan = MarginPlan(self.rows, self.exposure.formulas, bands, self.events, config)
         self.monitor = Monitor(self.accounts, self.exposure, bands, self.events, config)
         self.combos = Combos(self.listing, self.orders_room, self.books, self.positions_room, self.exposure,

@@ -261,7 +261,9 @@ cdef class Population:
         leg.coin_offset = self.offset[a] * scale
         leg.unit_usd = scale * 1.1
         leg.relative_error = 0.0
+        self.bands.formula = False
         self.bands.leg_underlying[0] = 0
+        self.bands.leg_currency[0] = 0
         self.bands.leg_group[0] = group
         self.bands.leg_count = 1
         self.bands.requirement[0].first = 0

@@ -94,6 +94,7 @@ typedef struct {
     double *delta_low;  /* [row] least delta, coins per lot */
     double *delta_high; /* [row] */
     double *gross;      /* [row] size of a lot, 1e-4 USD, for the slack of rounding */
+    double *mark[2][3]; /* [row] least and largest value of a lot at the mark at the points, 1e-4 USD */
 } BandTables;
 
 #define BAND_BLOCK 16   /* accounts that share a band of their own, and blocks that are compared at once */

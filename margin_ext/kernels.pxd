@@ -78,6 +78,7 @@ cdef extern from "margin_ext/kernel_types.h" nogil:
         double* delta_low
         double* delta_high
         double* gross
+        double* mark[2][3]
 
     enum:
         BAND_BLOCK

@@ -10,6 +10,7 @@ typedef struct {
     KERNEL_ALIGNED double step[MARGRAVE_MAX_SCENARIOS];    /* what it rises by up to the box's upper end */
     KERNEL_ALIGNED double high[3][MARGRAVE_MAX_SCENARIOS]; /* call: chord at the three points */
     KERNEL_ALIGNED double slope[2][MARGRAVE_MAX_SCENARIOS]; /* call, put: largest change per unit of basis */
+    double strike;
 } NAME(bounds);
 
 /* N(z) and a bound on it that needs no quotient: half the exponential, 1 from zero on. */
@@ -48,6 +49,7 @@ static void NAME(bound_columns)(const ChainInput *in, const BandBox *box, const 
     double edge_up = scalar_log(up * (1.0 + box->basis_range) * BAND_OUTWARD);
     double edge_down = scalar_log(down * (1.0 - box->basis_range) / BAND_OUTWARD);
     VD strike = NAME(splat)(pair->strike), least = NAME(splat)(WIDTH_MIN);
+    c->strike = pair->strike;
     for (int j = 0; j < in->scenario_count; j += LANES) {
         VD forward = pair->forward * NAME(load)(in->spot_multiplier + j);
         VD x = pair->log_ratio + NAME(load)(log_multiplier + j);
@@ -104,6 +106,17 @@ static void NAME(bound_side)(const ChainInput *in, const BandBox *box, const NAM
     }
 }
 
+/* Least and largest value of one lot at the mark. */
+static void NAME(bound_mark)(const ChainInput *in, const BandBox *box, const NAME(bounds) *c, int side, int point,
+                             double scale, int64_t row, const BandTables *out) {
+    int base = box->base_column;
+    double sign = point == 0 ? 0.0 : point == 1 ? 1.0 : -1.0, shrunk = 1.0 - box->basis_range;
+    double basis = (in->inverse ? box->basis_range / (shrunk * shrunk) : box->basis_range) * c->slope[side][base];
+    double parity = side ? c->strike - c->forward[base] * (1.0 + sign * box->price_range) : 0.0;
+    out->mark[0][point][row] = (c->low[base] + sign * c->step[base] + parity - basis) * scale;
+    out->mark[1][point][row] = (c->high[point][base] + parity + basis) * scale;
+}
+
 /* Least and largest N(d1) over the box. */
 static void NAME(bound_deltas)(const BandBox *box, const NAME(band_pair) *pair, double *deltas) {
     double narrow = pair->width * (1.0 - box->width_range), wide = pair->width * (1.0 + box->width_range);
@@ -143,6 +156,7 @@ static void NAME(bound_chain)(const ChainInput *in, const BandBox *box, const Ba
                     NAME(bound_side)(in, box, &c, side, point, numeraire, scale, pair.strike, to,
                                      to + in->scenario_count);
                 }
+            for (int point = 0; point < 3; point++) NAME(bound_mark)(in, box, &c, side, point, scale, row, out);
             out->delta_low[row] = in->lot_coin * (deltas[0] - side);
             out->delta_high[row] = in->lot_coin * (deltas[1] - side);
             out->gross[row] = scale * (forward > pair.strike ? forward : pair.strike);

@@ -33,6 +33,7 @@ cdef extern from *:
 cdef enum:
     TABLES = 7               # of a cell
     BY_BLOCK = 4
+    BY_SLOT = 9              # numbers an instrument and level beside its rows
 
 # A box's ranges, widest first. One ratio for all, so that one number tells how far the market is from an anchor.
 cdef double[BAND_LEVELS] PRICE_RANGE = [0.045, 0.012, 0.003]
@@ -60,7 +61,7 @@ cdef class BandIndex:
         self.grid.scenario_count = scenario_count
         self.slots = slots
         self.newest = -1
-        self.memory = aligned(BAND_LEVELS * (6 * row + 3 * <size_t>slots))
+        self.memory = aligned(BAND_LEVELS * (6 * row + BY_SLOT * <size_t>slots))
         self.group = <uint8_t*>calloc(slots, 1)
         if self.memory == NULL or self.group == NULL:
             raise MemoryError()
@@ -74,7 +75,9 @@ cdef class BandIndex:
             self.tables[level].delta_low = at
             self.tables[level].delta_high = at + slots
             self.tables[level].gross = at + 2 * slots
-            at += 3 * <size_t>slots
+            for point in range(6):
+                self.tables[level].mark[point // 3][point % 3] = at + (3 + point) * <size_t>slots
+            at += BY_SLOT * <size_t>slots
         memset(self.group, BAND_UNKNOWN, slots)
         self.cells = <BandCell*>calloc(BAND_CELLS + slots, sizeof(BandCell))
         self.watch = <uint32_t*>calloc(slots, sizeof(uint32_t))
@@ -305,6 +308,12 @@ cdef class BandIndex:
                         loss *= basis * (1.0 + b) / ((1.0 - basis) * (1.0 - basis))
                         row[j] = value * reach - loss
                         row[S + j] = value * reach + loss
+            for point in range(3):
+                reach = 1.0 if inverse or point == 0 else 1.0 + b if point == 1 else 1.0 - b
+                value = -size if inverse else size * reach
+                loss = size * (1.0 + FUNDING_SHARE) * basis * (1.0 + b) / ((1.0 - basis) * (1.0 - basis))
+                self.tables[level].mark[0][point][slot] = value - loss
+                self.tables[level].mark[1][point][slot] = value + loss
             if inverse:
                 self.tables[level].delta_low[slot] = lot / (price * (1.0 + b) * (1.0 + basis))
                 self.tables[level].delta_high[slot] = lot / (price * (1.0 - b) * (1.0 - basis))
@@ -318,6 +327,20 @@ cdef class BandIndex:
 
     cdef double price_range(self, int level) noexcept:
         return PRICE_RANGE[level]
+
+    cdef double point(self, int level, int p) noexcept:
+        """The index at a point of the box: the anchor, the upper and the lower end."""
+        return self.anchor[self.newest].index * (1.0 if p == 0 else 1.0 + PRICE_RANGE[level] if p == 1
+                                                 else 1.0 - PRICE_RANGE[level])
+
+    cdef double basis_range(self, int level) noexcept:
+        return WIDTH_RANGE[level] / BASIS_TO_WIDTH
+
+    cdef double delta_sides(self, int level, int32_t row, double lots, double* high) noexcept:
+        """Least delta of lots of a row in the box (coins), and into `high` the largest."""
+        cdef const BandTables* t = &self.tables[level]
+        high[0] = lots * (t.delta_high[row >> 1] if lots > 0.0 else t.delta_low[row >> 1])
+        return lots * (t.delta_low[row >> 1] if lots > 0.0 else t.delta_high[row >> 1])
 
     cdef double leg_bounds(self, int level, const BandLeg* leg, double* least) noexcept:
         """What the leg adds to the account's excess, at least, at the index of the anchor and at the box's upper and
@@ -537,7 +560,7 @@ cdef class BandIndex:
             fixed += self.capacity[c] * sizeof(double)
             for a in range(BAND_ANCHORS):
                 fixed += self.anchor[a].capacity[c] * sizeof(double)
-        fixed += BAND_LEVELS * (6 * row + 3 * <size_t>self.slots) * sizeof(double)
+        fixed += BAND_LEVELS * (6 * row + BY_SLOT * <size_t>self.slots) * sizeof(double)
         fixed += (BAND_CELLS + <size_t>self.slots) * sizeof(BandCell) + <size_t>self.slots * 25
         return (<size_t>self.accounts * (3 * sizeof(uint32_t)) + self.accounts // 64 * 2 * sizeof(uint64_t)
                 + places * 16 + places // BAND_BLOCK * 12, fixed)

@@ -1,28 +1,31 @@
 """Safe bands of accounts: which accounts a mark can have moved across a margin level.
 
 Each account carries, per underlying, a box of market states around an anchor in which its level provably stays
-HEALTHY, or WARNING. After a mark only the accounts whose box was left, or whose cash or positions changed, are looked
+what it is. After a mark only the accounts whose box was left, or whose cash or positions changed, are looked
 at. Bands are not state: they emit nothing, are not exported, and decide only who is looked at. Proof: docs/margin.md.
 
-Certified are accounts of both portfolio models and isolated positions. Always looked at are: accounts at BREACHED;
-those at WARNING that hold more than one underlying and settlement; cross accounts with a haircut or surcharge on a
-currency they have; accounts with a coin chain of another coin's underlying; those with positions or collateral in an
-underlying whose parameter set has charges beside the grid; those whose excess is within the bounds' error; and what
-is not priced.
+Certified are accounts of every model. Always looked at are: accounts at WARNING or BREACHED that hold more than one
+underlying and settlement; those of `cross_pm`, and of `cross_sm` unless healthy, with a haircut or surcharge on a
+currency they have; accounts with a coin chain of another coin's underlying; portfolio accounts in an underlying of
+`span16`, or whose set has scenarios or a horizon beside the grid; those whose excess is within the bounds' error; and
+what is not priced.
 """
 
 from libc.math cimport INFINITY
+from libc.stdint cimport int32_t, uint16_t
 from libc.stdlib cimport calloc, free, realloc
 
-from exchange.clearing.account cimport LEVEL_HEALTHY, LEVEL_WARNING, MODEL_CROSS, MODEL_ISOLATED, MODEL_SEGREGATED
+from exchange.clearing.account cimport MODEL_ISOLATED, by_formula, is_cross
 from exchange.clearing.position cimport Position, PositionList
 from exchange.market.instrument cimport KIND_OPTION, KIND_PERPETUAL, STATE_FREE, Instrument
+from exchange.risk.band_terms cimport MAX_BAND_CURRENCIES, MAX_BAND_UNDERLYINGS, MAX_LEGS, Requirement
+from exchange.risk.charges cimport Charges
 from exchange.risk.formulas cimport MAX_TIERS
-from exchange.risk.risk_rows cimport GRID_MATRIX, MAX_EXPIRIES, Grid
-from exchange.risk.scenarios import beside_grid
+from exchange.risk.risk_rows cimport GRID_SPAN, MAX_EXPIRIES, Grid
 from margin_ext.kernels cimport ChainInput
 from margin_ext.safe_bands cimport (
-    BAND_BUCKETS, BAND_CHAINS, BAND_CLASSES, BAND_GROUPS, BAND_LEVELS, BAND_REFERENCES, BAND_UNKNOWN,
+    BAND_BUCKETS, BAND_CHAINS, BAND_CLASSES, BAND_GROUPS, BAND_LEVELS, BAND_REFERENCES, BAND_UNKNOWN, BandGrid,
+    BandIndex, BandLeg,
 )
 
 LEAST_ACCOUNTS = 2_000           # below, looking at everybody costs less than the tables
@@ -39,39 +42,20 @@ cdef double TWO_64 = 18446744073709551616.0
 cdef class Bands:
     """Bands over all underlyings. `least_accounts` 0 uses them always; a huge number never."""
 
-    def __cinit__(self, Accounts accounts, Ledger ledger, Instruments instruments, Positions positions, RiskRows rows,
-                  config, least_accounts):
-        cdef int c
-        self.accounts = accounts
-        self.ledger = ledger
-        self.instruments = instruments
-        self.positions = positions
-        self.rows = rows
+    def __cinit__(self, Charges charges, config, least_accounts):
+        cdef int u
         self.least_accounts = least_accounts
-        self.thresholds = [ratio / 1e6 for ratio in config.liquidation.warning_ppm] + [1.0]
-        self.currencies = len(config.currencies)
-        self.index = [None] * rows.underlying_count
-        self.charged = [beside_grid(underlying.matrix) for underlying in config.underlyings]
-        self.perpetuals = [[] for _ in range(rows.underlying_count)]
-        self.chains = [[] for _ in range(rows.underlying_count)]
-        self.tier = <double*>calloc(rows.underlying_count * MAX_TIERS * 3, sizeof(double))
-        self.tier_count = <int*>calloc(rows.underlying_count, sizeof(int))
-        self.currency_underlying = <int*>calloc(self.currencies, sizeof(int))
-        self.coin_scale = <double*>calloc(self.currencies, sizeof(double))
-        self.minor_per_unit = <int64_t*>calloc(self.currencies, sizeof(int64_t))
-        self.plain = <bint*>calloc(self.currencies, sizeof(bint))
-        self.shape = <uint64_t*>calloc(rows.underlying_count, sizeof(uint64_t))
-        if (self.currency_underlying == NULL or self.coin_scale == NULL or self.minor_per_unit == NULL
-                or self.plain == NULL or self.shape == NULL or self.tier == NULL or self.tier_count == NULL):
+        self.perpetuals = [[] for _ in range(self.rows.underlying_count)]
+        self.chains = [[] for _ in range(self.rows.underlying_count)]
+        self.tier = <double*>calloc(self.rows.underlying_count * MAX_TIERS * 3, sizeof(double))
+        self.tier_count = <int*>calloc(self.rows.underlying_count, sizeof(int))
+        self.shape = <uint64_t*>calloc(self.rows.underlying_count, sizeof(uint64_t))
+        if self.shape == NULL or self.tier == NULL or self.tier_count == NULL:
             raise MemoryError()
         for u, underlying in enumerate(config.underlyings):
             self._take_tiers(u, underlying.isolated.tiers)
-        names = [underlying.name for underlying in config.underlyings]
-        for c, currency in enumerate(config.currencies):
-            self.currency_underlying[c] = names.index(currency.underlying) if currency.underlying in names else -1
-            self.coin_scale[c] = float(10 ** currency.exponent)
-            self.minor_per_unit[c] = 10 ** max(0, currency.exponent - 4)
-            self.plain[c] = currency.haircut_ppm == 0 and currency.debt_ppm == 1_000_000
+        self.fits = [_base_column(&self.rows.grid[u], self.rows.scenario_count) >= 0
+                     for u in range(self.rows.underlying_count)]
 
     def _take_tiers(self, int underlying, given):
         cdef double* tier = &self.tier[underlying * MAX_TIERS * 3]
@@ -88,14 +72,7 @@ cdef class Bands:
     def __dealloc__(self):
         free(self.tier)
         free(self.tier_count)
-        free(self.currency_underlying)
-        free(self.coin_scale)
-        free(self.minor_per_unit)
-        free(self.plain)
         free(self.shape)
-        free(self.row)
-        free(self.lots)
-        free(self.bucket)
         free(self.found)
 
     def forget(self, int underlying, tiers):
@@ -106,9 +83,9 @@ cdef class Bands:
         self.shape[underlying] = 0
 
     cdef bint active(self, int underlying) except -1:
-        """Whether the population is large enough, and the underlying margined by steps x vols of `matrix`."""
-        return (self.rows.grid[underlying].kind == GRID_MATRIX
-                and self.accounts.high > self.least_accounts and self.rows.underlying_count <= MAX_BAND_UNDERLYINGS
+        """Whether the population is large enough, and the underlying margined by a grid that bands are made for."""
+        return (self.fits[underlying] and self.accounts.high > self.least_accounts
+                and self.rows.underlying_count <= MAX_BAND_UNDERLYINGS
                 and self.currencies <= MAX_BAND_CURRENCIES)
 
     # ------------------------------------------------------------------ the market
@@ -259,12 +236,11 @@ cdef class Bands:
 
     cdef bint certify(self, uint32_t account_id) except -1:
         """Give an account bands in all underlyings, around their newest anchors; False where it gets none."""
-        cdef int level = self.accounts.at[account_id].level
         cdef bint sound
         if self.accounts.at[account_id].model == MODEL_ISOLATED:
             return self._certify_bucket(account_id)
-        sound = (level == LEVEL_HEALTHY or level == LEVEL_WARNING) and self._collect(account_id)
-        self.warned = self.accounts.at[account_id].warnings if level == LEVEL_WARNING else 0
+        sound = self._collect(account_id)
+        self.warned = self.accounts.at[account_id].warnings
         self.ledger.touched[account_id] = 0
         return self.settle(account_id, sound)
 
@@ -277,7 +253,7 @@ cdef class Bands:
         cdef double low = 0.0, high = 0.0
         cdef uint32_t i
         cdef int u, own = -1
-        cdef bint sound = self.accounts.at[account_id].level in (LEVEL_HEALTHY, LEVEL_WARNING)
+        cdef bint sound = True
         self.ledger.touched[account_id] = 0
         for i in range(held.count):
             if held.at[i].quantity_lots:
@@ -329,7 +305,8 @@ cdef class Bands:
             least = max(least, (tier[0] * unit + 2.0 * size) / (size * scale))
             if i + 1 < self.tier_count[row.underlying]:
                 most = min(most, (tier[3] * unit - 2.0 * size) / (size * scale))
-        for way in range(2 if rank else 1):      # above the next threshold, below the last
+        # above the next threshold, of which there is none below the maintenance margin; below the last
+        for way in range(rank == <int>len(self.thresholds), 2 if rank else 1):
             t = self.thresholds[rank - way]
             if row.inverse:
                 # 100 minor units of coin are 1e-8 USD over the mark
@@ -370,13 +347,15 @@ cdef class Bands:
         cdef double reach, widest = SMALLEST, shrink
         cdef BandIndex index
         shrink = 0.7 + 0.3 * ((account_id * <uint32_t>2654435761) >> 16) / 65536.0
-        sound = sound and not (self.warned and (self.leg_count != 1 or self.requirement_count != 1))
+        if self.leg_count:
+            sound = sound and not (self.warned and (self.leg_count != 1 or self.requirement_count != 1))
         for u in range(MAX_BAND_UNDERLYINGS):
             group[u] = -1
         for i in range(self.leg_count):
             group[self.leg_underlying[i]] = max(group[self.leg_underlying[i]], self.leg_group[i])
         for level in range(BAND_LEVELS if sound else 0):
-            reach = self._warned_level(level, low, high) if self.warned else self._level(level, low, high)
+            reach = (self._warned_level(level, low, high) if self.warned and self.leg_count
+                     else self._level(level, low, high))
             if reach > widest:
                 widest = reach
                 best = level
@@ -426,10 +405,13 @@ cdef class Bands:
             need = &self.requirement[r]
             slack = need.cash
             drops = 0.0
+            if self.formula:
+                slack = self.formula_least(level, r, &least[0][0])
             for i in range(need.first, need.last):
-                index = self.index[self.leg_underlying[i]]
-                index.leg_bounds(level, &self.leg[i], least[i])
-                slack += least[i][0]
+                if not self.formula:
+                    index = self.index[self.leg_underlying[i]]
+                    index.leg_bounds(level, &self.leg[i], least[i])
+                    slack += least[i][0] - self.outermost * self.most_charges(level, i)
                 drop[i] = max(least[i][0] - min(least[i][1], least[i][2]), 1.0)
                 drops += drop[i]
             if slack <= 0.0:
@@ -451,15 +433,24 @@ cdef class Bands:
         return smallest
 
     cdef double _warned_level(self, int level, double* low, double* high) except? -1.0:
-        """_level() of an account at WARNING, whose only leg is the first: it must reach neither the threshold that it
-        passed last nor the next."""
+        """_level() of an account at WARNING or below, whose only leg is the first: it must reach neither the threshold
+        that it passed last nor the next, if there is one."""
         cdef int u = self.leg_underlying[0], p
         cdef BandIndex index = self.index[u]
         cdef double above[3]
         cdef double below[3]
         cdef double b = index.price_range(level), share
-        index.warned_bounds(level, &self.leg[0], self.requirement[0].cash, self.thresholds[0],
-                            self.thresholds[self.warned], self.thresholds[self.warned - 1], above, below)
+        cdef bint breached = self.warned == <int>len(self.thresholds)
+        cdef double next_ = 0.0 if breached else self.thresholds[self.warned]
+        if self.formula:
+            self.formula_warned(level, next_, self.thresholds[self.warned - 1], above, below)
+        else:
+            index.warned_bounds(level, &self.leg[0], self.requirement[0].cash, self.thresholds[0], next_,
+                                self.thresholds[self.warned - 1], above, below)
+            for p in range(3):
+                above[p] -= next_ * self.most_charges(level, 0)
+        if breached:             # nothing lies below
+            above[0] = above[1] = above[2] = INFINITY
         if above[0] <= 0.0 or below[0] >= 0.0:
             return 0.0
         for p in range(1, 3):
@@ -477,9 +468,9 @@ cdef class Bands:
     cdef bint _collect(self, uint32_t account_id) except -1:
         """The account's requirements and their legs; False where something in them cannot be certified."""
         cdef PositionList* held = &self.positions.of[account_id]
-        cdef int k, c
+        cdef int k, c, other
         cdef uint32_t i
-        cdef bint first, seen
+        cdef bint first, seen, owes = False
         cdef Requirement* need
         self.leg_count = 0
         self.requirement_count = 0
@@ -488,10 +479,9 @@ cdef class Bands:
             self.row = <int32_t*>_grown(self.row, self.room * sizeof(int32_t))
             self.lots = <double*>_grown(self.lots, self.room * sizeof(double))
             self.bucket = <uint16_t*>_grown(self.bucket, self.room * sizeof(uint16_t))
-        if self.accounts.at[account_id].model == MODEL_CROSS:
+        self.formula = by_formula(self.accounts.at[account_id].model)
+        if is_cross(self.accounts.at[account_id].model):
             return self._collect_cross(account_id)
-        if self.accounts.at[account_id].model != MODEL_SEGREGATED:
-            return False
         for c in range(self.currencies):
             first = True
             for k in range(self.rows.chain_count):
@@ -499,26 +489,31 @@ cdef class Bands:
                     continue
                 seen = False
                 for i in range(held.count):
-                    seen = seen or (held.at[i].chain == k and held.at[i].quantity_lots != 0)
+                    seen = seen or (held.at[i].chain == k and self._counts(&held.at[i]))
                 if not seen:
                     continue
                 if first:
                     need = &self.requirement[self.requirement_count]
                     need.first = need.last = self.leg_count
+                    need.cross = False
                     need.cash = 0.0
+                    for other in range(self.currencies):
+                        self.cash[self.requirement_count][other] = 0.0
                     if self.currency_underlying[c] < 0:
-                        need.cash = <double>self._offset(account_id, c) / <double>self.minor_per_unit[c] - 1.0
+                        need.cash = <double>self._offset(account_id, c) / <double>self.minor_per_unit[c] - 2.0
+                        self.cash[self.requirement_count][c] = need.cash
                     self.requirement_count += 1
                     first = False
-                if not self._collect_leg(account_id, self.rows.chain[k].underlying, c, False):
+                if not self._collect_leg(account_id, self.rows.chain[k].underlying, c):
                     return False
                 need.last = self.leg_count
-            if first and self.ledger.balance(account_id, c) < 0:
-                return False
-        return True
+            owes = owes or (first and self.ledger.balance(account_id, c) < 0)
+        # a debt keeps the account below its maintenance margin, whatever else does; without positions no mark counts
+        return not owes or self.leg_count == 0
 
     cdef bint _collect_cross(self, uint32_t account_id) except -1:
-        """One requirement over everything; haircuts and surcharges are not linear, so there must be none."""
+        """One requirement over everything; haircuts and surcharges are not linear, so there must be none in a portfolio
+        account, nor in one by formula that is warned."""
         cdef PositionList* held = &self.positions.of[account_id]
         cdef Requirement* need = &self.requirement[0]
         cdef int c, u
@@ -526,41 +521,50 @@ cdef class Bands:
         cdef bint seen
         cdef int64_t offset
         need.first = need.last = 0
+        need.cross = True
         need.cash = 0.0
         self.requirement_count = 1
         for c in range(self.currencies):
             offset = self._offset(account_id, c)
+            self.cash[0][c] = 0.0
             seen = offset != 0
             for i in range(held.count):
-                seen = seen or (held.at[i].quantity_lots != 0
+                seen = seen or (self._counts(&held.at[i])
                                 and self.instruments.at[held.at[i].instrument].currency == c)
-            if seen and not self.plain[c]:
+            if seen and not self.plain[c] and not (self.formula and self.accounts.at[account_id].warnings == 0):
                 return False
             if self.currency_underlying[c] < 0:
-                need.cash += <double>offset / <double>self.minor_per_unit[c] - 2.0
+                self.cash[0][c] = <double>offset / <double>self.minor_per_unit[c] - 2.0
+                need.cash += self.cash[0][c]
         for u in range(self.rows.underlying_count):
             seen = False
             for i in range(held.count):
-                seen = seen or (held.at[i].quantity_lots != 0
+                seen = seen or (self._counts(&held.at[i])
                                 and self.instruments.at[held.at[i].instrument].underlying == u)
             for c in range(self.currencies):
                 seen = seen or (self.currency_underlying[c] == u and self._offset(account_id, c) != 0)
-            if seen and not self._collect_leg(account_id, u, -1, True):
+            if seen and not self._collect_leg(account_id, u, -1):
                 return False
         need.last = self.leg_count
         return True
 
-    cdef bint _collect_leg(self, uint32_t account_id, int underlying, int currency, bint cross) except -1:
-        """Add a leg: positions of an underlying settled in a currency (cross: in any)."""
+    cdef bint _counts(self, const Position* p) noexcept:
+        """Whether a position adds to balance or requirement; under formula margin long options do not."""
+        return p.quantity_lots != 0 and not (self.formula and p.quantity_lots > 0
+                                             and self.instruments.at[p.instrument].kind == KIND_OPTION)
+
+    cdef bint _collect_leg(self, uint32_t account_id, int underlying, int currency) except -1:
+        """Add a leg: positions of an underlying settled in a currency (-1, a cross account: in any)."""
         cdef BandIndex index = self.index[underlying]
         cdef PositionList* held = &self.positions.of[account_id]
         cdef BandLeg* leg = &self.leg[self.leg_count]
         cdef Instrument* row
         cdef Position* p
         cdef uint32_t i
-        cdef int c, n = 0, start = 0, group = 0
+        cdef int c, n = 0, start = 0, group = 0, at = self.leg_count
+        cdef bint cross = currency < 0
         cdef double price, scale
-        if index is None or index.newest < 0 or self.leg_count == MAX_LEGS or self.charged[underlying]:
+        if (index is None or index.newest < 0 or at == MAX_LEGS or (self.unbounded[underlying] and not self.formula)):
             return False
         if self.leg_count:
             start = <int>(self.leg[self.leg_count - 1].row - self.row) + self.leg[self.leg_count - 1].count
@@ -576,7 +580,7 @@ cdef class Bands:
         for i in range(held.count):
             p = &held.at[i]
             row = &self.instruments.at[p.instrument]
-            if p.quantity_lots == 0 or row.underlying != underlying or (not cross and row.currency != currency):
+            if not self._counts(p) or row.underlying != underlying or (not cross and row.currency != currency):
                 continue
             if row.expiry_bucket and self.rows.fixing_of(row).settling:
                 return False
@@ -592,19 +596,26 @@ cdef class Bands:
             n += 1
         leg.count = n
         for c in range(self.currencies):
+            self.leg_coin[at][c] = 0.0
             if self.currency_underlying[c] != underlying or (not cross and c != currency):
                 continue
             scale = price * 1e4 / self.coin_scale[c]
+            self.leg_coin[at][c] = <double>self._offset(account_id, c) * (1e4 / self.coin_scale[c])
             leg.coin_offset += <double>self._offset(account_id, c) * scale
+            if cross and self.formula:       # coins are rounded before they are worth USD
+                leg.unit_usd = max(leg.unit_usd, scale * 1.1)
             if cross:
                 # the engine's coin prices are multiples of 2**-40 of a row unit
                 leg.relative_error += 4.0 / (scale * 1099511627776.0)
             else:
                 leg.unit_usd = scale * 1.1
         leg.unit_usd = max(leg.unit_usd, 1.0) if cross else leg.unit_usd
-        self.leg_underlying[self.leg_count] = underlying
-        self.leg_group[self.leg_count] = group
+        self.leg_underlying[at] = underlying
+        self.leg_currency[at] = currency
+        self.leg_group[at] = group
         self.leg_count += 1
+        if not self.formula:
+            self.short_coins(account_id, at)
         return True
 
     cdef int64_t _offset(self, uint32_t account_id, int currency) noexcept:
@@ -646,6 +657,9 @@ cdef int _fill_grid(BandGrid* to, Grid* g, int scenario_count, double warning) e
     cdef double factor = warning * g.maintenance_factor_ppm / 1e6
     cdef double weighted, coin, own, s
     cdef int j, k
+    to.base_column = _base_column(g, scenario_count)
+    if to.base_column < 0:
+        raise ValueError("the grid has no column without a shock")
     to.scenario_count = scenario_count
     to.factor = factor
     to.lot_slack = 2.0 + warning + 2.0 * factor
@@ -653,7 +667,6 @@ cdef int _fill_grid(BandGrid* to, Grid* g, int scenario_count, double warning) e
     to.least_move = g.minimum_move - 1e-9
     to.move_per_coin = g.delta_move_per_coin_e9 / 1e9
     to.move_max = g.delta_move_max_e9 / 1e9
-    to.base_column = -1
     to.class_count = 0
     for j in range(scenario_count):
         s = g.spot_multiplier[j]
@@ -675,8 +688,6 @@ cdef int _fill_grid(BandGrid* to, Grid* g, int scenario_count, double warning) e
             to.base_share[0][k][j] = 1.0 - weighted
             to.shock_share[0][k][j] = weighted
             to.future_share[0][k][j] = 1.0 + weighted * (own - 1.0)
-        if to.base_column < 0 and s == 1.0 and g.vol_kind[j] == 0 and g.weight[j] > 0.0:
-            to.base_column = j
         for k in range(to.class_count):
             if (g.vol_kind[to.class_column[k]] == g.vol_kind[j]
                     and g.vol_floor[to.class_column[k]] == g.vol_floor[j]):
@@ -686,9 +697,16 @@ cdef int _fill_grid(BandGrid* to, Grid* g, int scenario_count, double warning) e
                 raise ValueError("more vol shocks than safe bands are made for")
             to.class_column[to.class_count] = j
             to.class_count += 1
-    if to.base_column < 0:
-        raise ValueError("the grid has no column without a shock")
     return 0
+
+
+cdef int _base_column(const Grid* g, int scenario_count) noexcept:
+    """A column without a shock, one without weight where there is one, which is the equity; -1: none, or `span16`."""
+    cdef int j, found = -1
+    for j in range(scenario_count if g.kind != GRID_SPAN else 0):
+        if g.spot_multiplier[j] == 1.0 and g.vol_kind[j] == 0 and (found < 0 or g.weight[j] < g.weight[found]):
+            found = j
+    return found
 
 
 cdef void* _grown(void* old, size_t size) except NULL:

@@ -74,7 +74,10 @@ def configuration(accounts: int, **changes: Any) -> config.Config:
 
 
 class Crowd:
-    """Writes records by what its own engine shows, so that each is accepted there."""
+    """Writes records by what its own engine shows, so that each is accepted there. Its accounts have the first of its
+    two margin models or, two in five, the other."""
+
+    models: tuple[config.MarginModel, config.MarginModel] = ("segregated_pm", "cross_pm")
 
     def __init__(self, seed: int, accounts: int, **changes: Any) -> None:
         self.rng = np.random.default_rng(seed)
@@ -252,9 +255,7 @@ class Crowd:
     def _member(self, number: int, house: int) -> None:
         """An account with positions and little more than its initial margin: one in four is near its warning."""
         cross = number % 5 in (0, 3)
-        account_id = self._account(
-            f"member-{number}", "cross_pm" if cross else "segregated_pm", BTC=40, USDC=2_000_000, ETH=400
-        )
+        account_id = self._account(f"member-{number}", self.models[cross], BTC=40, USDC=2_000_000, ETH=400)
         for slot, lots in self._pick(number):
             self.trade(account_id, house, slot, lots)
         spread = float(np.exp(self.rng.normal(-2.5, 1.2))) if number % 4 else float(self.rng.uniform(0.0, 0.05))

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -104,14 +105,16 @@ def disturb(crowd: Crowd, calm: float) -> None:
     elif what == 3:
         crowd.quote(float(rng.uniform(-4.0, 4.0)) * calm)
     else:
-        model = ("segregated_pm", "cross_pm")[int(rng.integers(2))]
+        model = crowd.models[int(rng.integers(2))]
         payload = config.ChangeMarginModel(margin_model=model)
         crowd.send(commands.cold(CommandKind.CHANGE_MARGIN_MODEL, payload, account))
 
 
-def run(seed: int, accounts: int, marks: int, calm: float) -> Pair:
+def run(
+    seed: int, accounts: int, marks: int, calm: float, kind: type[Crowd] = Crowd, looked_at: float = 1.0, **changes: Any
+) -> Pair:
     """Calm spells, crashes and rebounds, disturbances in between, and at the end the last hours of an expiry."""
-    crowd = Crowd(seed, accounts)
+    crowd = kind(seed, accounts, **changes)
     pair = Pair(crowd)
     last_day = START_NS + EXPIRY_HOURS[0] * HOUR_NS
     for number in range(marks):
@@ -134,6 +137,7 @@ def run(seed: int, accounts: int, marks: int, calm: float) -> Pair:
         + ", ".join(f"{name} {count}" for name, count in sorted(pair.kinds.items()))
     )
     assert pair.kinds["level 0"] and pair.kinds["level 1"] and pair.kinds["level 2"]
+    assert np.median(share) < looked_at
     return pair
 
 
@@ -190,8 +194,18 @@ def corner(rng: np.random.Generator, crowd: Crowd, start: dict, band: tuple[floa
     [(1_000_000,), (1_250_000,), (1_600_000,), (2_000_000, 1_500_000, 1_250_000, 1_100_000), (1_250_000, 1_050_000)],
 )
 def test_no_corner_of_a_box_holds_a_crossing(warning_ppm: tuple[int, ...], seed: int) -> None:
-    """From one anchor into the corners of its boxes: who is still inside its band keeps its level, by brute force."""
     crowd = Crowd(seed, 1_200, liquidation=config.Liquidation(warning_ppm=warning_ppm))
+    before, bands, inside = into_corners(crowd, 400)
+    warned = sum(0 < before[account] <= len(warning_ppm) for account in bands)
+    assert warned >= (5 if warning_ppm[0] > 1_000_000 else 0)
+    assert len(bands) > (300 if warning_ppm[0] > 1_250_000 else 900)
+    assert inside > 30_000
+
+
+def into_corners(crowd: Crowd, times: int) -> tuple[dict[int, int], dict[int, tuple], int]:
+    """From one anchor into the corners of its boxes: who is still inside its band keeps its level, by brute force.
+
+    Returns ranks and bands at the anchor by account, and how many states of accounts were inside."""
     rng = crowd.rng
     crowd.index["BTC"] *= 0.985
     for coin in ("ETH", "BTC"):
@@ -207,7 +221,7 @@ def test_no_corner_of_a_box_holds_a_crossing(warning_ppm: tuple[int, ...], seed:
     levels = {a: crowd.engine.monitor.rank(a) for a in crowd.engine.account_ids()}
     before = dict(levels)
     inside = 0
-    for _ in range(400):
+    for _ in range(times):
         reach = corner(rng, crowd, start, edges[int(rng.integers(len(edges)))])
         for kind, fields, _ in events.records(crowd.marks("BTC")):
             if kind == EventKind.LEVEL_CHANGED:
@@ -219,9 +233,7 @@ def test_no_corner_of_a_box_holds_a_crossing(warning_ppm: tuple[int, ...], seed:
                 assert levels[account] == before[account], (levels[account], account, low, high, most, price, reach)
     print(f"{len(bands)} of {len(crowd.members)} certified, {inside} states inside a band, level kept")
     print(f"certified by rank: {sorted(Counter(before[account] for account in bands).items())}")
-    assert sum(0 < before[account] <= len(warning_ppm) for account in bands) >= (5 if warning_ppm[0] > 1_000_000 else 0)
-    assert len(bands) > (300 if warning_ppm[0] > 1_250_000 else 900)
-    assert inside > 30_000
+    return before, bands, inside
 
 
 @pytest.mark.parametrize("wanted", ["avx512", "avx2", "base"])

@@ -314,8 +314,8 @@ def test_fields_that_the_engine_does_not_know_are_refused(name: str) -> None:
         decode_config(msgspec.msgpack.encode(document))
 
 
-def test_safe_bands_leave_charged_accounts_alone() -> None:
-    """None with anything in such an underlying is certified, and the events are the same."""
+def test_safe_bands_leave_accounts_with_scenarios_beside_the_grid_alone() -> None:
+    """None of the portfolio models with anything in such an underlying is certified, and the events are the same."""
     history = History(11, ticks=True, configuration=world.charged(world.configuration()))
     plain, bands = Engine(), Engine()
     plain.band_accounts, bands.band_accounts = 1 << 62, 0
@@ -327,5 +327,5 @@ def test_safe_bands_leave_charged_accounts_alone() -> None:
         assert bytes(bands.take_events()) == bytes(happened)
         history.saw(events.records(happened))
     for account in plain.account_ids():
-        if plain.positions(account):
+        if plain.positions(account) and plain.account(account).margin_model.endswith("_pm"):
             assert bands.monitor.bands.band(account, 0) is None

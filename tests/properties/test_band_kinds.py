@@ -1,0 +1,93 @@
+"""Safe bands of the account kinds beside the plain grid, against brute force on every mark.
+
+As in test_safe_bands, two engines get the same records, one with bands from the first account on, one without: margin
+by formula, with and without haircuts, sets with charges beside the grid, and grids of one's own.
+"""
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from exchange import config
+from exchange.parameters import Concentration, GridColumn, Peg, RateTier
+from tests.oracles import crowd
+from tests.properties.test_safe_bands import into_corners, run
+
+HAIRCUTS = (
+    config.Currency(name="BTC", exponent=10, underlying="BTC", haircut_ppm=60_000, debt_ppm=1_040_000),
+    config.Currency(name="USDC", exponent=6, haircut_ppm=10_000, debt_ppm=1_020_000),
+    config.Currency(name="ETH", exponent=10, underlying="ETH", haircut_ppm=90_000, debt_ppm=1_060_000),
+)
+CHARGES = {
+    "future_initial_ppm": 12_000,
+    "future_maintenance_ppm": 8_000,
+    "short_option_initial_ppm": 20_000,
+    "short_option_maintenance_ppm": 9_000,
+    "settlement_basis_ppm": 6_000,
+    "peg": Peg(tiers=(RateTier(above_usd=0, rate_ppm=2_000), RateTier(above_usd=20_000, rate_ppm=9_000))),
+    "concentration": Concentration(open_interest_share_ppm=100, depth_floor_usd=100_000, depth_cap_ppm=30_000),
+}
+# no column without a shock but the padding, one that weighs more than the loss, one that moves a perpetual further
+OWN = (
+    *[GridColumn(move_ppm=move, vol=vol) for move in (-150_000, -75_000, 80_000, 160_000) for vol in ("up", "down")],
+    GridColumn(move_ppm=-60_000, weight_ppm=1_300_000),
+    GridColumn(move_ppm=70_000, vol="up", weight_ppm=700_000),
+    GridColumn(move_ppm=-450_000, vol="up", extended=True),
+    GridColumn(move_ppm=1_200_000, vol="up", extended=True, weight_ppm=140_000),
+)
+
+
+class ByFormula(crowd.Crowd):
+    models = ("segregated_sm", "cross_sm")
+
+
+class Mixed(crowd.Crowd):
+    models = ("segregated_pm", "cross_sm")
+
+
+def with_sets(**fields: Any) -> dict[str, Any]:
+    """The crowd's underlyings with other fields of their matrix."""
+    before = crowd.configuration(1).underlyings
+    made = tuple(msgspec.structs.replace(u, matrix=msgspec.structs.replace(u.matrix, **fields)) for u in before)
+    return {"underlyings": made}
+
+
+KINDS: dict[str, tuple[type[crowd.Crowd], dict[str, Any]]] = {
+    "formula": (ByFormula, {}),
+    "haircuts": (ByFormula, {"currencies": HAIRCUTS}),
+    "charges": (crowd.Crowd, with_sets(**CHARGES)),
+    "grid": (crowd.Crowd, with_sets(columns=OWN, extended_moves_ppm=())),
+    "mixed": (Mixed, with_sets(**CHARGES, columns=OWN, extended_moves_ppm=())),
+}
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_every_crossing_is_found(name: str, seed: int) -> None:
+    kind, changes = KINDS[name]
+    run(seed, 200, 1_000 if name in ("formula", "charges") else 300, 0.0006, kind, 0.9, **changes)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("name", KINDS)
+def test_every_crossing_is_found_at_length(name: str, seed: int) -> None:
+    kind, changes = KINDS[name]
+    run(seed, 3_000, 2_000, 0.0006, kind, 0.9, **changes)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_no_corner_of_a_box_holds_a_crossing(name: str, seed: int) -> None:
+    kind, changes = KINDS[name]
+    ranks, bands, inside = into_corners(kind(seed, 400, **changes), 120)
+    assert len(bands) > 130
+    assert inside > 5_000
+    if name in ("formula", "grid"):
+        assert any(ranks[account] for account in bands)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("warning_ppm", [(1_000_000,), (2_000_000, 1_500_000, 1_250_000, 1_100_000)])
+@pytest.mark.parametrize("name", KINDS)
+def test_no_corner_holds_a_crossing_at_length(name: str, warning_ppm: tuple[int, ...], seed: int) -> None:
+    kind, changes = KINDS[name]
+    into_corners(kind(seed, 1_500, liquidation=config.Liquidation(warning_ppm=warning_ppm), **changes), 500)
