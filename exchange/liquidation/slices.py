@@ -197,7 +197,7 @@ class Seller:
         """The path that the owner prefers where it restores the account; else, of those that cost about the least share
         of the money, that of the least size at the index, the first of equals; everything where none restores."""
         found: list[tuple[int, int, Path]] = []
-        for path in self._candidates(unwind):
+        for path in self._candidates(unwind) if self.held else ():
             count = self.needed(path)
             if count and unwind != Unwind.SMALLEST:
                 return path
@@ -210,6 +210,8 @@ class Seller:
 
     def cut(self, path: Path, most_ppm: int, restoring: bool) -> Slice | None:
         """The slice of a path that restores the account, or all of it, within a share; None where that is not a lot."""
+        if not self.held:  # what there was has gone another way, and a debt that waits for the fund is left
+            return None
         if not set(path.instruments) <= self.held.keys():
             path = self.everything()
         count = self.within(path, most_ppm)

@@ -165,6 +165,8 @@ class Selling:
 
     def cut(self, path: Path | None, most: int, restoring: bool) -> Part | None:
         """What a bid for a share gets; None where that is not a lot."""
+        if not self.held:
+            return None
         if path is None or not set(path) <= set(self.held):
             path = self.everything
         count = self.within(path, most)

@@ -9,7 +9,19 @@ from exchange.commands import CommandKind
 from exchange.engine import InvariantBroken
 from exchange.events import EventKind
 from exchange.reasons import Reason
-from tests.driver import COIN, SECOND, USDC, Driver, kinds, linear_perpetual, make_config, only, perpetual
+from tests.driver import (
+    COIN,
+    SECOND,
+    START_NS,
+    USDC,
+    Driver,
+    future,
+    kinds,
+    linear_perpetual,
+    make_config,
+    only,
+    perpetual,
+)  # fmt: skip
 
 NAME = "BTC-PERPETUAL"
 PPM = 1_000_000
@@ -383,4 +395,26 @@ def test_one_mark_queues_everybody_and_ticks_drain_a_bounded_number():
         found = venue.tick(SECOND // 10)
         opened.append([e.account_id for e in found if e.kind == EventKind.LIQUIDATION_STARTED])
     assert opened == [accounts[0:3], accounts[3:6], accounts[6:9], accounts[9:]]
+    venue.sound()
+
+
+def test_a_bid_on_what_has_expired_meanwhile_is_refused():
+    """The position has settled, the debt waits for the fund: there is nothing to sell any more."""
+    expiry_ns = START_NS + 60 * SECOND
+    venue = Driver([perpetual(), future(expiry_ns)])
+    name = future(expiry_ns).name
+    alice, bob, carol = (venue.account(name, btc=btc) for name, btc in (("alice", 1), ("bob", 50), ("carol", 50)))
+    venue.marks(100_000)
+    venue.trade(bob, alice, name, "buy", 200_000, 45_000)
+    run(venue, 1, 90_000)
+    found = run(venue, 45, 75_000)
+    assert EventKind.FUND_LEASE_REQUESTED in kinds(found)
+    (auction,) = venue.engine.auctions()
+    assert auction.phase == 2
+    venue.now = expiry_ns
+    assert EventKind.POSITION_SETTLED in kinds(venue.tick())
+    assert venue.engine.positions(alice) == [] and venue.engine.auctions()
+    assert only(bid(venue, carol, auction, limit=0), EventKind.BID_ACCEPTED).account_id == carol
+    venue.now += SECOND
+    assert only(venue.tick(), EventKind.BID_REJECTED).reason == Reason.SHARE_OUT_OF_RANGE
     venue.sound()
