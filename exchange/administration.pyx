@@ -59,6 +59,9 @@ cdef class Administration(Reads):
             return self.buckets.set_mode(account_id, decode(body, type=vocabulary.SetMarginMode), self._room_for)
         if kind == CommandKind.MOVE_COLLATERAL:
             return self.buckets.move(account_id, decode(body, type=vocabulary.MoveCollateral), self._leaving)
+        if kind == CommandKind.SUBMIT_TRANSFER:
+            payload = decode(body, type=payloads.SubmitTransfer)
+            return self.transfers.submit(account_id, payload, self.currency_index(payload.currency), self._leaving)
         if kind in (CommandKind.DEPOSIT, CommandKind.WITHDRAW, CommandKind.ENDOW_FUND, CommandKind.SWEEP_DUST):
             return self._transfer(kind, account_id, decode(body, type=vocabulary.Transfer))
         if kind in (CommandKind.ENDOW_CAPITAL, CommandKind.RELEASE_CAPITAL):

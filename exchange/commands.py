@@ -63,6 +63,7 @@ class CommandKind(IntEnum):
     PROPOSE_OVERRIDE = 100
     DECIDE_OVERRIDE = 101
     ANNOUNCE_MARGIN = 102
+    SUBMIT_TRANSFER = 116
 
 
 class Side(IntEnum):

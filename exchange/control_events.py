@@ -1,7 +1,9 @@
-"""Layouts of events around orders: protection, kill switches, auctions, blocks, margin modes.
+"""Layouts of events around orders: protection, kill switches, auctions, blocks, margin modes, transfers.
 
 Their kinds stand in `exchange/events.py`.
 """
+
+from typing import Any
 
 import numpy as np
 
@@ -90,3 +92,22 @@ AUCTION_TERMS_CHANGED = np.dtype(
     ]
 )
 """Terms of liquidation auctions that open from now on in an underlying."""
+FUNDS_TRANSFERRED = np.dtype(
+    [
+        *HEADER,
+        ("transfer_id", "<u8"),
+        ("to_account_id", "<u4"),
+        ("currency", "<u2"),
+        ("nonce_bytes", "<u2"),
+        ("amount_minor", "<i8"),
+        ("submitted_by", "<u4"),
+        ("reserved", "V12"),
+    ]
+)
+"""Before its two BALANCE_CHANGED; account_id gives. submitted_by: the account whose command it was. The nonce of the
+client, where it gave one, is the tail (`nonce`)."""
+
+
+def nonce(fields: Any, tail: bytes | memoryview) -> bytes:
+    """The nonce of FUNDS_TRANSFERRED, from the record's tail; empty where the client gave none."""
+    return bytes(tail[: int(fields["nonce_bytes"])])

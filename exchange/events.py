@@ -14,6 +14,7 @@ from exchange.control_events import (
     AUCTION_TERMS_CHANGED,
     AUCTION_UNCROSSED,
     BLOCK_TRADE_EXECUTED,
+    FUNDS_TRANSFERRED,
     MARGIN_MODE_CHANGED,
     PROTECTION,
     TRADING_STOPPED,
@@ -72,6 +73,7 @@ class EventKind(IntEnum):
     BREAKER_TRIPPED = 63
     OVERRIDE_CHANGED = 70
     MARGIN_ANNOUNCED = 71
+    FUNDS_TRANSFERRED = 86
 
 
 class BalanceCause(IntEnum):
@@ -89,6 +91,8 @@ class BalanceCause(IntEnum):
     INTEREST = 60
     CAPITAL_ENDOWMENT = 58
     CAPITAL_RELEASE = 59
+    TRANSFER = 86
+    """Between two accounts of an owner; `reference` is the transfer's id."""
 
 
 class ProtectionCause(IntEnum):
@@ -457,6 +461,7 @@ LAYOUTS: dict[EventKind, np.dtype[Any]] = {
     EventKind.BREAKER_TRIPPED: BREAKER_TRIPPED,
     EventKind.OVERRIDE_CHANGED: OVERRIDE_CHANGED,
     EventKind.MARGIN_ANNOUNCED: MARGIN_ANNOUNCED,
+    EventKind.FUNDS_TRANSFERRED: FUNDS_TRANSFERRED,
 }
 
 

@@ -92,6 +92,18 @@ class BlockTrade(Struct):
     trades: tuple[BlockLeg, ...]
 
 
+class SubmitTransfer(Struct):
+    """Payload of SUBMIT_TRANSFER (account in the header: who asks): money of `source` (0: who asks) to another account
+    of the same owner."""
+
+    currency: str
+    amount_minor: int
+    destination: int
+    source: int = 0
+    nonce: str = ""
+    """The client's own id of the transfer, 8 to 128 bytes; "": none."""
+
+
 class AuctionTerms(Struct):
     """Payload of SET_AUCTION_TERMS: terms of new liquidation auctions in an underlying, fields of `config.Liquidation`;
     None as the configuration has it."""

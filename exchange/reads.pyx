@@ -173,6 +173,9 @@ cdef class Reads(State):
     def account_id(self, str name):
         return self.accounts.id_of(name)
 
+    def account_name(self, uint32_t account_id):
+        return self.accounts.name(account_id)
+
     def account_ids(self):
         return list(range(1, self.accounts.high))
 
@@ -324,6 +327,11 @@ cdef class Reads(State):
             in_liquidation=bool(self.accounts.at[bucket].in_liquidation),
             liquidation_reason=self.accounts.at[bucket].liquidation_reason,
         )
+
+    def transfer_by_nonce(self, uint32_t account_id, str nonce):
+        """exchange.transfer_views.TransferView of what an account submitted with a nonce, None where that is not
+        remembered."""
+        return self.transfers.find(account_id, nonce)
 
     def ledger(self, str currency):
         """Clearing accounts of a currency, with the sums over instruments and accounts; they add up to zero."""

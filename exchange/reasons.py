@@ -152,3 +152,15 @@ class Reason(IntEnum):
     NOTICE_TOO_SHORT = 227
     """Rates that rise are announced `margin_notice_ns` before they bind."""
     UNKNOWN_OPERATOR = 228
+    # transfers between the accounts of an owner (250..259)
+    UNKNOWN_SUBACCOUNT = 250
+    """A side of a transfer is no account, or none of the owner's."""
+    BUCKET_ACCOUNT = 251
+    """A side of a transfer is the bucket of an isolated position: collateral moves with MOVE_COLLATERAL."""
+    SAME_ACCOUNT = 252
+    NOT_MAIN_ACCOUNT = 253
+    """Only the owner's main account moves money of another account than its own."""
+    NONCE_USED = 254
+    """The account has used the nonce for a transfer of other terms."""
+    NONCE_LIMIT = 255
+    """As many transfers with a nonce as are remembered for a day."""

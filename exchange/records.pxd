@@ -505,6 +505,16 @@ cdef packed struct MarginModeChanged:
     uint8_t isolated
     uint8_t reserved[27]
 
+cdef packed struct FundsTransferred:
+    Header header
+    uint64_t transfer_id
+    uint32_t to_account_id
+    uint16_t currency
+    uint16_t nonce_bytes
+    int64_t amount_minor
+    uint32_t submitted_by
+    uint8_t reserved[12]
+
 cdef packed struct AuctionTermsChanged:
     Header header
     uint16_t underlying
@@ -581,6 +591,7 @@ cdef enum EventCode:
     EV_BREAKER_TRIPPED = 63
     EV_OVERRIDE_CHANGED = 70
     EV_MARGIN_ANNOUNCED = 71
+    EV_FUNDS_TRANSFERRED = 86
 
 cdef enum CommandCode:
     CMD_PLACE_ORDER = 1

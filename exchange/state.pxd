@@ -63,6 +63,7 @@ cdef class State:
     cdef public int64_t band_accounts    # safe bands from this many accounts on; before genesis, and no part of state
     cdef readonly object uncross
     cdef readonly object blocks
+    cdef readonly object transfers
     cdef readonly object kill_switch
     cdef EventBuffer events
     cdef Pretrade pretrade

@@ -20,6 +20,7 @@ from exchange.risk.margin_plan import MarginPlan
 from exchange.risk.shifted_rows import ShiftedRows
 from exchange.settlement import Settlement
 from exchange.trading.overrides import Overrides
+from exchange.trading.transfers import Transfers
 from exchange.trading.uncross import Uncross
 
 cdef int64_t DAY_NS = 86_400_000_000_000
@@ -83,6 +84,7 @@ cdef class State:
                                    config)
         self.blocks = Blocks(self.listing, self.positions_room, self.exposure, self.pretrade, self.monitor,
                              self.trading, self.events)
+        self.transfers = Transfers(self.accounts, self.ledger_room, self.monitor, self.events, config)
         self.kill_switch = KillSwitch(self.accounts, self.listing, self.orders_room, self.switches, self.trading,
                                       self.triggers, self.events, self.underlying_names, config)
         self.desk = Desk(self.accounts, self.ledger_room, self.listing, self.positions_room, self.exposure,
@@ -176,6 +178,7 @@ cdef class State:
             *self.market_size.export(),
             *self.margin_plan.export(),
             *self.overrides.export(),
+            *self.transfers.export(),
         ]
 
     cdef _order_export(self, uint32_t slot):

@@ -7,6 +7,7 @@ from gateway.errors import ApiError, invalid_param
 from gateway.history import OrderRecord, TradeRecord
 from gateway.listing import Listing, Listings
 from gateway.projection import Projection
+from gateway.transfer_records import TransferRecord
 from gateway.waiting import WaitingOrder
 from persistence.history import History
 from persistence.history_reads import MAX, READ_SECONDS, HistoryReader, HistoryTimeout, Span, rank_after
@@ -206,6 +207,10 @@ class Archive:
         if self.reader is not None:
             stored = self.reader.blocks(account_id, currency, first, final, covered, limit)
         return (sorted(fresh, reverse=True) + stored)[:limit]
+
+    def transfers_after(self, account_id: int, currency: str, seq: int) -> list[TransferRecord]:
+        """Transfers that only memory has."""
+        return self._projection.transfers.after(account_id, currency, seq)
 
     # orders
 

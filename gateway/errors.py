@@ -62,6 +62,7 @@ MESSAGES: dict[int, str] = {
     11055: "post_only_not_allowed",
     11094: "internal_server_error",
     11098: "account_locked",
+    12100: "transfer_not_allowed",
     13004: "invalid_credentials",
     13009: "unauthorized",
     13019: "orderbook_closed",
@@ -139,6 +140,12 @@ REASON_CODES: dict[Reason, int] = {
     Reason.BAD_TERMS: 11047,
     Reason.ISOLATED_POSITION: 11047,
     Reason.LEVERAGE_OUT_OF_RANGE: INVALID_PARAMS,
+    Reason.UNKNOWN_SUBACCOUNT: 13020,
+    Reason.BUCKET_ACCOUNT: 12100,
+    Reason.SAME_ACCOUNT: 12100,
+    Reason.NOT_MAIN_ACCOUNT: 13021,
+    Reason.NONCE_USED: 12100,
+    Reason.NONCE_LIMIT: 10028,
 }
 
 CANCEL_REASONS: dict[Reason, str] = {

@@ -4,6 +4,7 @@ from typing import Any
 
 from gateway.history import OrderRecord, TradeRecord
 from gateway.listing import Listing
+from gateway.transfer_records import TransferRecord
 
 
 class News:
@@ -33,6 +34,7 @@ class News:
         "states",
         "time_ns",
         "trades",
+        "transfer",
         "user_trades",
     )
 
@@ -54,6 +56,7 @@ class News:
         self.created_account = 0
         self.block_id = 0
         """Of a block trade: the command's trades are its."""
+        self.transfer: TransferRecord | None = None
         self.levels: dict[int, set[tuple[int, int]]] = {}
         """instrument slot -> touched (side, price_units)"""
         self.trades: list[TradeRecord] = []

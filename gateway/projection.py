@@ -20,6 +20,7 @@ from gateway.order_records import OrderRecords
 from gateway.protection import group_name
 from gateway.records import decode, label_of, terms_of
 from gateway.settings import Settings
+from gateway.transfer_records import TransferRecord, TransferRecords
 from gateway.waiting import WaitingRoom
 from persistence.history_schema import RANK_BITS
 
@@ -56,6 +57,7 @@ class Projection(OrderRecords):
         """Orders that wait for a trigger; never among the others."""
         self.closed: OrderedDict[int, OrderRecord] = OrderedDict()
         self._closed_by_account: OrderedDict[int, deque[OrderRecord]] = OrderedDict()
+        self.transfers = TransferRecords(settings.history_per_account, settings.history_accounts)
         self.current_session: object = None
         """The session whose command is being applied (orders remember it for cancel-on-disconnect)."""
         self.listeners: list[Callable[[News], None]] = []
@@ -73,6 +75,7 @@ class Projection(OrderRecords):
             int(E.ORDERS_LINKED): self._linked,
             int(E.ORDER_REPLENISHED): self._replenished,
             int(E.COMMAND_DONE): self._done,
+            int(E.FUNDS_TRANSFERRED): self._transferred,
         }
         for account_id in engine.account_ids():
             for view in engine.open_orders(account_id):
@@ -245,6 +248,15 @@ class Projection(OrderRecords):
             record.label = quote_label(fields.terms_slots, tail).decode("utf-8", "replace")
         news.edited = news.edited or record  # what the command edits comes first, then what follows from it
         news.orders[record.order_id] = record
+
+    def _transferred(self, news: News, fields: Any, tail: bytes) -> None:
+        text = tail[: fields.nonce_bytes].decode("utf-8", "replace")
+        sides = (fields.account_id, fields.to_account_id)
+        currency = self._engine.config.currencies[fields.currency].name
+        news.transfer = TransferRecord(
+            fields.transfer_id, news.seq, news.time_ns, *sides, currency, fields.amount_minor, text
+        )
+        self.transfers.keep(news.transfer)
 
     def _other(self, news: News, kind: int, fields: Any) -> None:
         if kind in _STATES:

@@ -18,7 +18,7 @@ from typing import Self
 import msgspec
 
 from exchange.commands import RECORD_VERSION
-from persistence import history_auctions
+from persistence import history_auctions, history_transfers
 from persistence import history_schema as schema
 from persistence.history_notes import Frame
 from persistence.history_rows import Rows
@@ -90,7 +90,8 @@ class History:
             for old in folder.glob(FILE_NAME + "*"):
                 old.unlink()
             connection = _connect_writer(path)
-            connection.executescript(f"BEGIN; {schema.SCHEMA} {history_auctions.SCHEMA} COMMIT")
+            tables = f"{schema.SCHEMA} {history_auctions.SCHEMA} {history_transfers.SCHEMA}"
+            connection.executescript(f"BEGIN; {tables} COMMIT")
             connection.execute("INSERT INTO meta VALUES (1, ?, 0, 0, 0)", (VERSION,))
             found = connection, Rows(connection)
         return cls(path, *found, queue_bytes)

@@ -18,6 +18,7 @@ CAUSES = {
     BalanceCause.COLLATERAL: "collateral",
     BalanceCause.CONVERSION: "conversion",
     BalanceCause.INTEREST: "interest",
+    BalanceCause.TRANSFER: "transfer",
 }
 
 

@@ -33,6 +33,7 @@ RECORDED = frozenset(
             EventKind.AUCTION_LOT_SOLD,
             EventKind.POSITION_DELEVERAGED,
             EventKind.POSITION_TORN_UP,
+            EventKind.FUNDS_TRANSFERRED,
         ),
     )
 )

@@ -21,6 +21,7 @@ from persistence.history_auctions import AuctionReads
 from persistence.history_blocks import BlockReads
 from persistence.history_notes import decode_view
 from persistence.history_schema import RANK_BITS
+from persistence.history_transfers import TransferReads
 from persistence.history_triggers import TriggerReads
 
 MAX = (1 << 63) - 1
@@ -90,10 +91,6 @@ SELECT * FROM orders WHERE closed_rank IS NOT NULL AND label <> '' AND account_i
 _CLOSED_ORDER = """
 SELECT * FROM orders WHERE order_id = ? AND closed_rank <= ? AND (filled_lots > 0 OR updated_ns >= ?)
 """
-_TRANSACTIONS = """
-SELECT * FROM transactions WHERE account_id = ? AND currency = ? AND rank < ? AND time_ns BETWEEN ? AND ?
-    AND (? = '' OR type = ?) ORDER BY rank DESC LIMIT ?
-"""
 _SETTLEMENTS_BY_GROUP = """
 SELECT * FROM settlements WHERE account_id = :account AND group_id = :key AND rank < :last AND time_ns >= :start_ns
     ORDER BY rank DESC LIMIT :limit
@@ -124,7 +121,7 @@ _ASCENDING = {sql: sql.replace(" DESC", "") for sql in (
 )}  # fmt: skip
 
 
-class HistoryReader(AuctionReads, BlockReads, TriggerReads):
+class HistoryReader(AuctionReads, BlockReads, TransferReads, TriggerReads):
     """One connection beside the writer, used by one thread."""
 
     def __init__(self, path: Path):
@@ -255,12 +252,6 @@ class HistoryReader(AuctionReads, BlockReads, TriggerReads):
         return {order_id: (value, bool(edited)) for order_id, value, edited in self._rows(_PARTLY_FILLED, (), 10.0)}
 
     # money
-
-    def transactions(
-        self, account_id: int, currency: str, before: int, start_ns: int, end_ns: int, word: str, limit: int
-    ) -> list[Any]:
-        """Transactions of an account, newest first, before a rank."""
-        return self._rows(_TRANSACTIONS, (account_id, currency, before, start_ns, end_ns, word, word, limit))
 
     def settlements(
         self, account_id: int, keys: Sequence[int], by_instrument: bool, start_ns: int, before: int, limit: int

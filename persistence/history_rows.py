@@ -21,6 +21,7 @@ from persistence.history_candles import Candles
 from persistence.history_money import MoneyRows
 from persistence.history_notes import Contract, Notes, decode_notes, decode_view, group_of
 from persistence.history_schema import HOUR_NS, MINUTE_NS, RANK_BITS, UNFILLED_KEPT_NS
+from persistence.history_transfers import ADD_TRANSFER, TransferRows
 from persistence.history_triggers import TriggerRows
 
 E8, E12 = 10**8, 10**12
@@ -49,7 +50,7 @@ _LAYOUTS = {
 }
 
 
-class Rows(MoneyRows, AuctionRows, TriggerRows):
+class Rows(MoneyRows, AuctionRows, TriggerRows, TransferRows):
     """Gathers the rows of events, for the caller to write in one transaction."""
 
     def __init__(self, connection: sqlite3.Connection):
@@ -91,6 +92,7 @@ class Rows(MoneyRows, AuctionRows, TriggerRows):
             int(EventKind.AUCTION_LOT_SOLD): self._sold,
             int(EventKind.POSITION_DELEVERAGED): self._moved,
             int(EventKind.POSITION_TORN_UP): self._moved,
+            int(EventKind.FUNDS_TRANSFERRED): self._transferred,
         }
 
     def _load_currencies(self, connection: sqlite3.Connection) -> None:
@@ -108,6 +110,7 @@ class Rows(MoneyRows, AuctionRows, TriggerRows):
         self._fills: list[tuple[Any, ...]] = []
         self._transactions: list[tuple[Any, ...]] = []
         self._settlements: list[tuple[Any, ...]] = []
+        self._transfers: list[tuple[Any, ...]] = []
         self._auction_steps: list[tuple[Any, ...]] = []
         self._deliveries: list[tuple[Any, ...]] = []
         self._candles = Candles()
@@ -274,6 +277,7 @@ class Rows(MoneyRows, AuctionRows, TriggerRows):
             (schema.ADD_FILL, self._fills),
             (schema.ADD_TRANSACTION, self._transactions),
             (schema.ADD_SETTLEMENT, self._settlements),
+            (ADD_TRANSFER, self._transfers),
             (ADD_STEP, self._auction_steps),
             (schema.ADD_DELIVERY, self._deliveries),
             (schema.ADD_CANDLE, self._candles.rows()),

@@ -57,6 +57,7 @@ cdef class Accounts:
     cdef uint32_t _add(self, uint32_t owner_id, int model) except? 0
     cdef readonly uint32_t bucket_count
     cdef bint exists(self, uint32_t account_id) noexcept
+    cdef bint is_main(self, uint32_t account_id)
     cdef uint32_t bucket_of(self, uint32_t account_id, uint32_t instrument) noexcept
 
     cdef inline bint is_bucket(self, uint32_t account_id) noexcept:

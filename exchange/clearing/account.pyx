@@ -58,6 +58,11 @@ cdef class Accounts:
             bucket = self.at[bucket].next_bucket
         return bucket
 
+    cdef bint is_main(self, uint32_t account_id):
+        """Whether an account is its owner's main one: the owner has its number, and it was there before the others."""
+        cdef uint32_t owner = self.at[account_id].owner_id
+        return owner == account_id and self.at[<uint32_t>self.owner_last[owner]].owner_next == account_id
+
     def buckets(self, uint32_t account_id):
         """Ids of an account's buckets, used or not, ascending."""
         cdef uint32_t bucket = self.at[account_id].first_bucket

@@ -4,7 +4,7 @@ from importlib import import_module
 
 _SUBJECTS = (
     "connection", "market", "trading", "cancelling", "quoting", "protection", "orders", "account", "margin", "isolated",
-    "parameters", "auctions", "history", "block_trades", "combos", "risk", "stress",
+    "parameters", "transfers", "auctions", "history", "block_trades", "combos", "risk", "stress",
     "offers",
 )  # fmt: skip
 _loaded = False

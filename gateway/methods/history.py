@@ -206,7 +206,7 @@ def get_transaction_log(gateway, session, principal, params: Log) -> dict[str, A
 
 def _transaction(gateway, row: Any, exponent: int) -> dict[str, Any]:
     (rank, account_id, currency, stamp, word, instrument_id, change, fee, balance, lots, price, mark, index, side,
-     as_maker, order_id, trade_id, reference) = row  # fmt: skip
+     as_maker, order_id, trade_id, reference, other_id) = row  # fmt: skip
 
     def coins(amount: int | None) -> float | None:
         return None if amount is None else money(amount, exponent)
@@ -224,6 +224,9 @@ def _transaction(gateway, row: Any, exponent: int) -> dict[str, Any]:
         "commission": coins(fee),
         "info": {"reference": reference} if reference else {},
     }
+    if other_id is not None:
+        other = {"other_user_id": other_id, "other_user": gateway.engine.account_name(other_id)}
+        found["info"] |= {"transfer_type": "subaccount"} | other
     if instrument_id is not None:
         listing = gateway.archive.by_id(instrument_id)
         found |= {"instrument_name": listing.name, "amount": listing.amount(lots), "contracts": listing.contracts(lots)}

@@ -1,6 +1,8 @@
 """Random money movements, administration, listings and bids for generated histories."""
 
-from exchange import commands, config
+import msgspec
+
+from exchange import commands, config, payloads
 from exchange.commands import CommandKind
 from tests.oracles import world
 from tests.oracles.waiting_draws import WaitingDraws
@@ -14,6 +16,7 @@ class ColdDraws(WaitingDraws):
     auctions: dict[int, tuple[int, int]]
     leases: dict[int, tuple[int, int]]
     settling: list[tuple[int, int, int]]
+    between: list[tuple[int, payloads.SubmitTransfer]]
 
     def _deposit(self) -> bytearray:
         currency = self.random.choice(("BTC", "USDC", "ETH"))
@@ -28,6 +31,34 @@ class ColdDraws(WaitingDraws):
     def _transfer(self, kind: CommandKind, currency: str, amount: int) -> bytearray:
         transfer = config.Transfer(currency=currency, amount_minor=amount, reference=self.seq)
         return commands.cold(kind, transfer, self._account())
+
+    def _between(self) -> bytearray:
+        """Money from one account of an owner to another; some that cannot be, and some that are told twice."""
+        r = self.random
+        if self.between and r.random() < 0.2:
+            account_id, payload = r.choice(self.between[-20:])
+            if r.random() < 0.3:
+                payload = msgspec.structs.replace(payload, amount_minor=payload.amount_minor + 1)
+            return commands.cold(CommandKind.SUBMIT_TRANSFER, payload, account_id)
+        account_id = r.choice((9, 10, 11, 12)) if r.random() < 0.9 else self._account()
+        others = {9: 10, 10: 9, 11: 12, 12: 11}
+        currency = r.choice(("BTC", "USDC", "ETH"))
+        amount = round(world.deposit_minor(currency) * r.choice((0.01, 0.1, 0.3, 0.6, 2)))
+        source, destination = 0, others.get(account_id, 9)
+        wrong = r.random()
+        if wrong < 0.25:
+            source, destination = others.get(account_id, 9), account_id
+        elif wrong < 0.4:
+            destination = r.choice((0, -1, 99, 2**33, account_id, 1, 12, *self.holders))
+        elif wrong < 0.45:
+            currency, amount = r.choice((("XRP", 1), ("BTC", 0), ("ETH", -5), ("USDC", 2**60), ("USDC", 2**59)))
+        nonce = r.choice(("", "", f"nonce-{self.seq:04}", "n" * 120 + str(self.seq)))
+        if wrong > 0.97:
+            nonce = r.choice(("short", "x" * 129))
+        payload = payloads.SubmitTransfer(currency, amount, destination, source, nonce)
+        if 8 <= len(nonce) <= 128:
+            self.between.append((account_id, payload))
+        return commands.cold(CommandKind.SUBMIT_TRANSFER, payload, account_id if wrong > 0.02 else 99)
 
     def _bad_cold(self) -> bytearray:
         r = self.random

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from exchange.commands import ORDER_TERMS
+from exchange.control_events import nonce
 from exchange.engine import Engine
 from exchange.events import EventKind, label
 from tests.oracles.account import Account
@@ -34,7 +35,7 @@ def event_faults(happened: Happened, predicted: list[Predicted]) -> list[str]:
         want = {name: int(wanted.fields.get(name, 0)) for name in got} | {
             name: int(value) for name, value in wanted.fields.items()
         }
-        named = label(fields, tail) if "label_bytes" in got else b""
+        named = label(fields, tail) if "label_bytes" in got else nonce(fields, tail) if "nonce_bytes" in got else b""
         if (kind, int(fields["account_id"])) != (wanted.kind, wanted.account_id):
             faults.append(f"{kind.name} of {fields['account_id']}, predicted {wanted.kind.name} {wanted}")
         elif got != want:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from exchange import commands, config
+from exchange import commands, config, payloads
 from exchange.commands import CommandKind, OrderFlag, TriggerSource
 from exchange.events import EventKind
 from tests.oracles import world
@@ -81,6 +81,8 @@ class History(GoverningDraws):
         self.proposed: dict[int, int] = {}
         self.in_force: set[int] = set()
         self.settling: list[tuple[int, int, int]] = []
+        self.between: list[tuple[int, payloads.SubmitTransfer]] = []
+        """Transfers with a nonce that were asked for."""
         self.holders: dict[int, int] = {}
         """Of every bucket."""
         self.isolated: dict[int, int] = {}
@@ -258,6 +260,7 @@ class History(GoverningDraws):
             "combos": [],
             "governance": [(self._propose, 10 + 20 * bool(self.held)), (self._decide, 16), (self._announce, 4)],
             "blocks": [(self._block, 14)],
+            "transfers": [(self._between, 18)],
             "isolated": [(self._mode, 14), (self._collateral, 14), *[(self._oppose, 40)] * self.ticks],
         }[feature]  # fmt: skip
 

@@ -26,6 +26,7 @@ from tests.oracles.jumping import Jumping
 from tests.oracles.linking import AT_ONCE
 from tests.oracles.links import Links
 from tests.oracles.marking import Marking
+from tests.oracles.moving import Moving
 from tests.oracles.overriding import Overriding
 from tests.oracles.preferring import Preferring
 from tests.oracles.pretrade import Refused, require
@@ -201,6 +202,7 @@ class Venue:
         self.announcing = self.isolating.announcing = Announcing(self.state)
         self.overriding = Overriding(self.state, self.marking, self.staging, self.jumping, self.announcing)
         self.overriding.after_marks = self.after_marks
+        self.moving = Moving(self.state, self.announcing)
         for spec in configuration.instruments:
             self.list_one(spec)
 
@@ -241,6 +243,7 @@ class Venue:
             CommandKind.ANNOUNCE_MARGIN: (self.announcing.announce, governance.AnnounceMargin),
             CommandKind.PROPOSE_OVERRIDE: (self.overriding.propose, governance.ProposeOverride),
             CommandKind.DECIDE_OVERRIDE: (self.overriding.decide, governance.DecideOverride),
+            CommandKind.SUBMIT_TRANSFER: (self.moving.submit, payloads.SubmitTransfer),
         }
         handler, layout = (handlers | preferences)[kind]
         self.detail, trades = 0, self.state.next_trade_id

@@ -26,7 +26,8 @@ from tests.oracles.venue import Venue
 
 COMPARE_EVERY = 250
 PLAIN = ("defaults", "isolated")
-OTHERS = ("icebergs", "auctions", "switches", "blocks", "quotes", "combos", "advanced", "linked", "governance")
+OTHERS = ("icebergs", "auctions", "switches", "blocks", "quotes", "combos", "advanced", "linked", "governance",
+          "transfers")  # fmt: skip
 EVERYTHING = (*PLAIN, *OTHERS)
 MET = (
     "LIQUIDATION_ENDED:RESTORED LIQUIDATION_ENDED:CLOSED_OUT LIQUIDATION_ENDED:DELEVERAGED LIQUIDATION_ENDED:TORN_UP "

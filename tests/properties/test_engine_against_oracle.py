@@ -33,7 +33,7 @@ from tests.oracles.venue import Venue
 TIGHT, AMPLE = (1, 200), (20_000, 5_000)
 FEATURES = (
     "icebergs", "auctions", "switches", "blocks", "quotes", "combos", "advanced", "linked", "isolated",
-    "governance",
+    "governance", "transfers",
 )  # fmt: skip
 MET = {
     "icebergs": "ORDER_REPLENISHED accepted:iceberg ORDER_REJECTED:BAD_TERMS",
@@ -45,6 +45,9 @@ MET = {
     "isolated": "MARGIN_MODE_CHANGED cause:COLLATERAL ORDER_REJECTED:ISOLATED_POSITION COMMAND_REJECTED:NOT_ISOLATED "
     "COMMAND_REJECTED:MODE_IN_USE COMMAND_REJECTED:LEVERAGE_OUT_OF_RANGE bucket:traded bucket:drew bucket:returned",
     "combos": "LEG_TRADE_EXECUTED",
+    "transfers": "FUNDS_TRANSFERRED cause:TRANSFER transfer:repeated COMMAND_REJECTED:UNKNOWN_SUBACCOUNT "
+    "COMMAND_REJECTED:BUCKET_ACCOUNT COMMAND_REJECTED:SAME_ACCOUNT COMMAND_REJECTED:NOT_MAIN_ACCOUNT "
+    "COMMAND_REJECTED:NONCE_USED",
     "governance": "MARGIN_ANNOUNCED COMMAND_REJECTED:NOTICE_TOO_SHORT COMMAND_REJECTED:STRESSED_MARGIN "
     "COMMAND_REJECTED:OWN_PROPOSAL COMMAND_REJECTED:UNKNOWN_PROPOSAL MARKS_REJECTED:MARK_OVERRIDDEN override:IN_FORCE "
     "override:DONE override:REJECTED override:WITHDRAWN override:LAPSED override:ENDED override:REVOKED",
@@ -111,6 +114,8 @@ def coverage(happened: list, counts: Counter, waiting: set[int]) -> None:
             counts[f"cause:{BalanceCause(event['cause']).name}"] += 1
             counts["bucket:drew"] += collateral and names[-1] != "COMMAND_DONE" and "ORDER_ACCEPTED" in names
             counts["bucket:returned"] += collateral and "ORDER_CANCELLED" in names
+        repeated = kind == EventKind.COMMAND_DONE and event["command_kind"] == CommandKind.SUBMIT_TRANSFER
+        counts["transfer:repeated"] += repeated and "FUNDS_TRANSFERRED" not in names
         counts["bucket:traded"] += kind == EventKind.TRADE_EXECUTED and event["account_id"] > world.ACCOUNTS
         if kind == EventKind.ORDER_ACCEPTED:
             counts["accepted:" + TimeInForce(event["time_in_force"]).name] += 1

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from exchange import commands, config, governance
+from exchange import commands, config, governance, payloads
 from exchange.commands import CommandKind
 from exchange.engine import Engine
 from tests.driver import DAY, SECOND, START_NS, future, linear_perpetual, option, perpetual
@@ -200,6 +200,12 @@ class Fuzz:
             kind = draw.choice((CommandKind.DEPOSIT, CommandKind.WITHDRAW))
             transfer = config.Transfer(draw.choice(("BTC", "ETH", "USDC")), draw.choice((1, 10**7, 10**9, 10**11)))
             yield bytes(commands.cold(kind, transfer, self.account()))
+        if draw.random() < 0.2:
+            sides = (self.account(), draw.choice((0, self.account(), self.extreme())))
+            nonce = draw.choice(("", f"nonce-{draw.randrange(9):03}", "n" * draw.randrange(200)))
+            amount = draw.choice((1, 10**7, 10**9, self.extreme()))
+            moved = payloads.SubmitTransfer(draw.choice(("BTC", "ETH", "USDC")), amount, *sides, nonce)
+            yield bytes(commands.cold(CommandKind.SUBMIT_TRANSFER, moved, self.account()))
         while draw.random() < 0.5:
             yield self.operators()
         if draw.random() < 0.03:

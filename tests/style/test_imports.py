@@ -44,6 +44,7 @@ TRADING_RANK = {
     "quotes": 4,
     "uncross": 4,
     "blocks": 4,
+    "transfers": 4,
     "lifecycle": 3,
     "dry_run": 2,
     "entry": 1,
