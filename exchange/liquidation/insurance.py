@@ -82,7 +82,7 @@ class Leases:
         lease.capped = most is not None and wanted > most
         if most is not None and lease.capped:
             wanted = most
-        if wanted <= lease.granted_minor and (lease.capped or own):
+        if wanted <= lease.granted_minor:
             lease.requested_minor = lease.granted_minor
             lease.state = "exhausted" if lease.capped else "granted"
             return False

@@ -73,7 +73,7 @@ class Leasing:
         limit = (self.purse("fund", lease.currency) + lease.used) * share // PPM
         lease.capped = share < PPM and total > limit
         total = limit if lease.capped else total
-        if total <= lease.given and (own > 0 or lease.capped):
+        if total <= lease.given:
             lease.asked, lease.answer = lease.given, SHORT if lease.capped else WHOLE
             return False
         lease.asked, lease.answer = max(total, lease.given), AWAITED

@@ -172,3 +172,24 @@ def test_two_defaults_share_the_capital_and_nothing_is_paid_twice(rng) -> None:
 def test_a_cap_out_of_range_is_refused(ppm) -> None:
     (fault,) = faults(make_config(liquidation=config.Liquidation(fund_event_cap_ppm=ppm)))
     assert "fund_event_cap_ppm" in fault
+
+
+@pytest.mark.parametrize("capital_btc", [0.0, 0.01])
+def test_a_grant_that_suffices_is_not_asked_for_again(capital_btc):
+    """The phase turns back and forth: what is held covers a smaller need, with capital or without; a larger one is
+    asked for."""
+    made, _, _ = venue(5.0, capital_btc)
+    run(made, 1, 90_000)
+    assert EventKind.FUND_LEASE_REQUESTED in kinds(run(made, 1, 75_000))
+    (lease,) = made.engine.leases()
+    grant(made, lease)
+    turned = only(run(made, 1, 85_000), EventKind.AUCTION_PHASE_CHANGED)
+    assert turned.phase == 1
+    again = run(made, 1, 76_000)
+    assert next(e.phase for e in again if e.kind == EventKind.AUCTION_PHASE_CHANGED) == 2
+    assert EventKind.FUND_LEASE_REQUESTED not in kinds(again)
+    (lease,) = made.engine.leases()
+    assert lease.state == "granted" and lease.requested_minor == lease.granted_minor
+    run(made, 1, 85_000)
+    assert EventKind.FUND_LEASE_REQUESTED in kinds(run(made, 1, 72_000))
+    made.sound()
