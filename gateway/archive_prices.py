@@ -5,13 +5,12 @@ from typing import Any, NamedTuple
 from gateway.archive import Archive, Selection
 from gateway.history import BAR_NS, DAY_NS, TradeRecord
 from gateway.listing import Listing
-from gateway.units import E8
+from gateway.units import E8, E12
 from persistence.history_candles import extend
 from persistence.history_reads import HistoryReader
 from persistence.history_schema import HOUR_NS, MINUTE_NS, RESOLUTIONS
 
 RESOLUTION_WORDS = {("1D" if minutes == 1440 else str(minutes)): minutes for minutes in RESOLUTIONS}
-E12 = 10**12
 MAX_CANDLES = 5_000
 MAX_FUNDING_HOURS = 31 * 24
 _FUNDING_PERIOD_HOURS = 8
@@ -38,11 +37,8 @@ class Candle(NamedTuple):
         """A candle of one trade."""
         event = record.event
         price, lots = event.price_units, event.quantity_lots
-        base = 0
-        if listing.counts_dollars and price > 0:
-            base = lots * listing.lot_e8 * E12 // (price * listing.unit_e8)
         shown = price if record.in_book else None
-        return cls(start_ns, shown, shown, shown, shown, lots, price * lots, base)
+        return cls(start_ns, shown, shown, shown, shown, lots, price * lots, listing.coins_e12(event))
 
     def with_later(self, later: "Candle") -> "Candle":
         """This candle and what came after it in the same interval."""

@@ -9,7 +9,7 @@ from exchange.views import OrderView
 from gateway.links import Link
 from gateway.listing import Listing
 from gateway.records import EVENT_CODECS, terms_of
-from gateway.units import E8
+from gateway.units import E8, E12
 from persistence.history_rows import ORDER_COLUMNS, STATES
 
 BAR_NS = 300_000_000_000
@@ -220,7 +220,7 @@ class DayStats:
             usd = amount if listing.view.inverse else amount * price
         else:
             usd = amount * price * (event.index_price_e8 / E8 if listing.view.inverse else 1.0)
-        coins = amount / price if listing.counts_dollars and price else 0.0
+        coins = listing.coins_e12(event) / E12
         self.add(event.time_ns, price if in_book else None, event.quantity_lots, usd, coins)
 
     def add(self, time_ns: int, price: float | None, lots: int, usd: float, coins: float = 0.0) -> None:

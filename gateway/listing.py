@@ -3,7 +3,7 @@
 from typing import Any
 
 from exchange.views import InstrumentView
-from gateway.units import E8
+from gateway.units import E8, E12
 
 PERPETUAL_EXPIRY_MS = 32_503_708_800_000
 _DAY_NS = 86_400_000_000_000
@@ -74,8 +74,16 @@ class Listing:
 
     @property
     def counts_dollars(self) -> bool:
-        """Whether its lots are dollars and its volume is shown in coins: inverse futures that are no combos."""
-        return self.view.inverse and not self.is_premium and not self.is_combo
+        """Whether its lots are dollars and its volume is shown in coins: inverse futures and their combos."""
+        return self.view.inverse and not self.is_premium
+
+    def coins_e12(self, event: Any) -> int:
+        """The coins, 1e-12, behind the dollars of a trade: at its price; of a combo, whose price is a difference, at
+        the index. 0 where lots are coins."""
+        price_e8 = event.index_price_e8 if self.is_combo else event.price_units * self.unit_e8
+        if not self.counts_dollars or price_e8 <= 0:
+            return 0
+        return event.quantity_lots * self.lot_e8 * E12 // price_e8
 
 
 def _period(view: InstrumentView) -> str:

@@ -8,6 +8,7 @@ decimal again.
 from decimal import Decimal, InvalidOperation
 
 E8 = 100_000_000
+E12 = 10**12
 PPM = 1_000_000
 _UNAMBIGUOUS_E8 = 10**15
 """Below this many 1e-8 steps (15 digits) every decimal has a double of its own."""

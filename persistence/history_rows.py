@@ -204,8 +204,9 @@ class Rows(MoneyRows, AuctionRows, TriggerRows, TransferRows):
         lots, cash, base = fields.quantity_lots, 0, 0
         if known.is_option:
             cash = -(price_e8 * lots * known.lot_e8 * 10 ** self._exponents[known.currency] // (E8 * E8))
-        elif known.view.inverse and price_e8 > 0 and not known.is_combo:
-            base = lots * known.lot_e8 * E12 // price_e8
+        elif known.view.inverse and known.view.kind != "option_combo":
+            divisor = fields.index_price_e8 if known.is_combo else price_e8
+            base = lots * known.lot_e8 * E12 // divisor if divisor > 0 else 0
         for account_id, order_id, as_maker, fee, realised, side in (
             (fields.account_id, fields.taker_order_id, 0, fields.taker_fee_minor, fields.taker_realised_minor,
              fields.side),

@@ -4,7 +4,7 @@
 settlement currency and a kind (`future`, `option`), so that a query by currency reads an index and not a table.
 """
 
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 RANK_BITS = 20
 RESOLUTIONS = (1, 3, 5, 10, 15, 30, 60, 120, 180, 360, 720, 1440)
 """Minutes of a candle; all begin at multiples of their length since 1970 (days at 00:00 UTC)."""

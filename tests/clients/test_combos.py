@@ -256,3 +256,23 @@ def test_cancelling_by_kind_and_with_the_legs(alice: Client) -> None:
     assert alice.result("private/cancel_all_by_instrument", instrument_name=FUTURE, include_combos=True) == 2
     alice.result("private/buy", instrument_name=SPREAD, amount=10, price=-50, type="limit")
     assert alice.result("private/cancel_all_by_currency", currency="BTC", kind="combo") == 1
+
+
+def test_the_volume_of_a_spread_is_coins(venue: Venue, alice: Client, bob: Client) -> None:
+    """Its price is a difference, so the coins behind its dollars are those at the index; in memory and in the store."""
+    create(alice, LEGS)
+    before = alice.result("public/ticker", instrument_name=SPREAD)["stats"]
+    for side, client in (("sell", bob), ("buy", alice)):
+        client.result(f"private/{side}", instrument_name=SPREAD, amount=5_000, price=-1.5, type="limit")
+    after = alice.result("public/ticker", instrument_name=SPREAD)["stats"]
+    assert after["volume"] - before["volume"] == pytest.approx(5_000 / INDEX)
+    assert after["volume_usd"] - before["volume_usd"] == 5_000
+    for _ in range(2):
+        chart = candles(alice, SPREAD)
+        assert sum(chart["volume"]) == pytest.approx(after["volume"])
+        assert sum(chart["cost"]) == pytest.approx(after["volume_usd"])
+        settle(venue)
+        forget(venue)
+    listing, engine = venue.gateway.listing(SPREAD), venue.core.engine
+    bars = venue.run(lambda: day_bars(venue.gateway.archive.reader, listing, engine.time_ns, INDEX))
+    assert DayStats(bars).read(venue.run(lambda: engine.time_ns), listing) == after
