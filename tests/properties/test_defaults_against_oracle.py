@@ -12,16 +12,17 @@ from collections.abc import Callable
 import msgspec
 import pytest
 
-from exchange import commands, config, events
+from exchange import commands, config
 from exchange.commands import CommandKind
 from exchange.engine import Engine
 from exchange.events import EventKind
 from exchange.reasons import Reason
 from tests.driver import SECOND, Driver, linear_perpetual, make_config, perpetual
 from tests.oracles import world
-from tests.oracles.compare import event_faults, state_faults
+from tests.oracles.compare import state_faults
 from tests.oracles.default_compare import default_faults
 from tests.oracles.default_draws import DefaultHistory, hasty
+from tests.oracles.twins import compared
 from tests.oracles.venue import Venue
 
 COMPARE_EVERY = 250
@@ -85,24 +86,10 @@ def run(seed: int, length: int, features: tuple[str, ...], **rules: int) -> Coun
     history = DefaultHistory(seed, shape, features, combos)
     engine, venue = Engine(), Venue()
     counts: Counter = Counter()
-    for _ in range(length):
-        record = history.next()
-        engine.apply(record)
-        happened = list(events.records(engine.take_events()))
-        predicted = venue.apply(record)
-        history.saw(happened)
+    for _, happened, faults in compared(seed, length, history, engine, venue):
         count(happened, venue, counts)
-        faults = event_faults(happened, predicted)
-        faults += [
-            f"{currency.name} does not sum to zero"
-            for c, currency in enumerate(shape.currencies)
-            if sum(engine.ledger(currency.name).values()) or venue.state.imbalance(c)
-        ]
         if engine.seq % COMPARE_EVERY == 0:
             faults += state_faults(engine, venue.state) + default_faults(engine, venue.defaulting) + engine.audit()
-        if faults:
-            command = CommandKind(int.from_bytes(record[:2], "little")).name
-            pytest.fail(f"seed {seed}, command {engine.seq} ({command}):\n" + "\n".join(faults[:20]))
     return counts
 
 
