@@ -226,7 +226,10 @@ cdef class Population:
     cdef int _refresh(self, BandIndex index, int64_t count, int64_t time_ns) except -1:
         """As Bands.refresh, with legs from the arrays."""
         cdef int64_t i, a, left = self.budget
-        self.bands.renew(0, time_ns)
+        if index.crash:
+            left = 0
+        else:
+            self.bands.renew(0, time_ns)
         for i in range(count):
             a = self.found[(i + self.bands.marks * 997) % count]
             if left > 0 and (self.stale[a] or index.tried[a] != index.serial):

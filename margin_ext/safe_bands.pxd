@@ -93,6 +93,7 @@ cdef class BandIndex:
     cdef uint32_t* place             # [account] in its cell
     cdef uint64_t* void_bits         # [account / 64] those without a band
     cdef uint64_t* left              # [account / 64] room for a scan
+    cdef readonly bint crash         # the last scan found most bands left
     cdef uint32_t* tried             # serial of the anchor at which certification last failed
     cdef int grow(self, uint32_t count) except -1
     cdef int take_widths(self, int chain, const ChainInput* source, double near_years) except -1

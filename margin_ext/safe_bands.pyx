@@ -28,6 +28,7 @@ cdef extern from *:
     }
     """
     double* aligned "bands_aligned"(size_t doubles) noexcept nogil
+    int popcount "__builtin_popcountll"(uint64_t bits) noexcept nogil
     int ctz "__builtin_ctzll"(uint64_t bits) noexcept nogil
 
 cdef enum:
@@ -45,6 +46,7 @@ cdef double UNIT_SLACK = 64.0         # units per requirement: conversions and c
 cdef double WIDTH_MIN = 1e-100        # stands for zero total width, as in the pricer
 cdef double INWARD = 1e-6             # relative, above the 6e-8 of a float32
 cdef uint32_t LEAST_ROOM = BAND_BLOCK * BAND_BLOCK
+cdef uint64_t ALL_BITS = 0xFFFFFFFFFFFFFFFF
 cdef double PAID_SHARE = 2e-4         # of a lot's worth: funding within which a cell of bands on marks stays
 
 
@@ -573,17 +575,20 @@ cdef class BandIndex:
         cdef float price = <float>self.index
         cdef uint32_t words = (count + 63) // 64, w, i, any_
         cdef uint64_t bits
-        cdef int64_t found = 0
+        cdef int64_t found = 0, standing = 0, fled = 0
         cdef int c
         memcpy(self.left, self.void_bits, words * sizeof(uint64_t))
         for c in range(BAND_CELLS):
             if self.cells[c].count:
+                standing += self.cells[c].count
                 cell_scan(&self.cells[c], price, self.change[c], self.left)
         for i in range(self.watched):
             if self.cells[BAND_CELLS + self.watch[i]].count:
+                standing += self.cells[BAND_CELLS + self.watch[i]].count
                 cell_scan(&self.cells[BAND_CELLS + self.watch[i]], self.mark[self.watch[i]], 0.0, self.left)
         for w in range(words):
             bits = self.left[w]
+            fled += popcount(bits & ~self.void_bits[w])
             if stale_block[w]:
                 any_ = 0
                 for i in range(64):
@@ -594,10 +599,17 @@ cdef class BandIndex:
                 bits &= ~<uint64_t>1
             if w == words - 1 and count % 64:
                 bits &= (<uint64_t>1 << (count % 64)) - 1
+            if bits == ALL_BITS:
+                for i in range(64):
+                    out_[found + i] = w * 64 + i
+                found += 64
+                continue
             while bits:
                 out_[found] = w * 64 + ctz(bits)
                 found += 1
                 bits &= bits - 1
+        # a new listing leaves no anchor, and with it no band
+        self.crash = self.newest >= 0 and 2 * fled > standing
         return found
 
 

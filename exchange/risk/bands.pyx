@@ -208,8 +208,9 @@ cdef class Bands:
         return 0
 
     cdef int refresh(self, int underlying, int64_t found, int64_t time_ns) except -1:
-        """After the accounts found have been looked at: certify them anew, within a budget. Those left over have no
-        band in any underlying, since their requirement may share one budget over several."""
+        """After the accounts found have been looked at: certify them anew, within a budget; none on a mark that most
+        bands did not outlast. Those left over have no band in any underlying, since their requirement may share one
+        budget over several."""
         cdef BandIndex index = self.index[underlying]
         cdef BandIndex other
         cdef int64_t i, budget = REFRESH_BUDGET
@@ -218,7 +219,10 @@ cdef class Bands:
         cdef uint32_t bit = <uint32_t>1 << underlying
         if found == 0:
             return 0
-        self.renew(underlying, time_ns)
+        if index.crash:
+            budget = 0
+        else:
+            self.renew(underlying, time_ns)
         for i in range(found):
             # start where the account numbers say: the same ones must not always come last
             a = self.found[(i + self.marks * 997) % found]

@@ -153,6 +153,21 @@ def test_every_crossing_is_found_in_a_large_population(seed: int) -> None:
     assert np.median(pair.visited[30:45]) < 0.25 * 10_000
 
 
+def test_a_crash_is_looked_at_and_certified_after(seed: int) -> None:
+    """A mark that most bands do not outlast costs a look at those accounts and no certificates; the next makes them."""
+    crowd = Crowd(seed, 400)
+    pair = Pair(crowd)
+    statistics = pair.bands.monitor.bands.statistics
+    for jump in (0.0, 0.0, -0.06, 0.0):
+        before = statistics()
+        pair.same(crowd.move(0.00005, "BTC", jump, 1.0))
+        if jump:
+            assert statistics()[1] - before[1] > 200
+            assert statistics()[2] == before[2]
+    assert statistics()[2] - before[2] > 100
+    pair.finish()
+
+
 @pytest.mark.full
 @pytest.mark.parametrize("number", range(4))
 def test_every_crossing_is_found_at_length(number: int, seed: int) -> None:
