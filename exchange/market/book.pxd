@@ -12,6 +12,10 @@ cdef extern from *:
     int lowest_bit "margrave_ctz"(uint64_t) noexcept nogil
     int leading_zeros "margrave_clz"(uint64_t) noexcept nogil
 
+cdef extern from "exchange/market/memory.h":
+    ctypedef struct Arena "MargraveArena":
+        pass
+
 ctypedef struct Level:          # four to a cache line; all zero when empty
     uint32_t head
     uint32_t tail
@@ -61,6 +65,7 @@ cdef class Books:
     cdef Book* at
     cdef uint32_t capacity
     cdef Level* levels          # pages of 64 levels
+    cdef Arena ladders          # their tables
     cdef uint64_t* level_bits   # one word per page
     cdef uint32_t page_capacity
     cdef uint32_t page_high

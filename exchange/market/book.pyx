@@ -11,7 +11,11 @@ from libc.string cimport memset
 
 cdef extern from "exchange/market/memory.h":
     void* zeroed_table "margrave_table"(size_t bytes) noexcept
+    void free_table "margrave_table_free"(void* table, size_t bytes) noexcept
     void* doubled_table "margrave_table_doubled"(void* table, size_t bytes) noexcept
+    void* arena_take "margrave_arena_take"(Arena* arena, size_t bytes) noexcept
+    void arena_give "margrave_arena_give"(Arena* arena, void* table, size_t bytes) noexcept
+    void arena_close "margrave_arena_close"(Arena* arena) noexcept
 
 cdef enum:
     FIRST_PAGES = 64
@@ -20,13 +24,19 @@ cdef uint64_t ONE = 1
 cdef uint64_t ALL = 0xFFFFFFFFFFFFFFFF
 
 
+cdef inline size_t ladder_bytes(const Book* book) noexcept:
+    cdef size_t words = (book.block_count >> 6) + 1
+    cdef size_t groups = (words >> 6) + 1
+    return (groups + words) * sizeof(uint64_t) + (<size_t>book.block_count + 1) * sizeof(uint32_t)
+
+
 cdef class Books:
     """One book per instrument slot. BUY is side 0, SELL side 1."""
 
     def __cinit__(self, Orders orders, uint32_t capacity):
         self.orders = orders
         self.capacity = capacity
-        self.at = <Book*>zeroed_table(capacity * sizeof(Book))
+        self.at = <Book*>zeroed_table(<size_t>capacity * sizeof(Book))
         self.page_capacity = FIRST_PAGES
         self.page_high = 1
         self.levels = <Level*>zeroed_table(FIRST_PAGES * 64 * sizeof(Level))
@@ -39,8 +49,9 @@ cdef class Books:
         if self.at != NULL:
             for i in range(self.capacity):
                 self.close_book(i)
-        free(self.at)
-        free(self.levels)
+        arena_close(&self.ladders)
+        free_table(self.at, <size_t>self.capacity * sizeof(Book))
+        free_table(self.levels, <size_t>self.page_capacity * 64 * sizeof(Level))
         free(self.level_bits)
 
     cdef int open_book(self, uint32_t instrument, int64_t max_price_units) except -1:
@@ -55,17 +66,14 @@ cdef class Books:
         cdef Book* book = &self.at[instrument]
         cdef int side
         for side in range(2):
-            free(book.side[side].page)
+            arena_give(&self.ladders, book.side[side].page, ladder_bytes(book))
         memset(book, 0, sizeof(Book))
         book.side[0].best = -1
         book.side[1].best = -1
 
     cdef int _allocate(self, Book* book, Ladder* ladder) except -1:
         # on the first order of the side: most of a long chain's books never see one
-        cdef size_t words = (book.block_count >> 6) + 1
-        cdef size_t groups = (words >> 6) + 1
-        ladder.page = <uint32_t*>calloc((groups + words) * sizeof(uint64_t)
-                                        + (<size_t>book.block_count + 1) * sizeof(uint32_t), 1)
+        ladder.page = <uint32_t*>arena_take(&self.ladders, ladder_bytes(book))
         if ladder.page == NULL:
             raise MemoryError()
         return 0
@@ -73,16 +81,16 @@ cdef class Books:
     cdef int _grow(self) except -1:
         """Double the pool of pages."""
         cdef size_t pages = <size_t>self.page_capacity * 2
-        cdef Level* levels = <Level*>doubled_table(self.levels, <size_t>self.page_capacity * 64 * sizeof(Level))
-        cdef uint64_t* bits
-        if levels == NULL:
-            raise MemoryError()
-        self.levels = levels
-        bits = <uint64_t*>realloc(self.level_bits, pages * sizeof(uint64_t))
+        cdef uint64_t* bits = <uint64_t*>realloc(self.level_bits, pages * sizeof(uint64_t))
+        cdef Level* levels
         if bits == NULL:
             raise MemoryError()
         memset(bits + self.page_capacity, 0, <size_t>self.page_capacity * sizeof(uint64_t))
         self.level_bits = bits
+        levels = <Level*>doubled_table(self.levels, <size_t>self.page_capacity * 64 * sizeof(Level))
+        if levels == NULL:
+            raise MemoryError()
+        self.levels = levels
         self.page_capacity = <uint32_t>pages
         return 0
 

@@ -46,6 +46,7 @@ cdef class Orders:
     cdef Order* at              # 1-based: 0 is "no order"; aligned to cache lines
     cdef OrderDetail* detail
     cdef uint32_t capacity
+    cdef uint32_t detail_capacity   # twice as much where memory ended between the two
     cdef uint32_t high
     cdef uint32_t free_head
     cdef readonly uint32_t live

@@ -11,6 +11,7 @@ from exchange.market.order_index cimport SLOT_LIMIT, IdGroup, index_close, index
 
 cdef extern from "exchange/market/memory.h":
     void* zeroed_table "margrave_table"(size_t bytes) noexcept
+    void free_table "margrave_table_free"(void* table, size_t bytes) noexcept
     void* doubled_table "margrave_table_doubled"(void* table, size_t bytes) noexcept
 
 cdef enum:
@@ -30,8 +31,9 @@ cdef class Orders:
             raise ValueError(f"at most {SLOT_LIMIT - 1} orders can be live, not {limit}")
         self.limit = limit
         self.capacity = FIRST_CAPACITY
+        self.detail_capacity = FIRST_CAPACITY
         self.at = <Order*>zeroed_table(self.capacity * sizeof(Order))
-        self.detail = <OrderDetail*>calloc(self.capacity, sizeof(OrderDetail))
+        self.detail = <OrderDetail*>zeroed_table(self.capacity * sizeof(OrderDetail))
         index_open(&self.index)
         self.accounts = 64
         self.account_head = <uint32_t*>calloc(self.accounts, sizeof(uint32_t))
@@ -43,8 +45,8 @@ cdef class Orders:
             raise MemoryError()
 
     def __dealloc__(self):
-        free(self.at)
-        free(self.detail)
+        free_table(self.at, <size_t>self.capacity * sizeof(Order))
+        free_table(self.detail, <size_t>self.detail_capacity * sizeof(OrderDetail))
         index_close(&self.index)
         free(self.account_head)
         free(self.account_tail)
@@ -74,17 +76,19 @@ cdef class Orders:
 
     cdef int _grow(self) except -1:
         """Double the pool."""
-        cdef size_t size = <size_t>self.capacity * 2
-        cdef Order* at = <Order*>doubled_table(self.at, <size_t>self.capacity * sizeof(Order))
+        cdef Order* at
         cdef OrderDetail* detail
+        if self.detail_capacity == self.capacity:
+            detail = <OrderDetail*>doubled_table(self.detail, <size_t>self.capacity * sizeof(OrderDetail))
+            if detail == NULL:
+                raise MemoryError()
+            self.detail = detail
+            self.detail_capacity = self.capacity * 2
+        at = <Order*>doubled_table(self.at, <size_t>self.capacity * sizeof(Order))
         if at == NULL:
             raise MemoryError()
         self.at = at
-        detail = <OrderDetail*>realloc(self.detail, size * sizeof(OrderDetail))
-        if detail == NULL:
-            raise MemoryError()
-        self.detail = detail
-        self.capacity = <uint32_t>size
+        self.capacity *= 2
         return 0
 
     cdef uint32_t add(self, uint64_t order_id, uint32_t account_id) except? 0:

@@ -5,10 +5,9 @@ is in the line of the order before it, and a line goes when the last of its ids 
 hashing; dropping shifts the lines behind back, so that there are no tombstones and the index never degrades.
 """
 
-from libc.stdlib cimport free
-
 cdef extern from "exchange/market/memory.h":
     void* zeroed_table "margrave_table"(size_t bytes) noexcept
+    void free_table "margrave_table_free"(void* table, size_t bytes) noexcept
 
 cdef enum:
     FIRST_BITS = 7
@@ -30,7 +29,7 @@ cdef int index_open(OrderIndex* index) except -1:
 
 
 cdef void index_close(OrderIndex* index) noexcept:
-    free(index.groups)
+    free_table(index.groups, (<size_t>index.mask + 1) * sizeof(IdGroup))
     index.groups = NULL
 
 
@@ -47,7 +46,7 @@ cdef int index_grow(OrderIndex* index) except -1:
     for line in range(<size_t>index.mask + 1):
         if index.groups[line].head:
             grown.groups[index_place(&grown, index.groups[line].head >> 16)] = index.groups[line]
-    free(index.groups)
+    index_close(index)
     index[0] = grown
     return 0
 

@@ -22,7 +22,7 @@ from exchange.wide cimport size_of, wide_mul
 from margin_ext.kernels cimport open_axpy, row_axpy, rows_sum
 
 cdef extern from "exchange/market/memory.h":
-    void* zeroed_table "margrave_table"(size_t bytes) noexcept
+    void* zeroed_table "margrave_lines"(size_t bytes) noexcept
 
 cdef int64_t EXACT = 1 << 53
 cdef enum:

@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 
-from exchange.config import Fees, Instrument, Limits
+from exchange.commands import CommandKind
+from exchange.config import Fees, Instrument, Limits, ListInstruments
 from exchange.events import EventKind
+from tests.driver import DAY, START_NS, Driver, option, perpetual
 from tests.oracles import world
 from tests.oracles.bench import BUY, SELL, Bench, only
 
@@ -118,3 +120,26 @@ def test_a_side_is_empty_again(bench: Bench) -> None:
     market = bench.engine.market(0)
     assert (market.best_ask_units, market.best_ask_lots) == (None, 0)
     assert bench.engine.order(first) is None
+
+
+def test_instruments_take_over_the_tables_of_those_that_ended() -> None:
+    """Tables of prices of an ended book go to the next of that size, empty: small ones, and one that stands alone."""
+    venue = Driver((perpetual(),))
+    account = venue.account("one", btc=100.0)
+    for day in range(1, 6):
+        expiry_ns = (START_NS // DAY + day + 1) * DAY + 8 * 3600 * 10**9
+        sizes = (10_000, 10_000, 100_000, 4_000_000)
+        listed = [option(90_000 + 1_000 * n, "call", expiry_ns, max_price_units=size) for n, size in enumerate(sizes)]
+        venue.cold(CommandKind.LIST_INSTRUMENTS, ListInstruments(tuple(listed)))
+        venue.marks(100_000)
+        for one in listed:
+            slot = venue.slot(one.name)
+            assert venue.engine.depth(slot, 10) == ([], []), "nothing of an earlier book"
+            for price in (3, 70, 400, 700):
+                venue.place(account, one.name, "buy", price, 1)
+            assert venue.engine.depth(slot, 10)[0] == [(price, 1) for price in (700, 400, 70, 3)]
+        venue.now = expiry_ns
+        venue.marks(100_000)
+        venue.tick()
+        assert all(venue.engine.instrument_slot(one.name) < 0 for one in listed)
+    venue.sound()

@@ -256,3 +256,28 @@ def test_what_a_matcher_cannot_be() -> None:
     for arguments in wrong:
         with pytest.raises(ValueError):
             Matcher(*arguments)
+
+
+def test_thousands_of_books_grow_without_losing_an_order() -> None:
+    """Past 2 MB a table moves to huge pages and is doubled by moving pages: orders, index and levels all do here."""
+    books, rounds = 2_500, 16
+    matcher = Matcher(books, 20_000, books * rounds)
+    rows = []
+    for number in range(books * rounds):
+        book, step = number % books, number // books
+        side = step & 1
+        price = 10_000 + (64 * step + book % 64) * (1 if side else -1)
+        rows.append((LIMIT, side, book, price, 1 + number % 7, number + 1))
+    for place in range(0, len(rows), 9_999):
+        matcher.run(np.array(rows[place : place + 9_999], dtype=MESSAGE))
+    assert matcher.trades == 0 and matcher.refused == 0
+    assert all(matcher.remaining(order_id) == lots for _, _, _, _, lots, order_id in rows)
+    for book in range(0, books, 97):
+        mine = [row for row in rows if row[2] == book]
+        asks = sorted((price, lots) for _, side, _, price, lots, _ in mine if side)
+        bids = sorted(((price, lots) for _, side, _, price, lots, _ in mine if not side), reverse=True)
+        assert matcher.depth(book, rounds) == (bids, asks)
+    for _, _, book, _, _, order_id in rows[::3]:
+        assert matcher.submit(CANCEL, 0, book, 0, 0, order_id) == 0
+    assert matcher.check() == []
+    assert sum(matcher.resting(book) for book in range(books)) == len(rows) - len(rows[::3])
