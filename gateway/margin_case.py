@@ -194,7 +194,7 @@ def comparison(case: models.Case, result: models.MarginResult) -> list[dict[str,
     for entity in source.get("entities", ()):
         unit = entity["currency"]
         figures = _figures(case, result, str(source["margin_model"]), unit)
-        allowed = rounding(case.portfolio, str(source["margin_model"]), unit)
+        allowed = rounding(case, str(source["margin_model"]), unit)
         for name in FIGURES:
             venue, library = float(entity[name]), figures[name]
             if name == "balance" and result.model == "isolated":
@@ -232,9 +232,11 @@ def _figures(case: models.Case, result: models.MarginResult, model: str, unit: s
     }
 
 
-def rounding(p: models.Portfolio, model: str, unit: str) -> float:
+def rounding(case: models.Case, model: str, unit: str) -> float:
     """How far integers may lie from the library's doubles, in the unit: a row is off by up to a unit per lot, a
-    requirement adds another; marks, charges on deltas and conversions are rounded once."""
+    requirement adds another (as many of both as a factor above one carries along); marks, charges on deltas and
+    conversions are rounded once."""
+    p = case.portfolio
     in_coin = any(c.name == unit and c.underlying is not None for c in p.currencies)
     part = (
         p
@@ -246,7 +248,14 @@ def rounding(p: models.Portfolio, model: str, unit: str) -> float:
         return 3e-6 * lots + 1e-3
     coins = np.abs(part.size / np.where(part.is_option | ~part.inverse, 1.0, part.forward))
     worth = float((coins * (1.0 if in_coin else part.index)).sum())
-    return (2.0 * lots + 10.0) * (1e-10 if in_coin else USD_UNIT) + 1e-9 * worth
+    return (2.0 * _lot_units(case.sets) * lots + 10.0) * (1e-10 if in_coin else USD_UNIT) + 1e-9 * worth
+
+
+def _lot_units(sets: models.ParameterSet | Mapping[str, models.ParameterSet]) -> int:
+    """Rounding units a lot of the set with the largest factor; 1 where none is above one."""
+    chosen = sets.values() if isinstance(sets, Mapping) else (sets,)
+    factors = [getattr(one, f"{kind}_factor_ppm", 0) for one in chosen for kind in ("initial", "maintenance")]
+    return max(1, -(-max(factors) // 1_000_000))
 
 
 def shown_hashes(sets: models.ParameterSet | Mapping[str, models.ParameterSet]) -> dict[str, str]:

@@ -22,6 +22,7 @@ from exchange.risk.band_terms cimport MAX_BAND_CURRENCIES, MAX_BAND_UNDERLYINGS,
 from exchange.risk.charges cimport Charges
 from exchange.risk.formulas cimport MAX_TIERS
 from exchange.risk.risk_rows cimport GRID_SPAN, MAX_EXPIRIES, Grid
+from exchange.risk.rounding cimport lot_units
 from margin_ext.kernels cimport ChainInput
 from margin_ext.safe_bands cimport (
     BAND_BUCKETS, BAND_CHAINS, BAND_CLASSES, BAND_GROUPS, BAND_LEVELS, BAND_REFERENCES, BAND_UNKNOWN, BandGrid,
@@ -666,7 +667,7 @@ cdef int _fill_grid(BandGrid* to, Grid* g, int scenario_count, double warning) e
         raise ValueError("the grid has no column without a shock")
     to.scenario_count = scenario_count
     to.factor = factor
-    to.lot_slack = 2.0 + warning + 2.0 * factor
+    to.lot_slack = 2.0 + warning * lot_units(g.maintenance_factor_ppm) + 2.0 * factor
     to.threshold_usd = g.delta_threshold_usd * 1e4
     to.least_move = g.minimum_move - 1e-9
     to.move_per_coin = g.delta_move_per_coin_e9 / 1e9

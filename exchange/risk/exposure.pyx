@@ -6,6 +6,7 @@ from exchange.clearing.account cimport by_formula, is_cross
 from exchange.market.instrument cimport KIND_OPTION, OPTION_CALL, Instrument, share_cap
 from exchange.records cimport FLAG_RISK_REDUCING
 from exchange.risk.risk_rows cimport GRID_SPAN
+from exchange.risk.rounding cimport lot_units
 from exchange.wide cimport wide_mul
 
 
@@ -98,6 +99,7 @@ cdef class Exposure(Requirements):
         cdef ScenarioBook* touched[MAX_UNDERLYING_CHAINS]
         cdef Margin alone, lane
         cdef int k, n = 0, ordered = 0
+        cdef int64_t unit = lot_units(self.rows.grid[self.rows.chain[chain].underlying].initial_factor_ppm)
         if by_formula(self.accounts.at[order.account_id].model):
             return self._formula_lane(order)
         self.ensure_book(order.account_id, chain)
@@ -115,10 +117,10 @@ cdef class Exposure(Requirements):
         self.margin(order.account_id, currency, chain, &lane)
         for k in range(n):
             touched[k][0] = saved[k]
-        # the one lot that stands for "has orders" costs one rounding unit: 1e-4 USD in a cross account
+        # the one lot that stands for "has orders" costs the rounding units of a lot: 1e-4 USD in a cross account
         if cross:
-            return lane.initial - alone.initial <= ordered
-        return lane.initial - alone.initial <= self.minor_per_unit[currency]
+            return lane.initial - alone.initial <= ordered * unit
+        return lane.initial - alone.initial <= self.minor_per_unit[currency] * unit
 
     cdef bint _formula_lane(self, Order* order) except -1:
         """The lane of a formula account: an order that only takes off a position, and with it, alone and together with

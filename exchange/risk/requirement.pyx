@@ -9,6 +9,7 @@ from libc.string cimport memset
 from exchange.clearing.account cimport by_formula, is_cross
 from exchange.risk.quote_caps cimport QuoteSum
 from exchange.risk.risk_rows cimport GRID_SPAN, MAX_SCENARIOS, Grid
+from exchange.risk.rounding cimport lot_units
 from exchange.risk.span cimport MAX_PARTS, SpanPart, Spans, span_figures, span_requirement, span_without_orders
 from exchange.wide cimport size_of, wide_mul_div_ceil, wide_mul_shift
 from margin_ext.kernels cimport worst_loss
@@ -184,12 +185,12 @@ cdef class Requirements(Horizon):
         cdef Extra extra
         cdef int64_t open_lots = 0, loss = self._chain_loss(account_id, chain, book, NO_ORDERS, &extra)
         maintenance[0] = max(maintenance[0], ceil_ppm(loss, g.maintenance_factor_ppm, &self.failed) + extra.maintenance
-                             + book.held_lots)
+                             + book.held_lots * lot_units(g.maintenance_factor_ppm))
         if scope != NO_ORDERS:
             loss = self._chain_loss(account_id, chain, book, scope, &extra)
             open_lots = book.open_lots
         initial[0] = max(initial[0], ceil_ppm(loss, g.initial_factor_ppm, &self.failed) + extra.initial
-                         + book.held_lots + open_lots)
+                         + (book.held_lots + open_lots) * lot_units(g.initial_factor_ppm))
         return 0
 
     cdef int _segregated(self, uint32_t account_id, int currency, int scope, Margin* out) except -1:
@@ -401,12 +402,13 @@ cdef class Requirements(Horizon):
             costly = costly or costs[k] != 0
         loss = self._underlying_loss(account_id, underlying, books, count, 0, base, none, NO_ORDERS, &extra)
         need.maintenance = max(need.maintenance, ceil_ppm(loss, g.maintenance_factor_ppm, &self.failed)
-                               + extra.maintenance + lots)
+                               + extra.maintenance + lots * lot_units(g.maintenance_factor_ppm))
         if ordered or costly:
             loss = self._underlying_loss(account_id, underlying, books, count, ordered, left, costs, scope, &extra)
         for k in range(count):
             lots += books[k].open_lots if ordered >> k & 1 else 0
-        need.initial = max(need.initial, ceil_ppm(loss, g.initial_factor_ppm, &self.failed) + extra.initial + lots)
+        need.initial = max(need.initial, ceil_ppm(loss, g.initial_factor_ppm, &self.failed) + extra.initial
+                           + lots * lot_units(g.initial_factor_ppm))
         return 0
 
     cdef int _cross(self, uint32_t account_id, int scope, Margin* out) except -1:

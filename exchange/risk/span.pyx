@@ -10,6 +10,7 @@ from libc.stdlib cimport calloc, free
 import msgspec
 
 from exchange.risk.quote_caps cimport QuoteSum
+from exchange.risk.rounding cimport lot_units
 from exchange.risk.spreads import credit_rounding, spreads
 from exchange.wide cimport wide_mul_div_ceil, wide_mul_div_floor, wide_mul_shift
 
@@ -221,7 +222,7 @@ cdef int64_t span_requirement(const SpanPart* part, int which, int64_t factor_pp
     """factor x max(scan + charges - credit, short-option minimum), and what keeps the option value from paying for
     anything else: at least the net option value, since the equity that meets it holds that."""
     cdef int64_t risk = max(part.scan[which] + part.charge[which] - part.credit[which], part.short_minimum[which])
-    risk = wide_mul_div_ceil(max(risk, 0), factor_ppm, PPM, bad) + lots
+    risk = wide_mul_div_ceil(max(risk, 0), factor_ppm, PPM, bad) + lots * lot_units(factor_ppm)
     return max(risk, part.option_value[which])
 
 

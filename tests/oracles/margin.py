@@ -194,6 +194,11 @@ class MarginModel(GridCharges):
         self.beside.lane = False
         return found.initial <= alone.initial
 
+    def _lot_units(self, underlying: int) -> tuple[int, int]:
+        """Rounding units a lot of (maintenance, initial): a factor above one carries a row's rounding along."""
+        p = self.grids[underlying].parameters
+        return max(1, ceil_div(p.maintenance_factor_ppm, PPM)), max(1, ceil_div(p.initial_factor_ppm, PPM))
+
     def _factors(self, underlying: int, alone: int, whole: int) -> tuple[int, int]:
         p = self.grids[underlying].parameters
         return ceil_div(alone * p.maintenance_factor_ppm, PPM), ceil_div(whole * p.initial_factor_ppm, PPM)
@@ -220,7 +225,8 @@ class MarginModel(GridCharges):
         sums = [max(r, *map(sub, v, dampener)) + c for v, c, r in zip(losses, charges, rivals, strict=True)]
         held, whole = self._factors(underlying, sums[0], sums[-1])
         added = self.beside.sums(account, orders, underlying, currency)
-        return whole + risk.held_lots + risk.open_lots + added[0], held + risk.held_lots + added[1]
+        more, most = self._lot_units(underlying)
+        return whole + (risk.held_lots + risk.open_lots) * most + added[0], held + risk.held_lots * more + added[1]
 
     def _segregated(self, account: Account, currency: int, orders: Iterable[Order], rule: OrderRule) -> Margin:
         coin = self.coin_of[currency] is not None
@@ -315,7 +321,9 @@ class MarginModel(GridCharges):
         held, whole = self._factors(u, sums[0], sums[-1])
         lots = sum(r.held_lots for r in mine.values())
         added = self.beside.sums(account, orders, u, None)
-        return whole + lots + sum(r.open_lots for r in mine.values()) + added[0], held + lots + added[1]
+        more, most = self._lot_units(u)
+        opened = sum(r.open_lots for r in mine.values())
+        return whole + (lots + opened) * most + added[0], held + lots * more + added[1]
 
     def borne(
         self,

@@ -225,7 +225,7 @@ def credited(terms: SpanCredits | None, names: list[str], parts: list[Part], ord
 
 def requirement(f: Figures, credit: int, factor_ppm: int, lots: int) -> int:
     risk = max(0, f.scan + f.charge - credit, f.minimum)
-    return max(ceil_div(risk * factor_ppm, PPM) + lots, f.value)
+    return max(ceil_div(risk * factor_ppm, PPM) + lots * max(1, ceil_div(factor_ppm, PPM)), f.value)
 
 
 def total(terms: SpanCredits | None, names: list[str], parts: list[Part]) -> tuple[int, int]:

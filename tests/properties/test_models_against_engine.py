@@ -23,6 +23,8 @@ from tests.oracles.bench import Bench, only
 
 PRICES = (90_000.0, 3_000.0)
 COIN_UNIT, USD_UNIT = 1e-10, 1e-4
+NEVER_BELOW = -0.01
+"""What doubles of the library may add to an exact figure, units."""
 
 
 def library_set(parameters: MatrixParameters, numeraire: str) -> MatrixSet:
@@ -60,9 +62,17 @@ def venue(charged: bool | str) -> Config:
     return world.charged(msgspec.structs.replace(config, currencies=plain), **less)
 
 
-def traded(rng: np.random.Generator, model: str, charged: bool | str = False) -> Bench:
+def factored(config: Config, factor_ppm: int) -> Config:
+    """The same with both factors of every grid at `factor_ppm`."""
+    change = msgspec.structs.replace
+    both = {"initial_factor_ppm": factor_ppm, "maintenance_factor_ppm": factor_ppm}
+    return change(config, underlyings=tuple(change(u, matrix=change(u.matrix, **both)) for u in config.underlyings))
+
+
+def traded(rng: np.random.Generator, model: str, charged: bool | str = False, factor_ppm: int = 0) -> Bench:
     """Account 1 with random positions against account 2, at random marks."""
-    bench = Bench(venue(charged))
+    config = venue(charged)
+    bench = Bench(factored(config, factor_ppm) if factor_ppm else config)
     for name in ("held", "rich"):
         bench.account(name, model, BTC=5_000 * world.COIN, ETH=50_000 * world.COIN, USDC=10**9 * world.DOLLAR)
     forwards = {expiry: PRICES[0] * rng.uniform(0.97, 1.05) for expiry in (world.SHORT_EXPIRY_NS, world.LONG_EXPIRY_NS)}
@@ -124,11 +134,12 @@ def sets(numeraire: str, charged: bool | str) -> dict[str, MatrixSet]:
     return {u.name: library_set(u.matrix, numeraire) for u in venue(charged).underlyings}
 
 
-def most_above(p: Portfolio, unit: float, coin: float) -> float:
-    """How far the engine may lie above, in the requirement's own unit; `coin` is one coin's worth in it."""
+def most_above(p: Portfolio, unit: float, coin: float, factor_ppm: int = 1_000_000) -> float:
+    """How far the engine may lie above, in the requirement's own unit; `coin` is one coin's worth in it. Up to a factor
+    of one a unit a lot is added and rows are off by another; beyond, as many of both."""
     lots = float(np.abs(p.lots).sum())
     coins = float(np.abs(p.size / np.where(p.is_option | ~p.inverse, 1.0, p.forward)).sum())
-    return (2.0 * lots + 10) * unit + coins * 1e-9 * coin
+    return (2.0 * max(1, -(-factor_ppm // 1_000_000)) * lots + 10) * unit + coins * 1e-9 * coin
 
 
 @pytest.mark.parametrize("charged", [False, True, "crowded"])
@@ -147,7 +158,29 @@ def test_segregated_requirements_agree(run: int, charged: bool | str, rng: np.ra
         part = p.take(p.settlement == entity)
         unit, coin = (USD_UNIT, PRICES[0]) if name == "USDC" else (COIN_UNIT, 1.0)
         for ours, engine in ((totals[name].initial, initial), (totals[name].maintenance, maintenance)):
-            assert -5 * unit <= engine / scale[name] - ours <= most_above(part, unit, coin)
+            assert NEVER_BELOW * unit <= engine / scale[name] - ours <= most_above(part, unit, coin)
+
+
+@pytest.mark.parametrize("factor_ppm", [1_300_000, 2_500_000, 4_000_000])
+@pytest.mark.parametrize("run", range(4))
+def test_factors_above_one_understate_nothing(run: int, factor_ppm: int, rng: np.random.Generator) -> None:
+    """A factor carries the rounding of rows along: a requirement adds as many units a lot."""
+    rng = np.random.default_rng([run, int(rng.integers(1 << 31))])
+    for model, numeraire in (("segregated_pm", "coin"), ("cross_pm", "usd")):
+        bench = traded(rng, model, False, factor_ppm)
+        p, own = as_portfolio(bench), factored(venue(False), factor_ppm)
+        totals = matrix.margin(p, {u.name: library_set(u.matrix, numeraire) for u in own.underlyings}).totals
+        if numeraire == "usd":
+            found = {"USD": (*bench.margins(1)[1:], USD_UNIT, USD_UNIT)}
+        else:
+            found = {name: (*bench.margins(1, n)[1:], unit, coin) for n, name, unit, coin in (
+                (0, "BTC", COIN_UNIT, COIN_UNIT), (1, "USDC", 1e-6, USD_UNIT), (2, "ETH", COIN_UNIT, COIN_UNIT),
+            )}  # fmt: skip
+        slack = sum(abs(c.cash) for c in p.currencies if c.underlying) * 2.0**-41 * 1e10 if numeraire == "usd" else 0.0
+        for name, total in totals.items():
+            initial, maintenance, minor, unit = found[name]
+            for ours, engine in ((total.initial, initial), (total.maintenance, maintenance)):
+                assert engine * minor - ours >= (NEVER_BELOW - slack) * unit, (name, model)
 
 
 @pytest.mark.parametrize("charged", [False, True, "crowded"])
@@ -160,10 +193,11 @@ def test_cross_requirements_agree(run: int, charged: bool | str, rng: np.random.
     total = matrix.margin(p, sets("usd", charged)).totals["USD"]
     above = most_above(p, USD_UNIT, PRICES[0])
     # a coin's price in 1e-4 USD is rounded in its 40th binary place
-    above += sum(abs(c.cash) for c in p.currencies if c.underlying) * 1e10 * 2.0**-41 * USD_UNIT
+    coins = sum(abs(c.cash) for c in p.currencies if c.underlying) * 1e10 * 2.0**-41 * USD_UNIT
+    above += coins
     assert equity * USD_UNIT == pytest.approx(matrix.collateral_value(p), abs=above)
     for ours, engine in ((total.initial, initial), (total.maintenance, maintenance)):
-        assert -5 * USD_UNIT <= engine * USD_UNIT - ours <= above
+        assert NEVER_BELOW * USD_UNIT - coins <= engine * USD_UNIT - ours <= above
 
 
 @pytest.mark.parametrize("numeraire", ["coin", "usd"])
@@ -274,7 +308,9 @@ def test_span16_requirements_agree_in_dollars(run: int, rng: np.random.Generator
     requirements = margin(p, found, credit_set=credit).requirements
     assert requirements
     _, initial, maintenance = bench.margins(1)
-    above = most_above(p, USD_UNIT, PRICES[0])
+    largest = max(u.span.initial_factor_ppm for u in config.underlyings)
+    above = most_above(p, USD_UNIT, PRICES[0], largest)
+    value = sum(view.options_value_minor for view in bench.engine.account(1).currencies)  # at integer marks
     for name, engine in (("initial", initial), ("maintenance", maintenance)):
-        ours = sum(getattr(one, name) - one.added["net_option_value"].initial for one in requirements)
-        assert -5 * USD_UNIT <= engine / 1e6 - ours <= above
+        ours = sum(getattr(one, name) for one in requirements)
+        assert NEVER_BELOW * USD_UNIT <= (engine - value) / 1e6 - ours <= above

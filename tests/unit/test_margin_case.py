@@ -81,7 +81,7 @@ def test_the_case_gives_the_venues_figures(model: str) -> None:
         assert abs(row["difference"]) <= row["rounding"] < 1e-3 * abs(row["library"]), row
     shown = margin_case.shown_hashes(case.sets)
     assert shown == {one["underlying"]: one["sha256"] for one in document["source"]["parameters"]}
-    document["positions"][0]["lots"] += 200
+    document["positions"][0]["lots"] += 400
     case = models.case(document)
     rows = margin_case.comparison(case, models.margin(case.portfolio, case.sets))
     assert any(abs(row["difference"]) > row["rounding"] for row in rows)

@@ -189,7 +189,8 @@ def test_the_margin_table_adds_up_to_the_requirement(model: str) -> None:
             risk = part["scan"][orders] + part["charges"][orders] - part["credit"][orders]
             risk = max(risk, part["short_option_minimum"][orders], 0)
             lots = part["held_lots"] + (part["open_lots"] if orders else 0)
-            sums[orders] += unit * max(-(-risk * factor // 10**6) + lots, part["net_option_value"][orders])
+            needed = -(-risk * factor // 10**6) + lots * -(-factor // 10**6)
+            sums[orders] += unit * max(needed, part["net_option_value"][orders])
     assert sums[0] == entity["maintenance"]
     costs = sum(book["order_cost_minor"] for book in table["books"]) // (100 // unit)
     assert abs(entity["initial"] - sums[1] - costs) <= 1
