@@ -255,6 +255,13 @@ class Channels:
                     if one["underlying"] == topic.underlying:
                         topic.emit(one)
 
+    def tell_ranks(self) -> None:
+        """Let `user.liquidation` look at the deleveraging queues."""
+        for topics in self._by_account.values():
+            for topic in topics:
+                if isinstance(topic, RiskTopic):
+                    topic.on_ranks()
+
     def tell_offer(self, offer: Offer, what: str, bid: Bid | None) -> None:
         """A portfolio is offered or no longer; a bid is for its owner alone."""
         key = (0, "portfolio_offers") if bid is None else (offer.account_id, "user.portfolio_offers")

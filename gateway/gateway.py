@@ -142,6 +142,7 @@ class Gateway(Reads):
 
     def _every_second(self) -> None:
         self.channels.flush("agg2")
+        self.channels.tell_ranks()
         self.server.every_second(self.wall_ns())
         self.retry_cancels()
 

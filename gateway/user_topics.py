@@ -203,6 +203,22 @@ class RiskTopic(Topic):
     def __init__(self, gateway: "Gateway", name: str, account_id: int):
         super().__init__(gateway, name)
         self.account_id = account_id
+        self._places: dict[int, dict[str, Any]] = {}
+        """Place of each position in its deleveraging queue when last looked at, by slot."""
+
+    def on_ranks(self) -> None:
+        """Say which positions have moved to another fifth of their deleveraging queue since the last look."""
+        gateway, places = self.gateway, {}
+        for account in (self.account_id, *(b.bucket_account_id for b in gateway.engine.buckets(self.account_id))):
+            for view in gateway.engine.positions(account):
+                if view.quantity_lots:
+                    listing = gateway.listings.by_slot[view.instrument]
+                    shown = places[view.instrument] = gateway.adl.shown(listing, view)
+                    known = self._places.get(view.instrument)
+                    if known is not None and known["adl"] != shown["adl"]:
+                        told = {"instrument_name": listing.name, "previous_adl": known["adl"], **shown}
+                        self.emit({"type": "adl_changed", "timestamp": ms(gateway.engine.time_ns), **told})
+        self._places = places
 
     def on_fact(self, kind: int, fields: Any, bucket: int) -> None:
         """An engine event of this account, or of an isolated position of its: then it names the instrument."""
