@@ -4,9 +4,13 @@ from exchange.market.instrument cimport Instrument, Instruments
 from exchange.risk.protection cimport Group, Protection
 from exchange.risk.risk_rows cimport MAX_EXPIRIES, MAX_SCENARIOS, RiskRows
 
+cdef enum:
+    SPAN_COLUMNS = 16                # scenarios of `span16`
+
 ctypedef struct QuoteSum:            # the open quotes of one capped group in one scenario book
     double pnl[MAX_SCENARIOS]        # what they can take away, <= 0
     double cap[MAX_SCENARIOS]        # the most that protection lets through
+    int64_t beyond[SPAN_COLUMNS]     # see order_beyond of scenario books
     int64_t delta_up[MAX_EXPIRIES]
     int64_t delta_down[MAX_EXPIRIES]
     int64_t cap_delta_e10
@@ -19,6 +23,11 @@ ctypedef struct QuoteBook:
     int count
     int capacity
     QuoteSum* at
+
+
+cdef inline int paired_column(int j) noexcept nogil:
+    """The `span16` column of the same price move with the other vol; the extremes stand alone."""
+    return j ^ 1 if j < 14 else j
 
 
 cdef class QuoteCaps:
@@ -36,4 +45,5 @@ cdef class QuoteCaps:
                             int* bad) noexcept
     cdef int refresh(self, QuoteBook* quotes, uint32_t account_id, int chain, bint usd) noexcept
     cdef void order_pnl(self, QuoteBook* quotes, const double* others, double* out) noexcept
+    cdef void order_beyond(self, QuoteBook* quotes, const int64_t* others, int64_t* out) noexcept
     cdef int64_t roll(self, QuoteBook* quotes, int underlying, int64_t* net_up, int64_t* net_down, int* bad) noexcept

@@ -174,6 +174,21 @@ cdef class QuoteCaps:
             for j in range(S):
                 out[j] += q.pnl[j] if q.pnl[j] > -q.cap[j] else -q.cap[j]
 
+    cdef void order_beyond(self, QuoteBook* quotes, const int64_t* others, int64_t* out) noexcept:
+        """What open orders can add to losses beyond price risk, twice: a group's quotes by no more than its caps of the
+        four columns that such a loss is made of."""
+        cdef int i, j
+        cdef int64_t cap, start
+        cdef QuoteSum* q
+        for j in range(SPAN_COLUMNS):
+            out[j] = others[j]
+        for i in range(quotes.count):
+            q = &quotes.at[i]
+            start = <int64_t>q.cap[0] + <int64_t>q.cap[1]
+            for j in range(SPAN_COLUMNS):
+                cap = start + <int64_t>q.cap[j] + <int64_t>q.cap[paired_column(j)]
+                out[j] += min(q.beyond[j], cap)
+
     cdef int64_t roll(self, QuoteBook* quotes, int underlying, int64_t* net_up, int64_t* net_down, int* bad) noexcept:
         """Roll charge of the groups beyond their cap of deltas, 1e-10 coin: the cap at the largest move of the
         expiries that they quote. Adds to the net deltas what each group can move them at most."""

@@ -40,13 +40,18 @@ cdef class Requirements(Horizon):
     cdef void _span_charges(self, SpanPart* part, int which, ScenarioBook** books, int count, int ordered,
                             bint coin) noexcept
     cdef void _span_book(self, SpanPart* part, ScenarioBook* book, bint coin, int64_t unit, bint ordered) noexcept
+    cdef void _span_need(self, SpanPart* part, uint32_t account_id, ScenarioBook** books, const int* currency,
+                         int count, int ordered, int64_t* base, int64_t* costs, int scope) noexcept
     cdef void _span_cross(self, SpanPart* part, ScenarioBook** books, const int* currency, int count, int which,
                           int ordered, const int64_t* losses, const int64_t* cash) noexcept
     cdef int64_t _option_value(self, int currency, int64_t cash, int64_t minor) noexcept
     cdef void _without_options(self, uint32_t account_id, int scope, const int64_t* costs, int64_t* cash) noexcept
-    cdef int _span_sum(self, SpanPart* parts, int count, int64_t unit, Margin* out) except -1
+    cdef int _span_sum(self, SpanPart* parts, int count, int64_t unit, int scope, Margin* out) except -1
     cdef bint _cross_losses(self, uint32_t account_id, int underlying, int64_t* base, int64_t* costs, int scope,
-                            int64_t* losses) noexcept
+                            int64_t* losses, int64_t* beyond) noexcept
+    cdef bint any_orders(self, uint32_t account_id) noexcept
+    cdef void _cross_beyond(self, int currency, const ScenarioBook* book, const int64_t* more, const int64_t* nets,
+                            int64_t* beyond) noexcept
     cdef int64_t _order_costs(self, uint32_t account_id, int currency, int scope) except? -1
     cdef int _formula(self, uint32_t account_id, int currency, int scope, Margin* out) except -1
     cdef int _segregated(self, uint32_t account_id, int currency, int scope, Margin* out) except -1

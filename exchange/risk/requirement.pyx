@@ -4,18 +4,18 @@ An entity is a settlement currency of a segregated account, or a whole cross acc
 rounded up. Definitions: docs/margin.md.
 """
 
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
 from exchange.clearing.account cimport by_formula, is_cross
-from exchange.risk.quote_caps cimport QuoteSum
+from exchange.risk.quote_caps cimport SPAN_COLUMNS, QuoteSum, paired_column
 from exchange.risk.risk_rows cimport GRID_SPAN, MAX_SCENARIOS, Grid
 from exchange.risk.rounding cimport lot_units
 from exchange.risk.span cimport MAX_PARTS, SpanPart, Spans, span_figures, span_requirement, span_without_orders
-from exchange.wide cimport size_of, wide_mul_div_ceil, wide_mul_shift
+from exchange.wide cimport size_of, wide_mul_div_ceil, wide_mul_div_floor, wide_mul_shift
 from margin_ext.kernels cimport worst_loss
 
-cdef enum:
-    SPAN_SCENARIOS = 16
+cdef int64_t PPM = 1_000_000
+cdef int64_t NO_BOUND = <int64_t>1 << 60
 
 
 cdef class Requirements(Horizon):
@@ -23,6 +23,8 @@ cdef class Requirements(Horizon):
 
     def __cinit__(self, accounts, ledger, instruments, orders, positions, rows, protection, config):
         self.spans = Spans(rows, config)
+        if self.spans.credit_count == 0:
+            self.credited = False
 
     cdef int64_t equity(self, uint32_t account_id, int currency) noexcept:
         """Cash plus the value of everything settled in the currency, at the marks."""
@@ -230,25 +232,27 @@ cdef class Requirements(Horizon):
                 self.take_back(account_id)
             out.initial += initial * unit
             out.maintenance += maintenance * unit
-        return self._span_sum(parts, spans, unit, out)
+        return self._span_sum(parts, spans, unit, scope, out)
 
     cdef void _span_book(self, SpanPart* part, ScenarioBook* book, bint coin, int64_t unit, bint ordered) noexcept:
         """The figures of one book under `span16`, in its row unit."""
         cdef int64_t losses[MAX_SCENARIOS]
         cdef double* orders_pnl
+        cdef int64_t* beyond
         cdef int j, which, u = part.underlying
         part.ordered = ordered
+        part.bounded = False
         part.delta_e10 = 0
         for j in range(self.rows.bucket_high[u]):
             part.delta_e10 += book.delta[j]
         part.held_lots = book.held_lots
         part.open_lots = book.open_lots if ordered else 0
         for which in range(2 if ordered else 1):
-            for j in range(SPAN_SCENARIOS):
+            for j in range(SPAN_COLUMNS):
                 losses[j] = -<int64_t>book.position_pnl[j]
             if which:
                 orders_pnl = self._orders_pnl(book)
-                for j in range(SPAN_SCENARIOS):
+                for j in range(SPAN_COLUMNS):
                     losses[j] -= <int64_t>orders_pnl[j]
             self.spans.scan(part, which, losses)
             self._span_charges(part, which, &book, 1, which, coin)
@@ -256,15 +260,29 @@ cdef class Requirements(Horizon):
             part.option_value[which] = wide_mul_div_ceil(part.option_value[which], 1, unit, &self.failed)
         if not ordered:
             span_without_orders(part)
+        elif self.credited:
+            part.bounded = True
+            beyond = self._orders_beyond(book)
+            for j in range(SPAN_COLUMNS):
+                part.loss[j] = losses[j]
+                part.beyond[j] = beyond[j] + <int64_t>(book.position_pnl[paired_column(j)] - book.position_pnl[j]
+                                                       - book.position_pnl[0] - book.position_pnl[1])
+            self.spans.deltas(part, &book, 1, 1)
 
-    cdef int _span_sum(self, SpanPart* parts, int count, int64_t unit, Margin* out) except -1:
+    cdef int _span_sum(self, SpanPart* parts, int count, int64_t unit, int scope, Margin* out) except -1:
         """Add the requirements of an entity's underlyings under `span16`, credits between them taken off."""
         cdef Grid* g
         cdef int p
+        cdef bint bounded = False
         if count == 0:
             return 0
+        for p in range(count if scope == ALL_ORDERS else 0):
+            bounded = bounded or parts[p].bounded
         self.spans.credits(parts, count, 0, &self.failed)
-        self.spans.credits(parts, count, 1, &self.failed)
+        if bounded and count > 1:
+            self.spans.credits_with_orders(parts, count, &self.failed)
+        else:
+            self.spans.credits(parts, count, 1, &self.failed)
         for p in range(count):
             g = &self.rows.grid[parts[p].underlying]
             out.maintenance += unit * span_requirement(&parts[p], 0, g.maintenance_factor_ppm, parts[p].held_lots,
@@ -287,6 +305,16 @@ cdef class Requirements(Horizon):
         finally:
             self.told = None
 
+    cdef bint any_orders(self, uint32_t account_id) noexcept:
+        """Whether a portfolio account has open orders."""
+        cdef ScenarioBook* book
+        cdef int k
+        for k in range(self.rows.chain_count):
+            book = self.book(account_id, k)
+            if book != NULL and book.open_lots:
+                return True
+        return False
+
     cdef bint _counts(self, int scope, int chain) noexcept:
         """Whether a chain's open orders count in a cross account: all, none, or those of one chain's underlying."""
         if scope < 0:
@@ -300,7 +328,7 @@ cdef class Requirements(Horizon):
         cdef int64_t losses[MAX_SCENARIOS]
         cdef int64_t worst = 0, cut
         cdef int j
-        if not self._cross_losses(account_id, underlying, base, costs, scope, losses):
+        if not self._cross_losses(account_id, underlying, base, costs, scope, losses, NULL):
             return 0
         for j in range(self.rows.scenario_count):
             if losses[j] > worst:
@@ -310,8 +338,9 @@ cdef class Requirements(Horizon):
         return worst
 
     cdef bint _cross_losses(self, uint32_t account_id, int underlying, int64_t* base, int64_t* costs, int scope,
-                            int64_t* losses) noexcept:
-        """The fall of haircut value in every scenario; False where nothing in the account depends on it."""
+                            int64_t* losses, int64_t* beyond) noexcept:
+        """The fall of haircut value in every scenario; False where nothing in the account depends on it. Into `beyond`
+        (NULL: not asked for) twice the loss beyond price risk in the columns of `span16`."""
         cdef Grid* g = &self.rows.grid[underlying]
         cdef int64_t nets[MAX_SCENARIOS]
         cdef int64_t equity, cut
@@ -320,6 +349,8 @@ cdef class Requirements(Horizon):
         cdef double* orders_pnl
         cdef bint counted, involved = False
         memset(losses, 0, S * sizeof(int64_t))
+        if beyond != NULL:
+            memset(beyond, 0, SPAN_COLUMNS * sizeof(int64_t))
         for c in range(self.currencies):
             book = NULL
             counted = False
@@ -355,7 +386,31 @@ cdef class Requirements(Horizon):
             else:
                 for j in range(S):
                     losses[j] += base[c] - self._haircut(c, nets[j])
+            if beyond != NULL:
+                self._cross_beyond(c, book, self._orders_beyond(book) if counted else NULL, nets, beyond)
         return involved
+
+    cdef void _cross_beyond(self, int currency, const ScenarioBook* book, const int64_t* more, const int64_t* nets,
+                            int64_t* beyond) noexcept:
+        """Add a currency's part of twice the loss beyond price risk: of what a book holds (NULL: nothing) and what its
+        orders can add (`more`; NULL: nothing), haircut. `nets`: what the currency is worth at least, by column.
+
+        Equity shifts all four columns alike as long as a surcharge cannot weigh on some of them alone: where it could,
+        there is no bound worth having, and 2**60 stands for none."""
+        cdef int64_t value
+        cdef int j
+        cdef bint bent = self.haircut_ppm[currency] != 0 or self.debt_ppm[currency] != PPM
+        for j in range(SPAN_COLUMNS):
+            if bent and min(nets[j], min(nets[0], nets[1])) < 0:
+                beyond[j] = NO_BOUND
+            if beyond[j] == NO_BOUND:
+                continue
+            value = 0 if more == NULL else more[j]
+            if book != NULL:
+                value += <int64_t>(book.position_pnl[paired_column(j)] - book.position_pnl[j] - book.position_pnl[0]
+                                   - book.position_pnl[1])
+            value -= wide_mul_div_floor(value, self.haircut_ppm[currency], PPM, &self.failed)
+            beyond[j] += value + 3       # three falls of haircut value, each rounded down
 
     cdef int64_t _borne(self, uint32_t account_id, int underlying, int64_t* base, int64_t* costs, int scope,
                         int64_t usd) noexcept:
@@ -417,11 +472,10 @@ cdef class Requirements(Horizon):
         cdef int64_t left[16]
         cdef int64_t costs[16]
         cdef int64_t none[16]
-        cdef int64_t cash[16]
-        cdef int64_t losses[MAX_SCENARIOS]
         cdef SpanPart parts[MAX_PARTS]
         cdef int currency[8]
         cdef int spans = 0
+        cdef bint bounded = self.credited and scope == ALL_ORDERS and self.any_orders(account_id)
         cdef ScenarioBook* held[8]
         cdef ScenarioBook* book
         cdef int c, k, u, n, ordered, costly = False
@@ -460,13 +514,10 @@ cdef class Requirements(Horizon):
             if g.kind == GRID_SPAN:
                 parts[spans].underlying = u
                 parts[spans].held_lots, parts[spans].open_lots = lots, open_lots
-                self._cross_losses(account_id, u, base, none, NO_ORDERS, losses)
-                self._without_options(account_id, NO_ORDERS, none, cash)
-                self._span_cross(&parts[spans], held, currency, n, 0, 0, losses, cash)
-                if ordered or costly:
-                    self._cross_losses(account_id, u, left, costs, scope, losses)
-                    self._without_options(account_id, scope, costs, cash)
-                    self._span_cross(&parts[spans], held, currency, n, 1, ordered, losses, cash)
+                parts[spans].bounded = bounded
+                self._span_need(&parts[spans], account_id, held, currency, n, ordered, base, none, NO_ORDERS)
+                if ordered or costly or bounded:
+                    self._span_need(&parts[spans], account_id, held, currency, n, ordered, left, costs, scope)
                 else:
                     span_without_orders(&parts[spans])
                 spans += 1
@@ -480,7 +531,22 @@ cdef class Requirements(Horizon):
                 self.take_back(account_id)
             out.initial += need.initial
             out.maintenance += need.maintenance
-        return self._span_sum(parts, spans, 1, out)
+        return self._span_sum(parts, spans, 1, scope, out)
+
+    cdef void _span_need(self, SpanPart* part, uint32_t account_id, ScenarioBook** books, const int* currency,
+                         int count, int ordered, int64_t* base, int64_t* costs, int scope) noexcept:
+        """The figures of one underlying of a cross account under `span16`: of the positions with NO_ORDERS, else with
+        the open orders of `scope` (bit k of `ordered`: those of books[k]), and what bounds them in a bounded part."""
+        cdef int64_t losses[MAX_SCENARIOS]
+        cdef int64_t cash[16]
+        cdef bint whole = scope != NO_ORDERS
+        cdef bint bounded = whole and part.bounded
+        self._cross_losses(account_id, part.underlying, base, costs, scope, losses, part.beyond if bounded else NULL)
+        self._without_options(account_id, scope, costs, cash)
+        self._span_cross(part, books, currency, count, whole, ordered if whole else 0, losses, cash)
+        if bounded:
+            self.spans.deltas(part, books, count, ordered)
+            memcpy(part.loss, losses, SPAN_COLUMNS * sizeof(int64_t))
 
     cdef void _without_options(self, uint32_t account_id, int scope, const int64_t* costs, int64_t* cash) noexcept:
         """Per currency what a cross account has left after `costs` without what options margined by `span16` add to

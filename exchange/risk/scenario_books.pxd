@@ -6,7 +6,7 @@ from exchange.clearing.position cimport Position, Positions
 from exchange.market.instrument cimport Instrument, Instruments
 from exchange.market.order cimport Order, Orders
 from exchange.risk.formulas cimport Formulas
-from exchange.risk.quote_caps cimport QuoteBook, QuoteCaps
+from exchange.risk.quote_caps cimport SPAN_COLUMNS, QuoteBook, QuoteCaps
 from exchange.risk.risk_rows cimport MAX_EXPIRIES, MAX_SCENARIOS, RiskRows
 
 cdef enum OrderScope:        # which open orders count towards a requirement
@@ -17,6 +17,7 @@ ctypedef struct OrderSums:           # a book's open orders; blocks of a pool ho
     int64_t delta_up[MAX_EXPIRIES]       # what filled orders could add, 1e-10 coin
     int64_t delta_down[MAX_EXPIRIES]
     double pnl[MAX_SCENARIOS]            # what they can take away at most, <= 0
+    int64_t room[SPAN_COLUMNS]           # behind the S scenarios, see order_beyond
 
 ctypedef struct ScenarioBook:        # one account's risk in one (underlying, settlement) chain
     double* position_pnl     # [S] sum of lots x row
@@ -42,6 +43,11 @@ cdef inline void open_delta(int64_t* up, int64_t* down, int bucket, int64_t delt
         up[bucket] += delta * sign
     else:
         down[bucket] -= delta * sign
+
+
+cdef inline int64_t* order_beyond(OrderSums* orders, int scenario_count) noexcept:
+    """[SPAN_COLUMNS] of `span16` with credits: what orders can add to twice the loss beyond price risk, >= 0."""
+    return <int64_t*>(orders.pnl + scenario_count)
 
 
 ctypedef struct FreeBlock:
@@ -84,6 +90,8 @@ cdef class ScenarioBooks:
     cdef uint32_t gather_capacity
     cdef double bounded_pnl[64]
     cdef OrderSums pair[2]
+    cdef int64_t bounded_beyond[SPAN_COLUMNS]
+    cdef bint credited               # there are credits between underlyings of `span16`
     cdef int failed
     cdef bint charged                # some parameter set has charges beside the grid
     cdef uint64_t changes            # grows with every change of lots held or open
@@ -114,4 +122,5 @@ cdef class ScenarioBooks:
     cdef int64_t trade(self, uint32_t account_id, uint32_t instrument, int64_t lots, int64_t cost,
                        int64_t fee) except? -1
     cdef double* _orders_pnl(self, ScenarioBook* book) noexcept
+    cdef int64_t* _orders_beyond(self, ScenarioBook* book) noexcept
     cdef int _bring_up(self, uint32_t account_id, int chain, ScenarioBook* book, int scope) except -1

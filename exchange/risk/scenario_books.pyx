@@ -16,7 +16,7 @@ from exchange.clearing.position cimport PositionList
 from exchange.market.instrument cimport KIND_OPTION, KIND_OPTION_COMBO, MAX_LEGS, OPTION_CALL
 from exchange.records cimport FLAG_LINKED, FLAG_QUOTE
 from exchange.risk.protection cimport Protection
-from exchange.risk.quote_caps cimport QuoteSum
+from exchange.risk.quote_caps cimport QuoteSum, paired_column
 from exchange.risk.risk_rows cimport GRID_SPAN
 from exchange.wide cimport size_of, wide_mul
 from margin_ext.kernels cimport open_axpy, row_axpy, rows_sum
@@ -28,6 +28,18 @@ cdef int64_t EXACT = 1 << 53
 cdef enum:
     LINE = 64
     CHUNK = 32               # blocks that a pool takes from the system at once
+
+
+cdef void _beyond_price_risk(int64_t* beyond, const double* risk, int64_t signed, int sign) noexcept:
+    """Add (or take away) what a fill of `signed` lots can add to twice the loss beyond price risk, in every `span16`
+    column: its loss there, less that at the same price with the other vol, and those of scenarios 1 and 2."""
+    cdef int64_t still = <int64_t>risk[0] + <int64_t>risk[1]
+    cdef int64_t loss
+    cdef int j
+    for j in range(SPAN_COLUMNS):
+        loss = signed * (<int64_t>risk[paired_column(j)] - <int64_t>risk[j] - still)
+        if loss > 0:
+            beyond[j] += sign * loss
 
 
 cdef class BlockPool:
@@ -88,8 +100,10 @@ cdef class ScenarioBooks:
         self.currencies = len(config.currencies)
         self.max_chains = len(config.underlyings) * self.currencies
         self.caps = QuoteCaps(instruments, rows, protection, self.max_chains)
+        self.credited = bool(config.span_credits and config.span_credits.credits)
         self.book_pool = BlockPool(_book_size() + rows.scenario_count * sizeof(double))
-        self.order_pool = BlockPool(2 * MAX_EXPIRIES * sizeof(int64_t) + rows.scenario_count * sizeof(double))
+        self.order_pool = BlockPool(2 * MAX_EXPIRIES * sizeof(int64_t) + rows.scenario_count * sizeof(double)
+                                    + (SPAN_COLUMNS * sizeof(int64_t) if self.credited else 0))
         self.currency_underlying = <int*>calloc(self.currencies, sizeof(int))
         self.minor_per_unit = <int64_t*>calloc(self.currencies, sizeof(int64_t))
         self.haircut_ppm = <int64_t*>calloc(self.currencies, sizeof(int64_t))
@@ -334,15 +348,18 @@ cdef class ScenarioBooks:
         cdef double* pnl = book.orders.pnl
         cdef int64_t* up = book.orders.delta_up
         cdef int64_t* down = book.orders.delta_down
+        cdef int64_t* beyond = order_beyond(book.orders, self.rows.scenario_count)
         cdef QuoteSum* quote
         if order.flags & FLAG_QUOTE:
             quote = self.caps.of_order(&book.quotes, order.account_id, row, order.protection_group, &self.failed)
             if quote != NULL:
-                pnl, up, down = quote.pnl, quote.delta_up, quote.delta_down
+                pnl, up, down, beyond = quote.pnl, quote.delta_up, quote.delta_down, quote.beyond
         if order.side == 0:
             open_axpy(pnl, risk, amount, 0.0, self.rows.scenario_count)
         else:
             open_axpy(pnl, risk, 0.0, amount, self.rows.scenario_count)
+        if self.credited and self._by_span(row):
+            _beyond_price_risk(beyond, risk, lots if order.side == 0 else -lots, sign)
         self._order_deltas(up, down, order, lots, sign)
         book.order_cost_minor += sign * self.order_cost(order, lots)
         if self._by_span(row):
@@ -392,7 +409,7 @@ cdef class ScenarioBooks:
     cdef void _worse_terms(self, ScenarioBook* book, Order* first, Order* second) noexcept:
         """Add the worse of two orders of which one alone can trade whole, figure by figure."""
         cdef ScenarioBook alone[2]
-        cdef int j
+        cdef int j, S = self.rows.scenario_count
         memset(alone, 0, sizeof(alone))
         memset(self.pair, 0, sizeof(self.pair))
         alone[0].orders, alone[1].orders = &self.pair[0], &self.pair[1]
@@ -400,6 +417,8 @@ cdef class ScenarioBooks:
         self._order_terms(&alone[1], second, self.orders.whole_lots(second), 1)
         for j in range(self.rows.scenario_count):
             book.orders.pnl[j] += min(self.pair[0].pnl[j], self.pair[1].pnl[j])
+        for j in range(SPAN_COLUMNS if self.credited else 0):
+            order_beyond(book.orders, S)[j] += max(order_beyond(&self.pair[0], S)[j], order_beyond(&self.pair[1], S)[j])
         for j in range(MAX_EXPIRIES):
             book.orders.delta_up[j] += max(self.pair[0].delta_up[j], self.pair[1].delta_up[j])
             book.orders.delta_down[j] += max(self.pair[0].delta_down[j], self.pair[1].delta_down[j])
@@ -422,6 +441,14 @@ cdef class ScenarioBooks:
             return book.orders.pnl
         self.caps.order_pnl(book.quotes, book.orders.pnl, self.bounded_pnl)
         return self.bounded_pnl
+
+    cdef int64_t* _orders_beyond(self, ScenarioBook* book) noexcept:
+        """What a book's open orders can add to losses beyond price risk, twice (valid until the next call)."""
+        cdef int64_t* others = order_beyond(book.orders, self.rows.scenario_count)
+        if book.quotes == NULL:
+            return others
+        self.caps.order_beyond(book.quotes, others, self.bounded_beyond)
+        return self.bounded_beyond
 
     def forget_orders(self, uint32_t account_id, int underlying):
         """Make the order figures of an account in an underlying anew when they are next read."""

@@ -1,6 +1,7 @@
 from libc.stdint cimport int8_t, int64_t, uint64_t
 
 from exchange.risk.risk_rows cimport MAX_EXPIRIES, RiskRows
+from exchange.risk.quote_caps cimport SPAN_COLUMNS
 from exchange.risk.scenario_books cimport ScenarioBook
 from exchange.wide cimport int128
 
@@ -53,6 +54,12 @@ ctypedef struct SpanCredit:
     bint is_short[MAX_CREDIT_LEGS]
     int64_t rate_ppm
 
+ctypedef struct SpanNode:            # one side of an underlying's delta where orders are open: from low to high
+    int64_t low
+    int64_t high
+    int64_t low_units                # in spreads of the credit at hand
+    int64_t high_units
+
 ctypedef struct SpanPart:            # one underlying in one margin entity; [0] positions alone, [1] with open orders
     int underlying
     bint ordered
@@ -65,6 +72,11 @@ ctypedef struct SpanPart:            # one underlying in one margin entity; [0] 
     int64_t price_risk[2]
     int64_t credit[2]
     int64_t delta_e10
+    bint bounded                     # the figures with orders below bound what fills can make of it
+    int64_t delta_up                 # what fills could add to the delta
+    int64_t delta_down
+    int64_t loss[SPAN_COLUMNS]       # the most that fills can make of the loss in a column
+    int64_t beyond[SPAN_COLUMNS]     # and of twice the loss beyond price risk
     int64_t held_lots
     int64_t open_lots
 
@@ -77,10 +89,15 @@ cdef class Spans:
     cdef int64_t calendar(self, int underlying, ScenarioBook** books, int count, int ordered, int* bad) noexcept
     cdef int64_t short_minimum(self, int underlying, ScenarioBook** books, int count, int ordered, int* bad) noexcept
     cdef void scan(self, SpanPart* part, int which, const int64_t* losses) noexcept
+    cdef bint _place(self, const SpanCredit* credit, const SpanPart* parts, int count, int* place) noexcept
     cdef void credits(self, SpanPart* parts, int count, int which, int* bad) noexcept
+    cdef void deltas(self, SpanPart* part, ScenarioBook** books, int count, int ordered) noexcept
+    cdef void _least_shares(self, SpanPart* parts, int count, int64_t* share, int* bad) noexcept
+    cdef void credits_with_orders(self, SpanPart* parts, int count, int* bad) noexcept
     cdef void _tiers(self, int underlying) noexcept
 
 
 cdef int64_t span_requirement(const SpanPart* part, int which, int64_t factor_ppm, int64_t lots, int* bad) noexcept
+cdef int64_t span_bounded_loss(const SpanPart* part, int64_t share, int* bad) noexcept
 cdef void span_without_orders(SpanPart* part) noexcept
 cdef dict span_figures(SpanPart* part)

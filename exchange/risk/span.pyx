@@ -9,14 +9,14 @@ from libc.stdlib cimport calloc, free
 
 import msgspec
 
-from exchange.risk.quote_caps cimport QuoteSum
+from exchange.risk.quote_caps cimport QuoteSum, paired_column
 from exchange.risk.rounding cimport lot_units
 from exchange.risk.spreads import credit_rounding, spreads
 from exchange.wide cimport wide_mul_div_ceil, wide_mul_div_floor, wide_mul_shift
 
 cdef int64_t PPM = 1_000_000
 SCENARIOS = 16
-cdef int EXTREMES = 14       # from here on columns stand alone; before, each pair has one price and two vols
+cdef int64_t ONE = <int64_t>1 << 40      # shares of a delta
 
 
 cdef class Spans:
@@ -132,22 +132,34 @@ cdef class Spans:
 
         Volatility-adjusted risk is the mean of the worst scenario (the first where several tie) and the one of the
         same price with the other vol; time risk the mean of scenarios 1 and 2; price risk their difference."""
-        cdef int j, worst = 0, paired
+        cdef int j, worst = 0
         for j in range(1, SCENARIOS):
             if losses[j] > losses[worst]:
                 worst = j
         part.scan[which] = max(losses[worst], 0)
         part.price_risk[which] = 0
         if losses[worst] > 0:
-            paired = worst ^ 1 if worst < EXTREMES else worst
-            part.price_risk[which] = max(0, losses[worst] + losses[paired] - losses[0] - losses[1]) // 2
+            part.price_risk[which] = max(
+                0, losses[worst] + losses[paired_column(worst)] - losses[0] - losses[1]) // 2
+
+    cdef bint _place(self, const SpanCredit* credit, const SpanPart* parts, int count, int* place) noexcept:
+        """Where the legs' underlyings stand among the parts; False where one is not there."""
+        cdef int k, p
+        for k in range(credit.leg_count):
+            place[k] = -1
+            for p in range(count):
+                if parts[p].underlying == credit.underlying[k]:
+                    place[k] = p
+            if place[k] < 0:
+                return False
+        return True
 
     cdef void credits(self, SpanPart* parts, int count, int which, int* bad) noexcept:
         """Credits for opposite deltas of several underlyings in one entity.
 
         By priority n = the least |delta| / ratio over the legs, where they stand as the credit's sides do or all the
-        other way; each leg is credited n x ratio / |delta| x price risk x rate, and its delta consumed. With open
-        orders, an underlying that has any neither gives nor gets a credit."""
+        other way; each leg is credited n x ratio / |delta| x price risk x rate, and its delta consumed. With orders of
+        the risk-reducing lane, an underlying that has any neither gives nor gets a credit."""
         cdef int64_t left[MAX_PARTS]
         cdef int64_t used[MAX_PARTS]
         cdef int64_t n, share, taken
@@ -161,18 +173,14 @@ cdef class Spans:
             parts[p].credit[which] = 0
         for i in range(self.credit_count if count > 1 else 0):
             credit = &self.credit[i]
-            fits = True
+            fits = self._place(credit, parts, count, place)
             turned = False
             n = 0
-            for k in range(credit.leg_count):
-                place[k] = -1
-                for p in range(count):
-                    if parts[p].underlying == credit.underlying[k]:
-                        place[k] = p
-                if place[k] < 0 or left[place[k]] == 0:
+            for k in range(credit.leg_count if fits else 0):
+                p = place[k]
+                if left[p] == 0:
                     fits = False
                     break
-                p = place[k]
                 if k == 0:
                     turned = (left[p] < 0) != credit.is_short[k]
                 fits = fits and ((left[p] < 0) != credit.is_short[k]) == turned
@@ -192,6 +200,98 @@ cdef class Spans:
                 share = wide_mul_div_floor(used[p], <int64_t>1 << 40, n, bad)
                 parts[p].credit[which] = wide_mul_shift(parts[p].price_risk[which], share, 40, bad)
 
+    cdef void deltas(self, SpanPart* part, ScenarioBook** books, int count, int ordered) noexcept:
+        """What open orders (bit k: those of books[k]) could add to a part's delta, and take from it."""
+        cdef QuoteSum* quote
+        cdef int b, k, i
+        part.delta_up = part.delta_down = 0
+        for k in range(count):
+            if not ordered >> k & 1:
+                continue
+            for b in range(self.rows.bucket_high[part.underlying]):
+                part.delta_up += books[k].orders.delta_up[b]
+                part.delta_down += books[k].orders.delta_down[b]
+            for i in range(books[k].quotes.count if books[k].quotes != NULL else 0):
+                quote = &books[k].quotes.at[i]
+                if not quote.whole:
+                    part.delta_up += quote.cap_delta_e10
+                    part.delta_down += quote.cap_delta_e10
+                    continue
+                for b in range(self.rows.bucket_high[part.underlying]):
+                    part.delta_up += quote.delta_up[b]
+                    part.delta_down += quote.delta_down[b]
+
+    cdef void _least_shares(self, SpanPart* parts, int count, int64_t* share, int* bad) noexcept:
+        """The least share of each part's price risk (2**-40) that is credited, whatever of the orders fills.
+
+        Sides of deltas go through the credits as intervals: a leg finds at least `low` and at most `high` delta of the
+        others' to stand against. `whole` is the least part of an own delta that earlier credits have left. A side that
+        orders could turn has no share. docs/decisions/0043-credits-with-open-orders.md."""
+        cdef SpanNode node[2 * MAX_PARTS]
+        cdef SpanNode* own
+        cdef SpanNode* one
+        cdef int64_t least[MAX_PARTS]
+        cdef int64_t most[MAX_PARTS]
+        cdef int64_t whole[MAX_PARTS]
+        cdef int64_t lost[MAX_PARTS]
+        cdef int64_t low, high, rest, part
+        cdef int place[MAX_CREDIT_LEGS]
+        cdef SpanCredit* credit
+        cdef int i, k, m, p, turned
+        for p in range(count):
+            low, high = parts[p].delta_e10 - parts[p].delta_down, parts[p].delta_e10 + parts[p].delta_up
+            node[2 * p].low, node[2 * p].high = max(low, 0), max(high, 0)
+            node[2 * p + 1].low, node[2 * p + 1].high = max(-high, 0), max(-low, 0)
+            least[p], most[p] = max(low, -high), max(high, -low)
+            whole[p], share[p] = ONE, 0
+            lost[p] = self.set[parts[p].underlying].credit_rounding
+        for i in range(self.credit_count):
+            credit = &self.credit[i]
+            if not self._place(credit, parts, count, place):
+                continue
+            for turned in range(2):
+                for k in range(credit.leg_count):
+                    own = &node[2 * place[k] + (credit.is_short[k] ^ turned)]
+                    own.low_units = wide_mul_div_floor(own.low, PPM, credit.ratio_ppm[k], bad)
+                    own.high_units = wide_mul_div_floor(own.high, PPM, credit.ratio_ppm[k], bad)
+                for k in range(credit.leg_count):
+                    p = place[k]
+                    own = &node[2 * p + (credit.is_short[k] ^ turned)]
+                    low = high = -1
+                    for m in range(credit.leg_count):
+                        one = &node[2 * place[m] + (credit.is_short[m] ^ turned)]
+                        if m != k:
+                            low = one.low_units if low < 0 else min(low, one.low_units)
+                            high = one.high_units if high < 0 else min(high, one.high_units)
+                    low = wide_mul_div_floor(low, credit.ratio_ppm[k], PPM, bad)
+                    high = wide_mul_div_floor(high, credit.ratio_ppm[k], PPM, bad)
+                    rest = 0 if credit.ratio_ppm[k] == PPM else (credit.ratio_ppm[k] + PPM - 1) // PPM
+                    if least[p] > 0 and (credit.is_short[k] ^ turned) == (parts[p].delta_e10 < 0):
+                        part = whole[p] - wide_mul_div_ceil(min(rest, least[p]), ONE, least[p], bad)
+                        part = min(part, wide_mul_div_floor(min(low, most[p]), ONE, most[p], bad))
+                        share[p] += wide_mul_div_floor(max(part, 0), credit.rate_ppm, PPM, bad)
+                        lost[p] += 1
+                        whole[p] -= wide_mul_div_ceil(min(high, least[p]), ONE, least[p], bad)
+                        whole[p] = max(whole[p], 0)
+                    own.low = max(own.low - high, 0)
+                    own.high = min(own.high, max(own.high - low, rest))
+        for p in range(count):
+            if least[p] <= 0:
+                continue
+            share[p] -= wide_mul_div_ceil(min(lost[p], least[p]), ONE, least[p], bad) + 1
+            share[p] = max(share[p], 0)
+
+    cdef void credits_with_orders(self, SpanPart* parts, int count, int* bad) noexcept:
+        """Credits that no fill of the open orders leaves smaller, scan risk taken together with them."""
+        cdef int64_t share[MAX_PARTS]
+        cdef int p
+        self._least_shares(parts, count, share, bad)
+        for p in range(count):
+            if parts[p].bounded:
+                parts[p].credit[1] = parts[p].scan[1] - span_bounded_loss(&parts[p], share[p], bad)
+            else:
+                parts[p].credit[1] = wide_mul_shift(parts[p].price_risk[1], share[p], 40, bad)
+
     def charge_of(self, int underlying, list deltas, list ups, list downs, bint ordered, int64_t capped=0):
         """Calendar charge of deltas by tier (the sides of each netted), 1e-10 coin: one expiry of each tier. With
         `ordered`, what it may become where `ups` and `downs` may be added and taken in any part, and `capped` more be
@@ -210,6 +310,27 @@ cdef class Spans:
             raise OverflowError("calendar charge out of range")
         return charge
 
+    def shares_of(self, list parts, bint ordered):
+        """The share of price risk (2**-40) that credits leave each of `parts`: (underlying, delta, up, down). With
+        `ordered` the least where `up` and `down` may be added and taken in any part. OverflowError beyond 64 bits."""
+        cdef SpanPart part[MAX_PARTS]
+        cdef int64_t share[MAX_PARTS]
+        cdef int p, bad = 0
+        for p, (underlying, delta, up, down) in enumerate(parts):
+            part[p].underlying, part[p].delta_e10, part[p].delta_up, part[p].delta_down = underlying, delta, up, down
+            part[p].price_risk[0] = ONE
+        if ordered:
+            self._least_shares(part, len(parts), share, &bad)
+        else:
+            self.credits(part, len(parts), 0, &bad)
+        if bad:
+            raise OverflowError("credits out of range")
+        return [share[p] if ordered else part[p].credit[0] for p in range(len(parts))]
+
+    def rounding_of(self, int underlying):
+        """What whole units of spreads could credit too much, 1e-10 coin: taken off every credit."""
+        return self.set[underlying].credit_rounding
+
     def explain(self, int underlying):
         """{expiry_ns: tier's number} of the expiries in use at the last mark."""
         cdef int b
@@ -226,6 +347,22 @@ cdef int64_t span_requirement(const SpanPart* part, int which, int64_t factor_pp
     return max(risk, part.option_value[which])
 
 
+cdef int64_t span_bounded_loss(const SpanPart* part, int64_t share, int* bad) noexcept:
+    """The most that scan risk less its credit can be where at least `share` (2**-40) of the price risk is credited.
+
+    Scan risk less a share h of price risk is (1 - h) x loss + h x (loss - price risk), both of the worst column and
+    linear in the fills: the most of each bounds the sum, in every column that may be the worst."""
+    cdef int64_t most = 0, loss, risk
+    cdef int j
+    for j in range(SPAN_COLUMNS):
+        loss = part.loss[j]
+        risk = 2 * loss - part.beyond[j]
+        if risk > 0:     # rounding: what is credited may be a unit less
+            loss = min(loss, loss + 1 - wide_mul_shift(risk, share, 41, bad))
+        most = max(most, loss)
+    return most
+
+
 cdef void span_without_orders(SpanPart* part) noexcept:
     """No open orders count: the figures are those of the positions."""
     part.scan[1] = part.scan[0]
@@ -235,6 +372,8 @@ cdef void span_without_orders(SpanPart* part) noexcept:
     part.short_minimum[1] = part.short_minimum[0]
     part.option_value[1] = part.option_value[0]
     part.price_risk[1] = part.price_risk[0]
+    part.bounded = False
+    part.delta_up = part.delta_down = 0
 
 
 cdef dict span_figures(SpanPart* part):

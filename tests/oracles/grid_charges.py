@@ -96,10 +96,10 @@ class GridCharges(QuoteCaps):
 
     def span_part(
         self, underlying: int, risks: dict[int, Risk], losses: list[list[int]], charges: list[int], coin: bool,
-        unit: int, rests: list[list[int]] | None = None,
+        unit: int, rests: list[list[int]] | None = None, beyond: list[int | None] | None = None,
     ) -> Part:  # fmt: skip
         """Of one underlying under `span16`; `unit` 0: a cross account, `rests` what it has without options of value.
-        Losses, charges and rests without and with orders."""
+        Losses, charges and rests without and with orders; `beyond` price risk with them, where fills are bounded."""
         mine, p = list(risks.values()), self.grids[underlying].span
         found = []
         for ordered, vector, charge in zip((False, True), losses, charges, strict=False):
@@ -113,7 +113,12 @@ class GridCharges(QuoteCaps):
                 value = sum(ceil_div(w, unit) for w in worth.values())
             least = least if coin else self.charges_usd(underlying, least)
             found.append(span.Figures(*span.scan(vector), charge, least, value))
+        delta = sum(sum(r.delta.values()) for r in mine)
+        live = [r for r in mine if r.ordered]
+        capped = sum(most for r in live for most, _ in r.capped)
+        low = delta - sum(sum(r.delta_down.values()) for r in live) - capped
+        high = delta + sum(sum(r.delta_up.values()) for r in live) + capped
         return Part(
-            underlying, p, sum(sum(r.delta.values()) for r in mine), sum(r.held_lots for r in mine),
-            sum(r.open_lots for r in mine), any(r.ordered for r in mine), found[0], found[-1],
+            underlying, p, delta, sum(r.held_lots for r in mine), sum(r.open_lots for r in mine), bool(live), found[0],
+            found[-1], losses[-1][:16], beyond, (low, high),
         )  # fmt: skip

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from exchange.config import Config
 from exchange.parameters_span import SpanCredits
-from tests.oracles import span
+from tests.oracles import span, span_credits
 from tests.oracles.account import Account, holding_value
 from tests.oracles.beyond import any_soon, risk_beyond
 from tests.oracles.book import BUY, Order
@@ -114,6 +114,9 @@ class MarginModel(GridCharges):
             into = self.quotes_of(account.account_id, risk, order) or risk
             moves = zip(into.hurt, self.rows(account, contract), strict=True)
             into.hurt = [h + min(0, signed * r) for h, r in moves]
+            if isinstance(self.grids[contract.underlying], SpanGrid):
+                more = span_credits.beyond_of([signed * r for r in self.rows(account, contract)])
+                into.beyond = [b + max(0, m) for b, m in zip(into.beyond, more, strict=True)]
             for part, moved in contract.parts(signed):
                 into.add_delta(part.spec.expiry_ns, moved * part.charged_e10)
             risk.order_cost += max(0, slippage(contract, order, self.index_e8[contract.underlying]))
@@ -238,7 +241,8 @@ class MarginModel(GridCharges):
             losses, charges = self._chain_figures(underlying, coin, risk)
             initial += risk.order_cost
             if isinstance(grid, SpanGrid):
-                parts.append(self.span_part(underlying, {currency: risk}, losses, charges, coin, unit))
+                more = span_credits.of_chain(risk) if risk.ordered and not self.beside.lane else None
+                parts.append(self.span_part(underlying, {currency: risk}, losses, charges, coin, unit, beyond=more))
                 continue
             need = self._chain_need(account, orders, (underlying, currency), risk, losses, charges)
             if any_soon(self, account, orders, underlying, currency):
@@ -281,7 +285,9 @@ class MarginModel(GridCharges):
             losses, charges = self._underlying_figures(u, mine, worth)
             if isinstance(self.grids[u], SpanGrid):
                 rests = [self.rest(held, risks, place > 0) for place, (held, _) in enumerate(worth)]
-                parts.append(self.span_part(u, mine, losses, charges, False, 0, rests))
+                ordered = len(worth) > 1 and not self.beside.lane
+                more = span_credits.of_cross(self, u, mine, after) if ordered else None
+                parts.append(self.span_part(u, mine, losses, charges, False, 0, rests, more))
                 continue
             need = self._underlying_need(account, orders, u, mine, worth, losses, charges)
             if any_soon(self, account, orders, u, None):

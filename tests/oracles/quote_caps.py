@@ -19,6 +19,7 @@ class QuoteSum:
     """The open quotes of a group in a chain."""
 
     hurt: list[int]
+    beyond: list[int] = field(default_factory=lambda: [0] * 16)
     delta_up: dict[int, int] = field(default_factory=dict)
     delta_down: dict[int, int] = field(default_factory=dict)
 
@@ -78,6 +79,10 @@ class QuoteCaps:
         worst, delta = worst_of(mine, usd, self.index_e8[chain[0]], self.size)
         terms = zip(risk.hurt, quotes.hurt, worst, strict=True)
         risk.hurt = [h + max(q, -scaled(coins, w, E8)) for h, q, w in terms]
+        caps = [scaled(coins, w, E8) for w in worst[:16]]
+        for j, more in enumerate(quotes.beyond[: len(caps)]):
+            twin = j if j > 13 else j + 1 - 2 * (j % 2)
+            risk.beyond[j] += min(more, caps[j] + caps[twin] + caps[0] + caps[1])
         most = scaled(coins, delta, E8)
         expiries = quotes.expiries()
         if sum(max(quotes.delta_up.get(e, 0), quotes.delta_down.get(e, 0)) for e in expiries) > most:

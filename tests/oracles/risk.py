@@ -17,6 +17,8 @@ class Risk:
     def __init__(self, size: int) -> None:
         self.pnl = [0] * size
         self.hurt = [0] * size
+        self.beyond = [0] * 16
+        """What orders could add to twice the loss beyond price risk, under `span16`."""
         self.delta: dict[int, int] = {}
         self.delta_up: dict[int, int] = {}
         self.delta_down: dict[int, int] = {}
@@ -48,6 +50,7 @@ class Risk:
     def add_worse(self, first: "Risk", second: "Risk") -> None:
         """The worse of two orders' figures, one by one; the lots of both."""
         self.hurt = [h + min(pair) for h, *pair in zip(self.hurt, first.hurt, second.hurt, strict=True)]
+        self.beyond = [b + max(pair) for b, *pair in zip(self.beyond, first.beyond, second.beyond, strict=True)]
         for into, one, other in (
             (self.delta_up, first.delta_up, second.delta_up),
             (self.delta_down, first.delta_down, second.delta_down),

@@ -14,6 +14,7 @@ from exchange.parameters_span import CalendarSpread, SpanCredits, SpanParameters
 from tests.oracles.contract import PPM, Contract, ceil_div
 from tests.oracles.grid import DAY_NS
 from tests.oracles.risk import Risk
+from tests.oracles.span_credits import Shares, bounded
 
 Node = tuple[str, str]
 OTHER = {"long": "short", "short": "long"}
@@ -50,6 +51,11 @@ class Part:
     ordered: bool
     alone: Figures
     whole: Figures
+    losses: list[int]
+    beyond: list[int | None] | None
+    """With orders, where fills are bounded; see span_credits."""
+    reach: tuple[int, int]
+    """Of the delta, whatever fills."""
 
 
 def served(p: SpanParameters) -> list[Spread]:
@@ -216,8 +222,15 @@ def credited(terms: SpanCredits | None, names: list[str], parts: list[Part], ord
             left[leg.underlying] -= taken if left[leg.underlying] > 0 else -taken
             used[leg.underlying] += taken * c.rate_ppm // PPM
     found = []
+    open_shares = None
+    if terms and orders and len(parts) > 1 and any(p.beyond is not None for p in parts):
+        open_shares = Shares(terms, {names[p.underlying]: p.reach for p in parts})
     for p in parts:
         name = names[p.underlying]
+        if open_shares:
+            share = open_shares.of(name, ceil(over[name]))
+            found.append(risk[name] * share >> 40 if p.beyond is None else p.whole.scan - bounded(p, share))
+            continue
         sure = used[name] - ceil(over[name])
         found.append(risk[name] * ((sure << 40) // abs(p.delta)) >> 40 if sure > 0 else 0)
     return found

@@ -33,11 +33,12 @@ def _future(name: str, underlying: str, linear: bool, expiry_ns: int = 0) -> Ins
     )  # fmt: skip
 
 
-def _option(strike: int, option_type: str, linear: bool) -> Instrument:
+def _option(strike: int, option_type: str, linear: bool, underlying: str = "BTC") -> Instrument:
     return Instrument(
-        name=f"BTC{'_USDC' if linear else ''}-{strike}-{option_type}", kind="option", underlying="BTC",
-        settlement="USDC" if linear else "BTC", inverse=not linear, price_unit_e8=10**8 if linear else 10**4,
-        lot_size_e8=10**6, expiry_ns=EXPIRY_NS, strike_e8=strike * 10**8, option_type=option_type,
+        name=f"{underlying}{'_USDC' if linear else ''}-{strike}-{option_type}", kind="option", underlying=underlying,
+        settlement="USDC" if linear else underlying, inverse=not linear, price_unit_e8=10**8 if linear else 10**4,
+        lot_size_e8=10**6 if underlying == "BTC" else 3 * 10**7, expiry_ns=EXPIRY_NS, strike_e8=strike * 10**8,
+        option_type=option_type,
         max_price_units=200_000, fees=FEES,
     )  # fmt: skip
 
@@ -52,6 +53,7 @@ INSTRUMENTS = (
     _option(95_000, "call", True),
     _option(100_000, "call", True),
     _future("BTC_USDC-LATER", "BTC", True, LATER_NS),
+    _option(3_100, "call", True, "ETH"),
 )
 
 
@@ -121,7 +123,7 @@ def opened(model: str, draw: Draw) -> Bench:
     bench.marks(
         INDEX[0], {EXPIRY_NS: 91_000.0, LATER_NS: 92_000.0}, {slot: 0.7 for slot, _, _ in bench.engine.pairs(0)}
     )
-    bench.marks(INDEX[1], underlying=1)
+    bench.marks(INDEX[1], {EXPIRY_NS: 3_030.0}, {slot: 0.8 for slot, _, _ in bench.engine.pairs(1)}, underlying=1)
     if draw.charged:
         beside(bench, plenty)
     for slot, lots in draw.positions:
@@ -198,8 +200,32 @@ def test_no_subset_of_fills_leaves_less_than_was_counted(model: str, draw: Draw)
 @example(draw=Draw((1, 100_000), ((1, 100), (8, -100)), ((1, SELL, -1, 40), (8, BUY, 1, 40)), True), spans=1)
 @example(draw=Draw((0, 100_000), ((7, 40),), ((7, BUY, 5, 30), (7, SELL, -5, 40), (6, SELL, 0, 20)), True), spans=1)
 @example(draw=Draw((0, 100_000), ((1, 100), (2, -60)), ((1, SELL, 0, 40), (2, BUY, 0, 30)), False), spans=2)
+@example(
+    draw=Draw((1, 100_000), ((6, -40), (9, 40)), ((6, SELL, 1, 9), (9, BUY, 1, 9), (2, SELL, 0, 5)), True), spans=2
+)
 def test_no_subset_of_fills_leaves_less_than_was_counted_under_span16(model: str, draw: Draw, spans: int) -> None:
     every_subset(model, draw._replace(spans=spans))
+
+
+CREDITED_SLOTS = st.sampled_from([1, 2, 6, 9])
+
+
+@pytest.mark.parametrize("model", MODELS[:2])
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    legs=st.tuples(LOTS, LOTS, st.integers(-20, 20), st.integers(-20, 20)),
+    turned=st.sampled_from([-1, 1]),
+    orders=st.lists(
+        st.tuples(CREDITED_SLOTS, st.sampled_from([BUY, SELL]), st.integers(-3, 3), LOTS), min_size=2, max_size=5
+    ).map(tuple),
+    haircuts=st.booleans(),
+)
+def test_credits_between_coins_hold_for_every_subset_of_fills(model, legs, turned, orders, haircuts) -> None:
+    """Long one coin and short the other, futures and options, so that there is a credit to lose."""
+    btc, eth, btc_calls, eth_calls = legs
+    positions = ((1, 10 * btc * turned), (2, -10 * eth * turned), (6, btc_calls), (9, eth_calls))
+    positions = tuple((slot, lots) for slot, lots in positions if lots)
+    every_subset(model, Draw((1, 100_000), positions, orders, haircuts, spans=2))
 
 
 def every_subset(model: str, draw: Draw) -> None:

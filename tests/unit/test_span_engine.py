@@ -122,6 +122,33 @@ def test_opposite_deltas_of_two_coins_are_credited() -> None:
     assert usd(holding({PERPETUAL: 100, ETH: 5_000}, credit=both))[1] == pytest.approx(45_000.51)
 
 
+@pytest.mark.parametrize("model", ["segregated_pm", "cross_pm"])
+def test_an_order_keeps_the_credit_that_its_fill_would_leave(model: str) -> None:
+    legs = (
+        terms.SpreadLeg(underlying="BTC", ratio_ppm=1_000_000, side="long"),
+        terms.SpreadLeg(underlying="ETH", ratio_ppm=25_000_000, side="short"),
+    )
+    both = terms.SpanCredits(credits=(terms.SpanCredit(priority=1, legs=legs, rate_ppm=600_000),))
+    for side, lots, counted in (
+        # 2 BTC for 30,000 find 50 ETH: all is credited; and of the 50 ETH those against the 1 BTC that there surely is
+        (BUY, 100, 30_000 * (1 - 0.6) + 30_000 * (1 - 0.6 / 2)),
+        # 4 BTC for 60,000: half of them stand against ETH
+        (BUY, 300, 60_000 * (1 - 0.6 / 2) + 30_000 * (1 - 0.6 / 2)),
+        # the least that is left is 0.5 BTC: a quarter of the ETH; 1 BTC is the most
+        (SELL, 50, 15_000 * (1 - 0.6) + 30_000 * (1 - 0.6 / 4)),
+        # no position is sure
+        (SELL, 100, 15_000 + 30_000),
+    ):
+        bench = holding({PERPETUAL: 100, ETH: -5_000}, model, credit=both)
+        cost = usd(bench)[0]
+        assert cost == pytest.approx(27_000.51, abs=1e-3)
+        bench.place(1, PERPETUAL, side, 100_000, lots)
+        fees = 0.0005 * lots * 1_000
+        assert usd(bench)[0] == pytest.approx(counted + 0.51 + lots / 1e4 + fees, abs=2e-3), (side, lots)
+        bench.cancel(1, bench.engine.open_orders(1)[0].order_id)
+        assert usd(bench)[0] == cost
+
+
 def test_delivery_is_charged_on_what_expires_soon() -> None:
     span = terms.SpanParameters(price_scan_range_ppm=150_000, delivery_ppm=3_000, delivery_days=20)
     assert usd(holding({NEAR: 100}, span=span))[1] == pytest.approx(15_300.01, abs=1e-3)
@@ -196,7 +223,8 @@ def test_the_margin_table_adds_up_to_the_requirement(model: str) -> None:
     assert abs(entity["initial"] - sums[1] - costs) <= 1
     btc, eth = entity["span16"]
     assert btc["calendar_e10"][0] > 0 < btc["delivery_e10"][0] and btc["credit"][0] > 0 < eth["credit"][0]
-    assert btc["credit"][1] == eth["credit"][1] == 0  # BTC has an open order
+    # BTC has an open order to buy, which takes nothing from what stands against ETH
+    assert btc["credit"][1] > 0 and eth["credit"][0] * 0.999 < eth["credit"][1] <= eth["credit"][0]
     assert (btc["credits"]["name"], len(btc["parameters"]["sha256"])) == ("pair", 64)
     (book,) = [book for book in table["books"] if book["underlying"] == "BTC"]
     assert [row["name"] for row in book["scenarios"]][:3] == [
