@@ -187,14 +187,17 @@ def figures(accounts: int = ACCOUNTS, calm_marks: int = CALM_MARKS) -> dict[str,
     one_full = float(np.median(calm.full))
     peers = {"full recomputation": one_full}
     slowest = float(crash.full.max())
-    # where everybody was looked at, what bands cost beside that
+    # where everybody was looked at: what searching first costs beside that
     whole = crash.visited >= 1.0
-    beside = f"; {whole.sum()} looked at everybody, in {np.median(crash.found[whole] / crash.full[whole]):.2f} of it"
+    beside = ""
+    if whole.any():
+        ratio = float(np.median(crash.found[whole] / crash.full[whole]))
+        beside = f"; {whole.sum()} looked at everybody, in {ratio:.2f} of it"
     note = f"{accounts:,} coin accounts, {instruction_set()}; {calm_marks} marks, {share}, {calm.crossings} crossings; "
     note += f"certifying anew takes {calm.certified.mean():.3f} ms more; "
     note += f"{population.memory_bytes()[0] / accounts:.0f} bytes an account"
     worst = f"{CRASH_MARKS} marks, worst shown, {np.mean(crash.visited):.0%} looked at, {crash.crossings} crossings"
-    worst += f"{beside if whole.any() else ''}; certifying anew at most {crash.certified.max():.1f} ms more"
+    worst += f"{beside}; certifying anew at most {crash.certified.max():.1f} ms more"
     return {
         "margin.bands.mean": Figure(float(calm.found.mean()), "ms", 0.2, peers, note),
         "margin.bands.p999": Figure(float(np.quantile(calm.found, 0.999)), "ms", 2.0, peers, note),
