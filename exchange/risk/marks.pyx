@@ -14,12 +14,161 @@ from exchange.records cimport (
     R_BAD_PAYLOAD, R_MARK_JUMP, R_MARK_OUT_OF_RANGE, R_NONE, R_UNKNOWN_INSTRUMENT, R_UNKNOWN_UNDERLYING, SLOT_BYTES,
     ForwardEntry, VolEntry,
 )
-from exchange.risk.risk_rows cimport MAX_EXPIRIES
+from exchange.clearing.ledger cimport SYS_OUTSIDE
+from exchange.clearing.position cimport Position, PositionList
+from exchange.risk.risk_rows cimport MAX_EXPIRIES, Grid
 
 SETTLEMENT_WINDOW_NS = 30 * 60 * 1_000_000_000
 SAMPLE_SPACING_NS = 4 * 1_000_000_000
 cdef int64_t MAX_PRICE_E8 = 10**17       # 1e9 USD
 cdef uint32_t MAX_VOL_E6 = 20_000_000    # 2,000 %
+cdef int64_t MAX_FACTOR = 1_000          # an index from the last one, a forward from the index, either way
+cdef double LOT_LIMIT = 2.0 ** 51        # value of a lot in minor units
+cdef double OPEN_LIMIT = 2.0 ** 58       # of all that is open in an underlying and settled in dollars
+cdef double COIN_LIMIT = 2.0 ** 54       # and in its coin
+cdef double DOLLAR_LIMIT = 2.0 ** 54     # of all the coins there are, at the index, 1e-4 USD
+cdef double BOOK_LIMIT = 2.0 ** 53       # gross lots x row bound of a scenario book
+cdef double COIN_PRICE_LEAST = 8.0       # 1e-4 USD per minor unit of the coin, 2**-40: below, it has no digits left
+cdef double COIN_PRICE_MOST = 2.0 ** 51
+
+
+cdef int64_t _forward(const UpdateMarks* command, int64_t expiry_ns, int64_t known_e8) noexcept:
+    """The forward of an expiry as the command would leave it; 0: none yet."""
+    cdef const ForwardEntry* forward = <const ForwardEntry*>(<const char*>command + SLOT_BYTES)
+    cdef uint32_t i
+    for i in range(command.forward_count):
+        if forward[i].expiry_ns == expiry_ns:
+            known_e8 = forward[i].forward_e8
+    return known_e8
+
+
+cdef double _worst_move(Marks self, int underlying) noexcept:
+    """What a lot's largest row is at most, in its notionals: one, and the widest weighted move of the grid."""
+    cdef Grid* g = &self.rows.grid[underlying]
+    cdef double most = 1.0
+    cdef int j
+    for j in range(self.rows.scenario_count):
+        if g.spot_multiplier[j] > 0.0:
+            most = max(most, g.weight[j] * max(g.spot_multiplier[j], 1.0 / g.spot_multiplier[j]))
+    return 1.0 + most
+
+
+cdef bint _bears(Marks self, const UpdateMarks* command, int underlying) except -1:
+    """Whether everything that is reckoned with the command's prices keeps its bounds, for what is open now: prices have
+    room in the books, values of lots, of all that is open and of all coins, the coin's price, and where rows may
+    pass the bounds that order entry reckoned with, every scenario book. `detail` is the instrument at fault, if it is
+    one."""
+    cdef double index = command.index_price_e8 / 1e8
+    cdef double unit = 0.0, price, strike, lot, coin, usd, value, bound, open_coins = 0.0, open_value = 0.0, worst
+    cdef int c
+    cdef int64_t forward_e8
+    cdef uint32_t slot
+    cdef bint grows = False
+    cdef Instrument* row
+    cdef Grid* g = &self.rows.grid[underlying]
+    if self.rows.coin_scale[underlying]:
+        unit = index * 1e4 / self.rows.coin_scale[underlying] * 1099511627776.0
+        if not COIN_PRICE_LEAST <= unit <= COIN_PRICE_MOST:
+            return False
+    if g.delta_threshold_usd / index * 1e10 > OPEN_LIMIT:
+        return False
+    worst = _worst_move(self, underlying)
+    for slot in range(self.instruments.high):
+        row = &self.instruments.at[slot]
+        if row.state == STATE_FREE or row.underlying != underlying or row.leg_count:
+            continue
+        forward_e8 = command.index_price_e8
+        if row.kind != KIND_PERPETUAL:
+            forward_e8 = _forward(command, row.expiry_ns, self.rows.forward_e8[
+                underlying * MAX_EXPIRIES + row.expiry_bucket])
+        if forward_e8 == 0:
+            continue
+        price = forward_e8 / 1e8
+        lot = row.lot_size_e8 / 1e8
+        if row.kind != KIND_OPTION and not row.price_unit_e8 <= forward_e8 <= row.price_unit_e8 * row.max_price_units:
+            self.detail = slot
+            return False
+        if row.kind == KIND_OPTION:
+            strike = row.strike_e8 / 1e8
+            usd = lot * max(strike, price, index)
+            coin = usd / index
+            value = row.lot_scale_minor * (max(strike / index, price / index, 1.0) if row.inverse
+                                           else max(strike, price))
+        elif row.inverse:
+            usd, coin, value = lot * max(index / price, 1.0), lot / price, row.lot_scale_minor / price
+        else:
+            usd, coin, value = lot * price, lot * price / index, row.lot_scale_minor * price
+        if row.inverse:
+            open_coins += value * row.open_interest_lots
+            c = row.currency
+            if abs(self.positions.ledger.system[SYS_OUTSIDE * self.positions.ledger.currencies + c]) * (
+                    unit / 1099511627776.0) > DOLLAR_LIMIT:
+                return False
+        else:
+            open_value += value * row.open_interest_lots
+        if value > LOT_LIMIT or open_value > OPEN_LIMIT or open_coins > COIN_LIMIT:
+            self.detail = slot
+            return False
+        bound = worst * max(coin * 1e10, usd * 1e4)
+        grows = grows or (self.rows.row_cap[slot] != 0 and bound > self.rows.row_cap[slot])
+    return not grows or _books_bear(self, command, underlying, worst)
+
+
+cdef bint _books_bear(Marks self, const UpdateMarks* command, int underlying, double worst) except -1:
+    """Whether every account's gross lots x row bound stays exact, with bounds as these prices may raise them."""
+    cdef PositionList* held
+    cdef Position* p
+    cdef uint32_t a, i
+    cdef Instrument* row
+    caps = {slot: _raised(self, command, underlying, slot, worst) for slot in range(self.instruments.high)
+            if self.instruments.at[<uint32_t>slot].state != STATE_FREE and (
+                self.instruments.at[<uint32_t>slot].underlying == underlying
+                and self.instruments.at[<uint32_t>slot].leg_count == 0)}
+    for a in range(self.positions.accounts):
+        held = &self.positions.of[a]
+        sums = {}
+        for i in range(held.count):
+            p = &held.at[i]
+            row = &self.instruments.at[p.instrument]
+            if row.underlying != underlying:
+                continue
+            cap = sum([abs(row.leg_ratio[j]) * caps[row.leg_slot[j]] for j in range(row.leg_count)]) or caps.get(
+                p.instrument, 0)
+            lots = abs(p.quantity_lots) + p.open_buy_lots + p.open_sell_lots
+            sums[p.chain] = sums.get(p.chain, 0) + lots * cap
+        if max(sums.values(), default=0) >= BOOK_LIMIT:
+            return False
+    return True
+
+
+cdef _raised(Marks self, const UpdateMarks* command, int underlying, uint32_t slot, double worst):
+    """An instrument's row bound as the command's prices may raise it: doubled until no row can pass it."""
+    cdef Instrument* row = &self.instruments.at[slot]
+    cdef double index = command.index_price_e8 / 1e8
+    cdef double price = index
+    cdef double lot = row.lot_size_e8 / 1e8
+    cdef double most
+    cap = int(self.rows.row_cap[slot])
+    if row.kind != KIND_PERPETUAL:
+        price = _forward(command, row.expiry_ns, self.rows.forward_e8[
+            underlying * MAX_EXPIRIES + row.expiry_bucket]) / 1e8
+    if price == 0.0 or cap == 0:
+        return cap
+    if row.kind == KIND_OPTION:
+        most = lot * max(row.strike_e8 / 1e8, price, index)
+        most = max(most / index * 1e10, most * 1e4)
+    elif row.inverse:
+        most = max(lot / price * 1e10, lot * max(index / price, 1.0) * 1e4)
+    else:
+        most = max(lot * price / index * 1e10, lot * price * 1e4)
+    while cap < worst * most:
+        cap *= 2
+    return cap
+
+
+cdef bint _far(int64_t price_e8, int64_t from_e8) noexcept:
+    """Whether a price is more than MAX_FACTOR times another, or less than that part of it."""
+    return price_e8 // MAX_FACTOR > from_e8 or from_e8 // MAX_FACTOR > price_e8
 
 
 cdef class Marks:
@@ -60,10 +209,11 @@ cdef class Marks:
         cdef int64_t size = (command.header.slots - 1) * SLOT_BYTES
         if size < <int64_t>(command.forward_count * sizeof(ForwardEntry) + command.vol_count * sizeof(VolEntry)):
             return R_BAD_PAYLOAD
-        if not 0 < command.index_price_e8 <= MAX_PRICE_E8:
+        if not 0 < command.index_price_e8 <= MAX_PRICE_E8 or (
+                self.rows.index_e8[underlying] and _far(command.index_price_e8, self.rows.index_e8[underlying])):
             return R_MARK_OUT_OF_RANGE
         for i in range(command.forward_count):
-            if not 0 < forward[i].forward_e8 <= MAX_PRICE_E8:
+            if not 0 < forward[i].forward_e8 <= MAX_PRICE_E8 or _far(forward[i].forward_e8, command.index_price_e8):
                 return R_MARK_OUT_OF_RANGE
         vol = <const VolEntry*>(forward + command.forward_count)
         for i in range(command.vol_count):
@@ -75,7 +225,7 @@ cdef class Marks:
             if not 0 < vol[i].vol_e6 <= MAX_VOL_E6:
                 self.detail = slot
                 return R_MARK_OUT_OF_RANGE
-        return R_NONE
+        return R_NONE if _bears(self, command, underlying) else R_MARK_OUT_OF_RANGE
 
     cdef int update(self, const UpdateMarks* command, int64_t time_ns) except -1:
         """Take an update in and reprice; returns a reason when it is refused or held (then nothing changed)."""

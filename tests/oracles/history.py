@@ -303,13 +303,16 @@ class History(GoverningDraws):
     def _wrong_marks(self, record: bytearray) -> bytearray:
         view = np.frombuffer(record, commands.UPDATE_MARKS, 1)
         forwards = int(view["forward_count"][0])
-        wrong = self.random.randrange(6)
+        wrong = self.random.randrange(7)
         if wrong == 0:
             view["underlying"] = 7
         elif wrong == 1:
-            view["index_price_e8"] = self.random.choice((0, 10**18))
+            view["index_price_e8"] = self.random.choice((0, 10**18, 1, 10**17))
         elif wrong == 2:
             view["vol_count"] = 10_000
+        elif wrong == 6 and forwards:
+            entry = np.frombuffer(record, commands.FORWARD_ENTRY, forwards, commands.SLOT_BYTES)
+            entry["forward_e8"][-1] = self.random.choice((0, 1, 10**17))
         elif forwards:
             at = commands.SLOT_BYTES + forwards * commands.FORWARD_ENTRY.itemsize
             entry = np.frombuffer(record, commands.VOL_ENTRY, 1, at)

@@ -19,6 +19,15 @@ from tests.oracles.state import State
 E12 = 10**12
 HIGHEST_PRICE_E8 = 10**17
 HIGHEST_VOL_E6 = 20_000_000
+WIDEST = 1_000
+"""Factor of an index to the one before, and of a forward to its index. What books bear beside that is not predicted:
+generated marks do not come near it (tests/unit/test_absurd_marks.py does)."""
+
+
+def apart(first: int, second: int) -> bool:
+    """Whether two prices differ by more than the widest factor."""
+    low, high = sorted((first, second))
+    return high // WIDEST > low
 
 
 class Marking:
@@ -89,8 +98,11 @@ class Marking:
         forwards = np.frombuffer(record, FORWARD_ENTRY, n, SLOT_BYTES).tolist()
         at = SLOT_BYTES + n * FORWARD_ENTRY.itemsize
         vols = np.frombuffer(record, VOL_ENTRY, command["vol_count"], at).tolist()
-        for price in (command["index_price_e8"], *(price for _, price in forwards)):
+        index, before = command["index_price_e8"], self.state.index_e8[u]
+        for price in (index, *(price for _, price in forwards)):
             require(0 < price <= HIGHEST_PRICE_E8, Reason.MARK_OUT_OF_RANGE)
+            require(not apart(price, index), Reason.MARK_OUT_OF_RANGE)
+        require(not before or not apart(index, before), Reason.MARK_OUT_OF_RANGE)
         for slot, vol in vols:
             self.detail = slot
             c = self.state.contracts.get(slot)
