@@ -3,6 +3,8 @@
 from itertools import pairwise
 from typing import Literal
 
+import msgspec
+
 from exchange.parameters import Struct
 
 PPM = 1_000_000
@@ -37,7 +39,8 @@ class SpanParameters(Struct, frozen=True, kw_only=True):
     version: int = 1
     price_scan_range_ppm: int = 160_000
     vol_scan_range_ppm: int = 250_000
-    """Relative to the vol of the mark."""
+    vol_scan_kind: Literal["relative", "points"] | msgspec.UnsetType = msgspec.UNSET
+    """Of the vol of the mark (also where it is unset), or points that are added to it: 1,000,000 ppm are 100 of them."""
     look_ahead_days: int = 1
     extreme_multiple_ppm: int = 2_000_000
     """The move of scenarios 15 and 16, in scan ranges."""

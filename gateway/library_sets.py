@@ -102,8 +102,11 @@ def span_set(parameters: SpanParameters) -> SpanSet:
 
 def span_of(own: SpanSet) -> SpanParameters:
     """The engine's parameters of a `span16` set; what the engine has no name for is left out."""
-    values = msgspec.to_builtins(own)
-    return msgspec.convert({name: values[name] for name in SpanParameters.__struct_fields__}, SpanParameters)
+    known = SpanParameters.__struct_fields__
+    values = {name: value for name, value in msgspec.to_builtins(own).items() if name in known}
+    if own.vol_scan_kind == "relative":  # what is unset in the engine's
+        del values["vol_scan_kind"]
+    return msgspec.convert(values, SpanParameters)
 
 
 def formulas_of(own: StandardSet) -> StandardParameters:

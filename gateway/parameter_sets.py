@@ -42,8 +42,6 @@ def _same(own: models.ParameterSet, back: models.ParameterSet) -> None:
 def engine_set(own: models.ParameterSet, underlying: str = "") -> EngineSet:
     """The engine's parameters of a set; ParameterError names a field that they cannot say."""
     if isinstance(own, SpanSet):
-        if own.vol_scan_kind != "relative":
-            raise ParameterError("vol_scan_kind: the engine's is relative to the vol")
         return span_of(own)
     if isinstance(own, CreditSet):
         values = msgspec.to_builtins(own)

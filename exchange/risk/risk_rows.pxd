@@ -46,6 +46,7 @@ ctypedef struct Grid:        # one underlying's scenario columns
     int64_t delta_threshold_usd
     int kind                 # GridKind; of `span16` alone:
     int64_t look_ahead_ns
+    bint vol_points          # vols move by points, not by a share of themselves
     double delta_weight[7]
     double delta_multiplier[7]   # of the forward
     bint averaged            # contracts are priced on settlement averages
@@ -98,10 +99,11 @@ cdef class RiskRows:
     cdef int64_t pricing_ns          # of the one under way
     cdef int32_t* scratch_int
     cdef double* scratch
+    cdef uint32_t expiry_room        # expiries that the scratch room holds: a pair each where vols move by points
     cdef int bucket_of(self, int underlying, int64_t expiry_ns) noexcept
     cdef int64_t vega_e8(self, uint32_t slot, int64_t time_ns) noexcept
     cdef int reprice(self, int underlying, int64_t time_ns) except -1
-    cdef void _vol_shocks(self, Grid* g, int64_t left_ns, double* multiplier) noexcept
+    cdef void _vol_shocks(self, Grid* g, int64_t left_ns, double vol, double* multiplier) noexcept
     cdef void _mark_option(self, uint32_t slot, double notional) noexcept
     cdef double years_of(self, int underlying, int64_t left_ns) noexcept
     cdef int fix(self, int underlying, int bucket, int64_t known_e8, int64_t left_ns) except -1

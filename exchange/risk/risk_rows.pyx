@@ -75,7 +75,10 @@ cdef class RiskRows:
         self.shape = <uint64_t*>calloc(self.underlying_count, sizeof(uint64_t))
         self.priced_ns = <int64_t*>calloc(self.underlying_count, sizeof(int64_t))
         self.scratch_int = <int32_t*>calloc(slots * 3, sizeof(int32_t))
-        self.scratch = <double*>aligned((slots * 2 + MAX_EXPIRIES * (2 + MAX_SCENARIOS)) * sizeof(double))
+        self.expiry_room = MAX_EXPIRIES
+        if any(u.span and u.span.vol_scan_kind == "points" for u in config.underlyings):
+            self.expiry_room = max(MAX_EXPIRIES, <uint32_t>slots)
+        self.scratch = <double*>aligned((slots * 2 + self.expiry_room * (2 + MAX_SCENARIOS)) * sizeof(double))
         if (self.grid == NULL or self.rows_coin == NULL or self.rows_usd == NULL or self.mark == NULL
                 or self.delta == NULL or self.row_max == NULL or self.delta_e10 == NULL or self.row_cap == NULL
                 or self.vol_e6 == NULL or self.forward_e8 == NULL or self.bucket_expiry_ns == NULL
@@ -178,6 +181,7 @@ cdef class RiskRows:
         g.look_ahead_ns = parameters.look_ahead_days * <int64_t>DAY_NS
         self.take_factors(underlying, parameters)
         g.vol_up = g.vol_down = parameters.vol_scan_range_ppm / 1_000_000
+        g.vol_points = parameters.vol_scan_kind == "points"
         g.minimum_move = parameters.delivery_ppm / 1_000_000
         g.boundary_days = parameters.delivery_days
         for j in range(7):
@@ -354,10 +358,11 @@ cdef class RiskRows:
             self.row_cap[slot] = <int64_t>cap
             self.shape[self.instruments.at[slot].underlying] += 1
 
-    cdef void _vol_shocks(self, Grid* g, int64_t left_ns, double* multiplier) noexcept:
-        """Vol multipliers of every column for options with `left_ns` to expiry (days floored at one)."""
+    cdef void _vol_shocks(self, Grid* g, int64_t left_ns, double vol, double* multiplier) noexcept:
+        """Vol multipliers of every column for options with `left_ns` to expiry (days floored at one); where vols move by
+        points, for those of one vol."""
         cdef double days = left_ns / DAY_NS
-        cdef double base
+        cdef double base, up, down
         cdef int j
         if g.kind == GRID_SPAN:
             # time passes: the width of what is left after the look-ahead
@@ -366,12 +371,15 @@ cdef class RiskRows:
                 base = sqrt(average_years(left_ns - g.look_ahead_ns) / average_years(left_ns))
             elif left_ns > 0:
                 base = sqrt(max(left_ns - g.look_ahead_ns, 0) / <double>left_ns)
+            up, down = g.vol_up, g.vol_down
+            if g.vol_points:
+                up, down = up / vol, min(down / vol, 1.0)
             for j in range(self.scenario_count):
                 multiplier[j] = base
                 if g.vol_kind[j] == 1:
-                    multiplier[j] = (1.0 + g.vol_up) * base
+                    multiplier[j] = (1.0 + up) * base
                 elif g.vol_kind[j] == 2:
-                    multiplier[j] = (1.0 - g.vol_down) * base
+                    multiplier[j] = (1.0 - down) * base
             return
         if days < 1.0:
             days = 1.0
@@ -450,8 +458,8 @@ cdef class RiskRows:
         cdef double* strike = self.scratch
         cdef double* vol = strike + self.instruments.capacity
         cdef double* forward = vol + self.instruments.capacity
-        cdef double* years = forward + MAX_EXPIRIES
-        cdef double* multiplier = years + MAX_EXPIRIES
+        cdef double* years = forward + self.expiry_room
+        cdef double* multiplier = years + self.expiry_room
         cdef int32_t compact[MAX_EXPIRIES]
         cdef int32_t expiries = 0, n = 0, i, e
         cdef uint32_t slot
@@ -467,14 +475,15 @@ cdef class RiskRows:
             fixing = self.fixing_of(row)
             if (row.expiry_bucket != bucket) if bucket >= 0 else fixing.settling:
                 continue
-            e = compact[row.expiry_bucket]
+            e = -1 if g.vol_points else compact[row.expiry_bucket]   # shocks are then each pair's own
             if e < 0:
                 e = expiries
                 expiries += 1
                 compact[row.expiry_bucket] = e
                 forward[e] = (fixing.price_e8 if bucket >= 0 else forward_e8[row.expiry_bucket]) / 1e8
                 years[e] = self.years_of(c.underlying, row.expiry_ns - time_ns)
-                self._vol_shocks(g, row.expiry_ns - time_ns, multiplier + e * self.scenario_count)
+                self._vol_shocks(g, row.expiry_ns - time_ns, self.vol_e6[slot] / 1e6,
+                                 multiplier + e * self.scenario_count)
             expiry_of[n] = e
             strike[n] = row.strike_e8 / 1e8
             vol[n] = self.vol_e6[slot] / 1e6

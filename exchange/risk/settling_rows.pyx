@@ -59,8 +59,8 @@ cdef class SettlingRows(RiskRows):
             return 0
         self._columns(g, fixing, source.inverse, False)
         shocks = <double*>source.vol_multiplier
-        for i in range(self.scenario_count):
-            shocks[i] *= self.ratio[i]
+        for i in range(source.expiry_count * self.scenario_count):
+            shocks[i] *= self.ratio[i % self.scenario_count]
         source.spot_multiplier = self.moved
         source.weight = self.moved_weight
         source.coin_factor = self.moved_factor

@@ -158,11 +158,12 @@ cdef class Stress:
         cdef int i
         if forward_e8 == 0 or vol == 0.0:
             return 0
-        self.rows._vol_shocks(&self.rows.grid[u], left_ns, multiplier)
+        self.rows._vol_shocks(&self.rows.grid[u], left_ns, vol, multiplier)
         raised = vol
         for i in range(self.rows.scenario_count):
             if self.rows.grid[u].kind == GRID_SPAN:      # whose shocked widths let time pass
-                raised = vol * (1.0 + self.rows.grid[u].vol_up)
+                raised = (vol + self.rows.grid[u].vol_up if self.rows.grid[u].vol_points
+                          else vol * (1.0 + self.rows.grid[u].vol_up))
                 break
             if self.rows.grid[u].vol_kind[i] == 1:
                 raised = max(vol * multiplier[i], self.rows.grid[u].vol_floor[i])

@@ -108,7 +108,7 @@ class Grid:
         growth = exp(self.parameters.annualised_move_risk_ppm / PPM * years) - 1.0
         return round(max(growth, self.parameters.minimum_move_ppm / PPM) * 2.0**32)
 
-    def vol_multipliers(self, expiry_ns: int, time_ns: int) -> list[float]:
+    def vol_multipliers(self, expiry_ns: int, time_ns: int, vol: float) -> list[float]:
         """Vol x (1 + up (30 / days)**p) and x max(floor, 1 - down (30 / days)**p), days at least one."""
         p = self.parameters
         days = max((expiry_ns - time_ns) / DAY_NS, 1.0)
@@ -130,10 +130,10 @@ class Grid:
         own, weight, factor, ratio = self.own_columns(c, fixing, self.multiplier)
         share = fixing.share if fixing else 1.0
         price = (fixing.price_e8 if fixing else forward_e8) / 1e8
+        shocks = np.array(self.vol_multipliers(c.spec.expiry_ns, time_ns, c.vol_e6 / 1e6))
         priced = margin_ext.reprice(
             [c.spec.strike_e8 / 1e8], [0], [c.vol_e6 / 1e6 * share], [price], [years], own,
-            [np.array(self.vol_multipliers(c.spec.expiry_ns, time_ns)) * ratio], index_price=index_e8 / 1e8,
-            lot_coin=lot, inverse=c.spec.inverse, vol_floor=self.vol_floor * (share * ratio), weight=weight,
+            [shocks * ratio], index_price=index_e8 / 1e8, lot_coin=lot, inverse=c.spec.inverse, vol_floor=self.vol_floor * (share * ratio), weight=weight,
             coin_factor=factor, call_row=[0 if is_call else -1], put_row=[-1 if is_call else 0],
         )  # fmt: skip
         c.rows_usd = [int(x) for x in priced.rows_usd[0]]

@@ -49,7 +49,7 @@ class SpanGrid(Grid):
         near = expiry_ns and expiry_ns - time_ns <= self.span.delivery_days * DAY_NS
         return ceil_div(self.span.delivery_ppm << 32, PPM) if near else 0
 
-    def vol_multipliers(self, expiry_ns: int, time_ns: int) -> list[float]:
+    def vol_multipliers(self, expiry_ns: int, time_ns: int, vol: float) -> list[float]:
         """Widths after the look-ahead over widths now."""
         left = expiry_ns - time_ns
         later = max(left - self.span.look_ahead_days * DAY_NS, 0)
@@ -57,7 +57,9 @@ class SpanGrid(Grid):
         if self.averaged and left > 0:
             rest = math.sqrt(average_years(later) / average_years(left))
         shock = self.span.vol_scan_range_ppm / PPM
-        return [{SAME: 1.0, UP: 1.0 + shock, DOWN: 1.0 - shock}[c.vol] * rest for c in self.columns]
+        if self.span.vol_scan_kind == "points":
+            shock = shock / vol
+        return [{SAME: 1.0, UP: 1.0 + shock, DOWN: max(0.0, 1.0 - shock)}[c.vol] * rest for c in self.columns]
 
     def price_option(self, c: Contract, forward_e8: int, index_e8: int, time_ns: int) -> None:
         """As on any grid; charges are on the composite delta."""

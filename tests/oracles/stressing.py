@@ -141,7 +141,7 @@ class Stressing:
         shock = vol
         if raised:
             place = next(i for i, column in enumerate(grid.columns) if column.vol == UP)
-            multiplier = grid.vol_multipliers(c.spec.expiry_ns, time_ns)[place]
+            multiplier = grid.vol_multipliers(c.spec.expiry_ns, time_ns, vol)[place]
             shock = max(vol * multiplier, float(grid.vol_floor[place]))
         strike, call = c.spec.strike_e8 / 1e8, c.spec.option_type == "call"
         after, before = (

@@ -72,6 +72,8 @@ BTC_SPAN = SpanParameters(
     delivery_days=1,
     short_option_minimum_ppm=60_000,
 )
+BTC_POINTS = msgspec.structs.replace(BTC_SPAN, vol_scan_kind="points", vol_scan_range_ppm=450_000)
+"""So many points that a vol may fall to nothing."""
 ETH_SPAN = SpanParameters(price_scan_range_ppm=180_000, vol_scan_range_ppm=300_000, short_option_method="maximum")
 OWN_MATRIX = MatrixParameters(
     extended_moves_ppm=(),
@@ -212,11 +214,12 @@ def configuration(**changes: object) -> Config:
 
 
 def spanned(configuration: Config, both: bool = True) -> Config:
-    """The same venue with BTC, or BTC and ETH with credits between them, margined by `span16`; else ETH by a grid of
-    its own."""
+    """The same venue with BTC, or BTC and ETH with credits between them, margined by `span16`; else BTC's vols move by
+    points, and ETH has a grid of its own."""
     btc, eth = configuration.underlyings
     btc = msgspec.structs.replace(btc, span=BTC_SPAN)
     if not both:
+        btc = msgspec.structs.replace(btc, span=BTC_POINTS)
         eth = msgspec.structs.replace(eth, matrix=OWN_MATRIX)
         return msgspec.structs.replace(configuration, underlyings=(btc, eth))
     eth = msgspec.structs.replace(eth, span=ETH_SPAN)

@@ -240,6 +240,7 @@ AVERAGED: dict[str, Callable[[Config], Config]] = {
     "matrix": world.averaged,
     "charges": lambda plain: world.averaged(world.charged(plain)),
     "span16": lambda plain: world.averaged(world.spanned(plain)),
+    "span16 in points": lambda plain: world.averaged(world.spanned(plain, False)),
 }
 
 
@@ -262,7 +263,7 @@ def known_averages(engine: Engine) -> list[int]:
 
 @pytest.mark.parametrize("spans", [1, 2])
 def test_engine_and_naive_venue_agree_under_span16(spans: int, seed: int, history_note: Note) -> None:
-    """BTC beside an ETH with columns of its own, then both with credits between them."""
+    """BTC with vols in points beside an ETH with columns of its own, then both with credits between them."""
     history_note(f"engine against naive venue, span16 on {spans}: 12,000 commands from seed {seed}")
     _, counts = run(seed + spans, 12_000, TIGHT, lambda plain: world.spanned(plain, spans > 1))
     assert [name for name in SPANNED if not counts[name]] == []

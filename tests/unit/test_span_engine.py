@@ -2,8 +2,10 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 
+import margin_ext
 from exchange import commands
 from exchange import parameters_span as terms
 from exchange.commands import CommandKind
@@ -147,6 +149,21 @@ def test_an_order_keeps_the_credit_that_its_fill_would_leave(model: str) -> None
         assert usd(bench)[0] == pytest.approx(counted + 0.51 + lots / 1e4 + fees, abs=2e-3), (side, lots)
         bench.cancel(1, bench.engine.open_orders(1)[0].order_id)
         assert usd(bench)[0] == cost
+
+
+def test_vols_move_by_points() -> None:
+    """A 60 % vol to 90 % and 30 %, a 20 % one to 50 % and to nothing, a day later: options by the pricer."""
+    span = msgspec.structs.replace(PLAIN, vol_scan_kind="points", vol_scan_range_ppm=300_000)
+    bench = Bench(configuration(span))
+    for vol in (0.6, 0.2):
+        bench.marks(100_000.0, {NEAR_NS: 101_000.0, FAR_NS: 100_000.0}, {CALL: vol})
+        row = bench.engine.rows.row(CALL, True)
+        now = margin_ext.price(101_000.0, 120_000.0, vol, 20 / 365)
+        for column, thirds in enumerate((0, 1, -1, 2, -2, 3, -3)):
+            forward = 101_000.0 * (1 + 0.05 * thirds)
+            for place, shocked in ((2 * column, vol + 0.3), (2 * column + 1, max(0.0, vol - 0.3))):
+                gain = margin_ext.price(forward, 120_000.0, shocked, 19 / 365) - now
+                assert row[place] == pytest.approx(gain * 100, abs=0.51), (vol, place)  # 0.01 coins in 1e-4 USD
 
 
 def test_delivery_is_charged_on_what_expires_soon() -> None:
