@@ -4,6 +4,8 @@ from typing import Literal
 
 import msgspec
 
+MAX_USD = 10**12
+
 
 class Struct(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Base of all configuration: immutable, unknown fields are errors."""
@@ -58,6 +60,19 @@ class Concentration(Struct):
     """The average slippage charged is at most this."""
     depth_floor_usd: int = 0
     """Depth counts as at least this much."""
+
+
+def concentration_fault(own: Concentration) -> str:
+    """What is wrong with such terms, '' when nothing is."""
+    for name in ("open_interest_share_ppm", "open_interest_rate_ppm", "depth_cap_ppm"):
+        if not 0 <= getattr(own, name) <= 1_000_000:
+            return f"concentration: {name} must be 0 to 1,000,000"
+    if not 0 <= own.depth_move_ppm < 1_000_000:
+        return "concentration: depth_move_ppm must be 0 to 999,999"
+    for name in ("open_interest_floor_usd", "depth_floor_usd"):
+        if not 0 <= getattr(own, name) <= MAX_USD:
+            return f"concentration: {name} must be 0 to {MAX_USD:,}"
+    return ""
 
 
 class GridColumn(Struct, frozen=True):

@@ -5,7 +5,7 @@ from typing import Literal
 
 import msgspec
 
-from exchange.parameters import Struct
+from exchange.parameters import Concentration, Struct, concentration_fault
 
 PPM = 1_000_000
 DAY_NS = 86_400_000_000_000
@@ -40,7 +40,7 @@ class SpanParameters(Struct, frozen=True, kw_only=True):
     price_scan_range_ppm: int = 160_000
     vol_scan_range_ppm: int = 250_000
     vol_scan_kind: Literal["relative", "points"] | msgspec.UnsetType = msgspec.UNSET
-    """Of the vol of the mark (also where it is unset), or points that are added to it: 1,000,000 ppm are 100 of them."""
+    """Of the vol of the mark (also where unset), or points that are added to it: 1,000,000 ppm are 100 of them."""
     look_ahead_days: int = 1
     extreme_multiple_ppm: int = 2_000_000
     """The move of scenarios 15 and 16, in scan ranges."""
@@ -59,6 +59,8 @@ class SpanParameters(Struct, frozen=True, kw_only=True):
     """All short options, or the larger of short calls and short puts."""
     initial_factor_ppm: int = 1_100_000
     maintenance_factor_ppm: int = PPM
+    concentration: Concentration | msgspec.UnsetType = msgspec.UNSET
+    """Added after the factors: of what an owner's accounts hold together beyond what the market carries."""
 
 
 class SpreadLeg(Struct, frozen=True, kw_only=True):
@@ -118,6 +120,8 @@ def faults(p: SpanParameters) -> list[str]:
         found.append("short_option_minimum_ppm: must be 0 to 1,000,000")
     if not 0 < p.maintenance_factor_ppm <= p.initial_factor_ppm <= 100 * PPM or p.initial_factor_ppm < PPM:
         found.append("initial_factor_ppm: must be at least 1,000,000 and not below maintenance_factor_ppm")
+    if p.concentration is not msgspec.UNSET and (fault := concentration_fault(p.concentration)):
+        found.append(fault)
     return [*found, *_tier_faults(p), *_spread_faults(p)]
 
 

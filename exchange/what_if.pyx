@@ -367,7 +367,8 @@ cdef class WhatIf:
         coin = not is_cross(self.state.accounts.at[account_id].model) and (
             self.state.exposure.currency_underlying[entity] >= 0)
         terms = self.state.config.span_credits
-        return part | {
+        currency = -1 if is_cross(self.state.accounts.at[account_id].model) else entity
+        return part | self._concentration(account_id, part["underlying"], currency) | {
             "underlying": underlying.name, "unit": "1e-10 coin" if coin else "1e-4 USD",
             "parameters": self._set(underlying, underlying.span),
             "credits": None if terms is msgspec.UNSET else {"name": terms.name, "version": terms.version,
@@ -382,19 +383,21 @@ cdef class WhatIf:
         if found is None:
             return {}
         charges, rivals = found
-        more = {}
-        borne = self.state.exposure.concentration(account_id, underlying, currency)
-        if borne is not None:
-            interest, depth = self.state.market_size.figures(underlying)
-            names = ("own_delta_e10", "owner_delta_e10", "rate_e12")
-            more["concentration"] = {name: {"positions": borne[0][i], "with_orders": borne[1][i]}
-                                     for i, name in enumerate(names)}
-            more["concentration"] |= {"open_interest_e10": interest, "depth_e10": depth}
-        return more | {
+        return self._concentration(account_id, underlying, currency) | {
             "charges": {name: {"initial": a, "maintenance": b} for name, (a, b) in charges.items()},
             "rivals": {name: {"positions": a, "with_orders": b} for name, (a, b) in rivals.items()},
             "horizon_days": self.state.margin_plan.in_force[underlying].matrix.horizon_days,
         }
+
+    def _concentration(self, uint32_t account_id, int underlying, int currency):
+        """What the charge of that name rests on; {} where the set asks for none."""
+        borne = self.state.exposure.concentration(account_id, underlying, currency)
+        if borne is None:
+            return {}
+        interest, depth = self.state.market_size.figures(underlying)
+        names = ("own_delta_e10", "owner_delta_e10", "rate_e12")
+        more = {name: {"positions": borne[0][i], "with_orders": borne[1][i]} for i, name in enumerate(names)}
+        return {"concentration": more | {"open_interest_e10": interest, "depth_e10": depth}}
 
     def _set(self, underlying, parameters):
         return {"underlying": underlying.name, "name": parameters.name, "version": parameters.version,

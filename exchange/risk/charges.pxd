@@ -100,6 +100,8 @@ cdef class Charges(ScenarioBooks):
     cdef int64_t owner_rate(self, int underlying, int64_t delta_e10) noexcept
     cdef int64_t owner_delta(self, uint32_t account_id, int underlying, int currency, uint32_t count, int scope,
                              int64_t* own) noexcept
+    cdef int _take_concentration(self, Parts* p, own) except -1
+    cdef bint orders_in(self, uint32_t account_id, int underlying) noexcept
     cdef int64_t _concentration(self, uint32_t account_id, int underlying, int currency, uint32_t count,
                                 int scope) noexcept
     cdef int extra(self, uint32_t account_id, int underlying, int currency, int scope, Extra* out) except -1

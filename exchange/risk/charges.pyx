@@ -13,7 +13,7 @@ from exchange.clearing.position cimport Position, PositionList
 from exchange.market.instrument cimport KIND_OPTION
 from exchange.risk.formulas cimport Trial
 from exchange.risk.risk_rows cimport MAX_EXPIRIES
-from exchange.risk.scenario_books cimport ALL_ORDERS
+from exchange.risk.scenario_books cimport ALL_ORDERS, ScenarioBook
 from exchange.risk.scenarios import beside_grid
 from exchange.risk.shifted_rows cimport SHIFT_DOWN, SHIFT_UP, SHIFTS
 from exchange.wide cimport size_of, wide_add, wide_mul, wide_mul_div_ceil, wide_mul_div_floor
@@ -50,6 +50,8 @@ cdef class Charges(ScenarioBooks):
             own = underlying.matrix
             p = &self.parts[u]
             if underlying.span is not msgspec.UNSET:
+                self._take_concentration(p, underlying.span.concentration)
+                self.charged = self.charged or p.concentrated
                 continue
             p.future_ppm[0], p.future_ppm[1] = own.future_initial_ppm, own.future_maintenance_ppm
             p.short_ppm[0], p.short_ppm[1] = own.short_option_initial_ppm, own.short_option_maintenance_ppm
@@ -60,18 +62,24 @@ cdef class Charges(ScenarioBooks):
                 p.tier_ppm[i] = own.peg.tiers[i].rate_ppm
             p.any = beside_grid(own)
             p.horizon_ns = own.horizon_days * DAY_NS
-            if own.concentration is not msgspec.UNSET:
-                p.concentrated = True
-                p.share_ppm = own.concentration.open_interest_share_ppm
-                p.share_rate_e12 = own.concentration.open_interest_rate_ppm * PPM
-                p.depth_move_e12 = own.concentration.depth_move_ppm * PPM
-                p.depth_cap_e12 = own.concentration.depth_cap_ppm * PPM
-                if self.owners == NULL:
-                    self.owners = <OwnerDeltas*>calloc(len(config.underlyings) * OWNER_SLOTS, sizeof(OwnerDeltas))
-                    if self.owners == NULL:
-                        raise MemoryError()
+            self._take_concentration(p, own.concentration)
             p.rivals = own.skew is not None or own.expiry_basis is not None
             self.charged = self.charged or p.any
+
+    cdef int _take_concentration(self, Parts* p, own) except -1:
+        """The charge on owners' deltas, where a set asks for it."""
+        if own is msgspec.UNSET:
+            return 0
+        p.concentrated = True
+        p.share_ppm = own.open_interest_share_ppm
+        p.share_rate_e12 = own.open_interest_rate_ppm * PPM
+        p.depth_move_e12 = own.depth_move_ppm * PPM
+        p.depth_cap_e12 = own.depth_cap_ppm * PPM
+        if self.owners == NULL:
+            self.owners = <OwnerDeltas*>calloc(self.rows.underlying_count * OWNER_SLOTS, sizeof(OwnerDeltas))
+            if self.owners == NULL:
+                raise MemoryError()
+        return 0
 
     def __dealloc__(self):
         free(self.parts)
@@ -331,7 +339,8 @@ cdef class Charges(ScenarioBooks):
     cdef int64_t owner_delta(self, uint32_t account_id, int underlying, int currency, uint32_t count, int scope,
                              int64_t* own) noexcept:
         """The size of the owner's net delta, 1e-10 coin, and into `own` that of the entity examined: both at the worst
-        that orders can make of them. Orders of the owner's other accounts count beside orders of its own."""
+        that orders can make of them. Orders of the owner's other accounts, and of the account's own in other
+        currencies, count beside orders of its own in the underlying."""
         cdef Deltas* owner = self._owner(account_id, underlying)
         cdef Deltas mine
         cdef Lots* one
@@ -351,6 +360,8 @@ cdef class Charges(ScenarioBooks):
             below = wide_add(below, wide_mul(one.lots + (-one.sells if delta > 0 else one.buys), delta, &self.failed),
                              &self.failed)
         own[0] = max(size_of(above), size_of(below))
+        if currency >= 0 and not ordered and scope == ALL_ORDERS:
+            ordered = self.orders_in(account_id, underlying)
         elsewhere = owner.net - mine.net
         for i in range(self.formulas.trial_count if currency >= 0 else 0):
             trial = &self.formulas.trials[i]
@@ -363,6 +374,16 @@ cdef class Charges(ScenarioBooks):
             above = wide_add(above, owner.up - mine.up, &self.failed)
             below = wide_add(below, mine.down - owner.down, &self.failed)
         return max(size_of(above), size_of(below))
+
+    cdef bint orders_in(self, uint32_t account_id, int underlying) noexcept:
+        """Whether an account has open orders in an underlying whose set asks for concentration, in any currency."""
+        cdef int k
+        cdef ScenarioBook* book
+        for k in range(self.rows.chain_count if self.parts[underlying].concentrated else 0):
+            book = self.book(account_id, k) if self.rows.chain[k].underlying == underlying else NULL
+            if book != NULL and book.open_lots:
+                return True
+        return False
 
     cdef int64_t _concentration(self, uint32_t account_id, int underlying, int currency, uint32_t count,
                                 int scope) noexcept:

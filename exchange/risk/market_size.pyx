@@ -25,8 +25,8 @@ cdef class MarketSize:
         self.instruments = instruments
         self.books = books
         self.rows = rows
-        self.asked = [None if u.span is not msgspec.UNSET or u.matrix.concentration is msgspec.UNSET
-                      else u.matrix.concentration for u in config.underlyings]
+        sets = [u.matrix if u.span is msgspec.UNSET else u.span for u in config.underlyings]
+        self.asked = [None if own.concentration is msgspec.UNSET else own.concentration for own in sets]
         self.open_interest_e10 = <int64_t*>calloc(len(self.asked), sizeof(int64_t))
         self.depth_e10 = <int64_t*>calloc(len(self.asked), sizeof(int64_t))
         if self.open_interest_e10 == NULL or self.depth_e10 == NULL:

@@ -39,6 +39,7 @@ cdef class Requirements(Horizon):
     cdef int64_t _charges(self, int underlying, ScenarioBook** books, int count, int ordered, bint coin) noexcept
     cdef void _span_charges(self, SpanPart* part, int which, ScenarioBook** books, int count, int ordered,
                             bint coin) noexcept
+    cdef int _span_concentration(self, SpanPart* part, uint32_t account_id, int currency, int scope) except -1
     cdef void _span_book(self, SpanPart* part, ScenarioBook* book, bint coin, int64_t unit, bint ordered) noexcept
     cdef void _span_need(self, SpanPart* part, uint32_t account_id, ScenarioBook** books, const int* currency,
                          int count, int ordered, int64_t* base, int64_t* costs, int scope) noexcept

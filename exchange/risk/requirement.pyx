@@ -196,9 +196,9 @@ cdef class Requirements(Horizon):
         return 0
 
     cdef int _segregated(self, uint32_t account_id, int currency, int scope, Margin* out) except -1:
-        cdef int k, u, spans = 0
+        cdef int k, u, counted, spans = 0
         cdef bint coin = self.currency_underlying[currency] >= 0
-        cdef bint with_orders
+        cdef bint with_orders, beside        # orders of the chain; of the account in the underlying, where they matter
         cdef int64_t unit = self.minor_per_unit[currency]
         cdef int64_t initial, maintenance
         cdef ScenarioBook* book
@@ -219,20 +219,37 @@ cdef class Requirements(Horizon):
             if with_orders:
                 self._bring_up(account_id, k, book, scope)
                 out.initial += book.order_cost_minor
+            beside = with_orders or (scope == ALL_ORDERS and self.orders_in(account_id, u))
             if g.kind == GRID_SPAN:
                 parts[spans].underlying = u
                 self._span_book(&parts[spans], book, coin, unit, with_orders)
+                self._span_concentration(&parts[spans], account_id, currency, scope if beside else <int>NO_ORDERS)
                 spans += 1
                 continue
             initial = maintenance = 0
-            self._chain_need(account_id, k, book, scope if with_orders else <int>NO_ORDERS, &initial, &maintenance)
-            if self.leave_soon(account_id, u, currency, scope if with_orders else <int>NO_ORDERS):
-                self._chain_need(account_id, k, self.book(account_id, k), scope if with_orders else <int>NO_ORDERS,
-                                 &initial, &maintenance)
+            if beside and not with_orders:
+                self._bring_up(account_id, k, book, scope)
+            counted = scope if beside else <int>NO_ORDERS
+            self._chain_need(account_id, k, book, counted, &initial, &maintenance)
+            if self.leave_soon(account_id, u, currency, counted):
+                self._chain_need(account_id, k, self.book(account_id, k), counted, &initial, &maintenance)
                 self.take_back(account_id)
             out.initial += initial * unit
             out.maintenance += maintenance * unit
         return self._span_sum(parts, spans, unit, scope, out)
+
+    cdef int _span_concentration(self, SpanPart* part, uint32_t account_id, int currency, int scope) except -1:
+        """What a part bears of its owner's charge, in its row unit; `currency` -1: of a cross account."""
+        cdef Extra extra
+        part.concentration[0] = part.concentration[1] = 0
+        if not self.parts[part.underlying].concentrated:
+            return 0
+        self.extra(account_id, part.underlying, currency, NO_ORDERS, &extra)
+        part.concentration[0] = part.concentration[1] = extra.maintenance
+        if scope != NO_ORDERS:
+            self.extra(account_id, part.underlying, currency, scope, &extra)
+            part.concentration[1] = extra.initial
+        return 0
 
     cdef void _span_book(self, SpanPart* part, ScenarioBook* book, bint coin, int64_t unit, bint ordered) noexcept:
         """The figures of one book under `span16`, in its row unit."""
@@ -520,6 +537,7 @@ cdef class Requirements(Horizon):
                     self._span_need(&parts[spans], account_id, held, currency, n, ordered, left, costs, scope)
                 else:
                     span_without_orders(&parts[spans])
+                self._span_concentration(&parts[spans], account_id, -1, scope if ordered else <int>NO_ORDERS)
                 spans += 1
                 continue
             need.initial = need.maintenance = 0

@@ -359,8 +359,8 @@ cdef class RiskRows:
             self.shape[self.instruments.at[slot].underlying] += 1
 
     cdef void _vol_shocks(self, Grid* g, int64_t left_ns, double vol, double* multiplier) noexcept:
-        """Vol multipliers of every column for options with `left_ns` to expiry (days floored at one); where vols move by
-        points, for those of one vol."""
+        """Vol multipliers of every column for options with `left_ns` to expiry (days floored at one); where vols move
+        by points, for those of one vol."""
         cdef double days = left_ns / DAY_NS
         cdef double base, up, down
         cdef int j

@@ -16,13 +16,20 @@ import msgspec
 from msgspec import UNSET
 
 from exchange.config import Underlying
-from exchange.parameters import Concentration, ExpiryBasis, GridColumn, MatrixParameters, Peg, Skew
+from exchange.parameters import (
+    MAX_USD,
+    ExpiryBasis,
+    GridColumn,
+    MatrixParameters,
+    Peg,
+    Skew,
+    concentration_fault,
+)
 from exchange.parameters_span import SpanParameters
 
 PPM = 1_000_000
 LANES = 8
 MAX_TIERS = 16
-MAX_USD = 10**12
 MAX_HORIZON_DAYS = 365
 CHARGES = ("futures", "short_options", "settlement_basis", "peg", "concentration")
 """What a set may add to the factored sum, by name; see exchange/risk/charges.pyx."""
@@ -188,7 +195,7 @@ def check_parts(parameters: MatrixParameters) -> str:
         _check_peg(parameters.peg) if parameters.peg is not None else "",
         _check_skew(parameters.skew) if parameters.skew is not None else "",
         _check_expiry_basis(parameters.expiry_basis) if parameters.expiry_basis is not None else "",
-        _check_concentration(parameters.concentration) if parameters.concentration is not UNSET else "",
+        concentration_fault(parameters.concentration) if parameters.concentration is not UNSET else "",
     )
     return next((fault for fault in faults if fault), "")
 
@@ -217,16 +224,4 @@ def _check_peg(peg: Peg) -> str:
         return f"peg: 1 to {MAX_TIERS} tiers, the first from 0 USD, the others rising"
     if bounds[-1] > MAX_USD or any(not 0 <= tier.rate_ppm <= PPM for tier in peg.tiers):
         return f"peg: tiers must start at no more than {MAX_USD:,} USD and have rates of 0 to 1,000,000 ppm"
-    return ""
-
-
-def _check_concentration(own: Concentration) -> str:
-    for name in ("open_interest_share_ppm", "open_interest_rate_ppm", "depth_cap_ppm"):
-        if not 0 <= getattr(own, name) <= PPM:
-            return f"concentration: {name} must be 0 to 1,000,000"
-    if not 0 <= own.depth_move_ppm < PPM:
-        return "concentration: depth_move_ppm must be 0 to 999,999"
-    for name in ("open_interest_floor_usd", "depth_floor_usd"):
-        if not 0 <= getattr(own, name) <= MAX_USD:
-            return f"concentration: {name} must be 0 to {MAX_USD:,}"
     return ""

@@ -68,6 +68,7 @@ ctypedef struct SpanPart:            # one underlying in one margin entity; [0] 
     int64_t calendar_e10[2]          # 1e-10 coin
     int64_t delivery_e10[2]
     int64_t short_minimum[2]
+    int64_t concentration[2]         # after the factor
     int64_t option_value[2]
     int64_t price_risk[2]
     int64_t credit[2]

@@ -340,10 +340,11 @@ cdef class Spans:
 
 
 cdef int64_t span_requirement(const SpanPart* part, int which, int64_t factor_ppm, int64_t lots, int* bad) noexcept:
-    """factor x max(scan + charges - credit, short-option minimum), and what keeps the option value from paying for
-    anything else: at least the net option value, since the equity that meets it holds that."""
+    """factor x max(scan + charges - credit, short-option minimum) + concentration, and what keeps the option value from
+    paying for anything else: at least the net option value, since the equity that meets it holds that."""
     cdef int64_t risk = max(part.scan[which] + part.charge[which] - part.credit[which], part.short_minimum[which])
     risk = wide_mul_div_ceil(max(risk, 0), factor_ppm, PPM, bad) + lots * lot_units(factor_ppm)
+    risk += part.concentration[which]
     return max(risk, part.option_value[which])
 
 
@@ -386,5 +387,6 @@ cdef dict span_figures(SpanPart* part):
         "charges": [part.charge[0], part.charge[1]], "credit": [part.credit[0], part.credit[1]],
         "price_risk": [part.price_risk[0], part.price_risk[1]],
         "short_option_minimum": [part.short_minimum[0], part.short_minimum[1]],
+        "concentration_charge": [part.concentration[0], part.concentration[1]],
         "net_option_value": [part.option_value[0], part.option_value[1]],
     }

@@ -7,6 +7,7 @@ import msgspec
 
 from margin_ext.models.parameters import (
     PPM,
+    Concentration,
     MatrixSet,
     Name,
     Natural,
@@ -69,6 +70,8 @@ class SpanSet(Parameters, kw_only=True, tag_field="model", tag="span16"):
     """All short options, or the larger of short calls and short puts."""
     initial_factor_ppm: Positive = PPM
     maintenance_factor_ppm: Positive = PPM
+    concentration: Concentration | None = None
+    """Added after the factors."""
 
     def faults(self) -> list[tuple[str, str]]:
         found = []

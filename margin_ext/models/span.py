@@ -12,12 +12,13 @@ import numpy as np
 
 from margin_ext import pricer
 from margin_ext.models import span_spreads
+from margin_ext.models.matrix_charges import concentration
 from margin_ext.models.parameter_files import checked, identity
 from margin_ext.models.parameters import PPM
 from margin_ext.models.parameters_formula import CreditSet, SpanSet
 from margin_ext.models.portfolio import DAYS_PER_YEAR, Floats, Portfolio, PortfolioError
 from margin_ext.models.result import Added, MarginResult, Requirement, Scenario, Total, totals
-from margin_ext.models.valuation import marks, unit_values
+from margin_ext.models.valuation import deltas, marks, unit_values
 
 THIRDS = (0, 1, -1, 2, -2, 3, -3)
 COUNT = 16
@@ -108,9 +109,9 @@ def delivery_charge(p: Portfolio, s: SpanSet, delta: Floats, index: float) -> fl
 def margin(p: Portfolio, sets: Sets, credit_set: CreditSet | None = None) -> MarginResult:
     """One requirement per underlying, and their sum; credits between underlyings reduce those that they join.
 
-    Per underlying: max(0, max(scan + calendar + delivery - credit, short-option minimum) - net option value), the
-    factors of initial and maintenance margin applied before the option value. The balance that meets it holds no
-    option value.
+    Per underlying: max(0, max(scan + calendar + delivery - credit, short-option minimum) + concentration - net option
+    value), the factors of initial and maintenance margin applied before concentration and option value. The balance
+    that meets it holds no option value.
     """
     names = [u.name for u in p.underlyings]
     chosen = dict.fromkeys(names, sets) if isinstance(sets, SpanSet) else dict(sets)
@@ -147,6 +148,9 @@ class Commodity:
         self.option_value = float(value[part.is_option].sum())
         self.credit = 0.0
         self.time_risk, self.price_risk = span_spreads.price_risk(self.losses, self.active)
+        self.concentration = 0.0
+        if s.concentration is not None:
+            self.concentration = concentration(s.concentration, p, place, deltas(part))
 
     @property
     def price_risk_per_delta(self) -> float:
@@ -162,12 +166,15 @@ class Commodity:
         if lifted > 0.0:
             charges["short_option_minimum"] = lifted
         initial_factor, maintenance_factor = s.initial_factor_ppm / PPM, s.maintenance_factor_ppm / PPM
+        added = {"net_option_value": Added(-self.option_value, -self.option_value)}
+        if s.concentration is not None:
+            added["concentration"] = Added(self.concentration, self.concentration)
         return Requirement(
             scope=self.name,
             unit="USD",
             parameter_set=identity(s),
-            initial=max(0.0, initial_factor * risk - self.option_value),
-            maintenance=max(0.0, maintenance_factor * risk - self.option_value),
+            initial=max(0.0, initial_factor * risk + self.concentration - self.option_value),
+            maintenance=max(0.0, maintenance_factor * risk + self.concentration - self.option_value),
             scenarios=scenarios(s),
             pnl=-self.losses,
             loss=self.losses,
@@ -176,7 +183,7 @@ class Commodity:
             initial_factor=initial_factor,
             maintenance_factor=maintenance_factor,
             scaled=charges,
-            added={"net_option_value": Added(-self.option_value, -self.option_value)},
+            added=added,
             figures={
                 "composite_delta_coins": self.net_delta,
                 "time_risk": self.time_risk,

@@ -110,9 +110,15 @@ class Charges:
             size = model.charges_usd(underlying, self.hedged(held))
             found["settlement_basis"] = (ceil_div(size * p.settlement_basis_ppm, PPM),) * 2
             found["peg"] = (self.peg(underlying, size),) * 2
-        size = self.crowding.charge(account, underlying, currency, held, self.lane)
-        found["concentration"] = (size if coin else model.charges_usd(underlying, size),) * 2
+        found["concentration"] = (self.crowd(account, orders, underlying, currency),) * 2
         return found
+
+    def crowd(self, account: Account, orders: Iterable[Order], underlying: int, currency: int | None) -> int:
+        """The part of its owner's charge on concentration that an account bears with some orders, in row units."""
+        coin = currency is not None and self.model.coin_of[currency] is not None
+        held = self.held(account, orders, underlying, currency)
+        size = self.crowding.charge(account, orders, underlying, currency, held, self.lane)
+        return size if coin else self.model.charges_usd(underlying, size)
 
     def rival(
         self, account: Account, orders: Iterable[Order], underlying: int, currency: int | None

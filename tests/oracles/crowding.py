@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from exchange.parameters import Concentration
 from tests.oracles.account import Account
+from tests.oracles.book import Order
 from tests.oracles.contract import PPM, Contract, ceil_div
 
 if TYPE_CHECKING:
@@ -60,7 +61,9 @@ class Crowding:
         cap, depth = asked.depth_cap_ppm * PPM, self.depth_e10[u]
         return rate + (min(cap, ceil_div(asked.depth_move_ppm * PPM * size, 2 * depth)) if depth else cap)
 
-    def charge(self, account: Account, u: int, currency: int | None, held: list["Open"], lane: bool) -> int:
+    def charge(
+        self, account: Account, orders: Iterable[Order], u: int, currency: int | None, held: list["Open"], lane: bool
+    ) -> int:
         """1e-10 coin, of what is `held` of the account in an underlying, with its orders there."""
         if self.asked(u) is None:
             return 0
@@ -70,7 +73,10 @@ class Crowding:
             return sum(low for low, _ in pairs), sum(high for _, high in pairs)
 
         beside, whole = self.model.beside, 0
-        counted = any(o.buys or o.sells for o in held) and not lane
+        counted = any(o.buys or o.sells for o in held)
+        if currency is not None:
+            counted = any(self.model.contracts[o.instrument].underlying == u for o in orders if o.remaining_lots)
+        counted = counted and not lane
         low, high = ends(held)
         own = max(abs(low), abs(high))
         beyond, beside.beyond = beside.beyond, False

@@ -133,8 +133,9 @@ class Grid:
         shocks = np.array(self.vol_multipliers(c.spec.expiry_ns, time_ns, c.vol_e6 / 1e6))
         priced = margin_ext.reprice(
             [c.spec.strike_e8 / 1e8], [0], [c.vol_e6 / 1e6 * share], [price], [years], own,
-            [shocks * ratio], index_price=index_e8 / 1e8, lot_coin=lot, inverse=c.spec.inverse, vol_floor=self.vol_floor * (share * ratio), weight=weight,
-            coin_factor=factor, call_row=[0 if is_call else -1], put_row=[-1 if is_call else 0],
+            [shocks * ratio], index_price=index_e8 / 1e8, lot_coin=lot, inverse=c.spec.inverse,
+            vol_floor=self.vol_floor * (share * ratio), weight=weight, coin_factor=factor,
+            call_row=[0 if is_call else -1], put_row=[-1 if is_call else 0],
         )  # fmt: skip
         c.rows_usd = [int(x) for x in priced.rows_usd[0]]
         c.rows_coin = [int(x) for x in priced.rows_coin[0]] if c.spec.inverse else [0] * len(self.columns)

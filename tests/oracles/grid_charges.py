@@ -95,11 +95,12 @@ class GridCharges(QuoteCaps):
         return found
 
     def span_part(
-        self, underlying: int, risks: dict[int, Risk], losses: list[list[int]], charges: list[int], coin: bool,
-        unit: int, rests: list[list[int]] | None = None, beyond: list[int | None] | None = None,
+        self, underlying: int, risks: dict[int, Risk], losses: list[list[int]], charges: list[int], crowd: list[int],
+        coin: bool, unit: int, rests: list[list[int]] | None = None, beyond: list[int | None] | None = None,
     ) -> Part:  # fmt: skip
         """Of one underlying under `span16`; `unit` 0: a cross account, `rests` what it has without options of value.
-        Losses, charges and rests without and with orders; `beyond` price risk with them, where fills are bounded."""
+        Losses, charges, `crowd` (concentration) and rests without and with orders; `beyond` price risk with them,
+        where fills are bounded."""
         mine, p = list(risks.values()), self.grids[underlying].span
         found = []
         for ordered, vector, charge in zip((False, True), losses, charges, strict=False):
@@ -120,5 +121,5 @@ class GridCharges(QuoteCaps):
         high = delta + sum(sum(r.delta_up.values()) for r in live) + capped
         return Part(
             underlying, p, delta, sum(r.held_lots for r in mine), sum(r.open_lots for r in mine), bool(live), found[0],
-            found[-1], losses[-1][:16], beyond, (low, high),
+            found[-1], losses[-1][:16], beyond, (low, high), crowd,
         )  # fmt: skip

@@ -242,7 +242,9 @@ class MarginModel(GridCharges):
             initial += risk.order_cost
             if isinstance(grid, SpanGrid):
                 more = span_credits.of_chain(risk) if risk.ordered and not self.beside.lane else None
-                parts.append(self.span_part(underlying, {currency: risk}, losses, charges, coin, unit, beyond=more))
+                crowd = [self.beside.crowd(account, some, underlying, currency) for some in ((), orders)]
+                part = self.span_part(underlying, {currency: risk}, losses, charges, crowd, coin, unit, beyond=more)
+                parts.append(part)
                 continue
             need = self._chain_need(account, orders, (underlying, currency), risk, losses, charges)
             if any_soon(self, account, orders, underlying, currency):
@@ -287,7 +289,8 @@ class MarginModel(GridCharges):
                 rests = [self.rest(held, risks, place > 0) for place, (held, _) in enumerate(worth)]
                 ordered = len(worth) > 1 and not self.beside.lane
                 more = span_credits.of_cross(self, u, mine, after) if ordered else None
-                parts.append(self.span_part(u, mine, losses, charges, False, 0, rests, more))
+                crowd = [self.beside.crowd(account, some, u, None) for some in ((), orders)]
+                parts.append(self.span_part(u, mine, losses, charges, crowd, False, 0, rests, more))
                 continue
             need = self._underlying_need(account, orders, u, mine, worth, losses, charges)
             if any_soon(self, account, orders, u, None):

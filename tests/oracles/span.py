@@ -56,6 +56,8 @@ class Part:
     """With orders, where fills are bounded; see span_credits."""
     reach: tuple[int, int]
     """Of the delta, whatever fills."""
+    crowd: list[int]
+    """Charge on concentration, without and with orders."""
 
 
 def served(p: SpanParameters) -> list[Spread]:
@@ -236,9 +238,9 @@ def credited(terms: SpanCredits | None, names: list[str], parts: list[Part], ord
     return found
 
 
-def requirement(f: Figures, credit: int, factor_ppm: int, lots: int) -> int:
+def requirement(f: Figures, credit: int, factor_ppm: int, lots: int, crowd: int) -> int:
     risk = max(0, f.scan + f.charge - credit, f.minimum)
-    return max(ceil_div(risk * factor_ppm, PPM) + lots * max(1, ceil_div(factor_ppm, PPM)), f.value)
+    return max(ceil_div(risk * factor_ppm, PPM) + lots * max(1, ceil_div(factor_ppm, PPM)) + crowd, f.value)
 
 
 def total(terms: SpanCredits | None, names: list[str], parts: list[Part]) -> tuple[int, int]:
@@ -246,6 +248,7 @@ def total(terms: SpanCredits | None, names: list[str], parts: list[Part]) -> tup
     initial = maintenance = 0
     alone, whole = credited(terms, names, parts, False), credited(terms, names, parts, True)
     for p, held, ordered in zip(parts, alone, whole, strict=True):
-        maintenance += requirement(p.alone, held, p.span.maintenance_factor_ppm, p.held_lots)
-        initial += requirement(p.whole, ordered, p.span.initial_factor_ppm, p.held_lots + p.open_lots)
+        lots = p.held_lots + p.open_lots
+        maintenance += requirement(p.alone, held, p.span.maintenance_factor_ppm, p.held_lots, p.crowd[0])
+        initial += requirement(p.whole, ordered, p.span.initial_factor_ppm, lots, p.crowd[1])
     return initial, maintenance

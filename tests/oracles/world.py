@@ -213,13 +213,15 @@ def configuration(**changes: object) -> Config:
     return Config(**(parts | changes))
 
 
-def spanned(configuration: Config, both: bool = True) -> Config:
+def spanned(configuration: Config, both: bool = True, crowded: bool = True) -> Config:
     """The same venue with BTC, or BTC and ETH with credits between them, margined by `span16`; else BTC's vols move by
-    points, and ETH has a grid of its own."""
+    points, and ETH has a grid of its own. `crowded`: BTC has a charge on concentration."""
     btc, eth = configuration.underlyings
-    btc = msgspec.structs.replace(btc, span=BTC_SPAN)
+    span = BTC_SPAN if both else BTC_POINTS
+    if crowded:
+        span = msgspec.structs.replace(span, concentration=CHARGES["concentration"])
+    btc = msgspec.structs.replace(btc, span=span)
     if not both:
-        btc = msgspec.structs.replace(btc, span=BTC_POINTS)
         eth = msgspec.structs.replace(eth, matrix=OWN_MATRIX)
         return msgspec.structs.replace(configuration, underlyings=(btc, eth))
     eth = msgspec.structs.replace(eth, span=ETH_SPAN)

@@ -190,6 +190,9 @@ def fill(bench: Bench, wanted: tuple[int, ...]) -> int:
 @given(draw=DRAWS)
 @example(draw=Draw((3, 1_000), (), ((1, BUY, 15, 8), (2, BUY, 15, 5)), True))  # into a debt together, not alone
 @example(draw=Draw((3, 0), (), ((6, BUY, 10, 30), (7, BUY, 10, 30)), True))  # premiums that are owed
+@example(
+    draw=Draw((1, 1000), ((1, 5),), ((0, BUY, 0, 1), (0, BUY, 0, 1)), False, True)
+)  # the owner, in another currency
 def test_no_subset_of_fills_leaves_less_than_was_counted(model: str, draw: Draw) -> None:
     every_subset(model, draw)
 

@@ -9,8 +9,9 @@ import pytest
 from exchange.config import MatrixParameters, Underlying
 from exchange.events import EventKind
 from exchange.parameters import Concentration
+from exchange.parameters_span import SpanParameters
 from gateway import margin_case
-from gateway.library_sets import matrix_of, matrix_set
+from gateway.library_sets import matrix_of, matrix_set, span_of, span_set
 from margin_ext import models
 from margin_ext.models import matrix_charges
 from margin_ext.models.portfolio import Underlying as Market
@@ -24,10 +25,11 @@ DEPTH = Concentration(open_interest_rate_ppm=0, depth_move_ppm=10_000, depth_cap
 COINS = world.COIN // 10_000  # of a lot of the inverse perpetual at 100,000
 
 
-def venue(asked: Concentration | None, models: tuple[str, ...] = ("segregated_pm",)) -> Bench:
+def venue(asked: Concentration | None, models: tuple[str, ...] = ("segregated_pm",), span: bool = False) -> Bench:
     """Accounts of one owner, then three rich strangers, at 100,000."""
-    matrix = MatrixParameters() if asked is None else MatrixParameters(concentration=asked)
-    plain = world.configuration(underlyings=(Underlying(name="BTC", index_name="btc_usd", matrix=matrix),))
+    more = {} if asked is None else {"concentration": asked}
+    kind = {"span": SpanParameters(**more)} if span else {"matrix": MatrixParameters(**more)}
+    plain = world.configuration(underlyings=(Underlying(name="BTC", index_name="btc_usd", **kind),))
     plain = msgspec.structs.replace(plain, instruments=plain.instruments[:9], currencies=plain.currencies[:2])
     bench = Bench(plain)
     for number, model in enumerate(models):
@@ -75,6 +77,43 @@ def test_beyond_a_share_of_the_open_interest() -> None:
     assert bench.margins(1)[2] - plain.margins(1)[2] == charge(bench)["maintenance"]
     # account 2, with 7,000: 6,000 beyond
     assert charge(bench, 2)["initial"] == pytest.approx(world.COIN * 3 // 100, abs=1)
+
+
+@pytest.mark.parametrize("model", ["segregated_pm", "cross_pm"])
+def test_span16_adds_it_after_the_factors(model: str) -> None:
+    """As above: 0.2 coins at 5 %; with an order for 1,000 lots more 0.3 of 0.4; both margins, and in the table."""
+    bench, plain = venue(INTEREST, (model,), True), venue(None, (model,), True)
+    for one in (bench, plain):
+        trade(one, 2, 3, PERPETUAL, 7_000)
+        trade(one, 1, 4, PERPETUAL, 3_000)
+        mark(one)
+    wanted = world.COIN // 100 if model == "segregated_pm" else 10**7  # 0.01 coins, in 1e-4 USD at 100,000
+    for figure in (1, 2):
+        assert bench.margins(1)[figure] - plain.margins(1)[figure] == pytest.approx(wanted, abs=2)
+    for one in (bench, plain):
+        one.place(1, PERPETUAL, BUY, 199_000, 1_000)
+    more = wanted * 3 // 2
+    assert bench.margins(1)[1] - plain.margins(1)[1] == pytest.approx(more, abs=2)
+    assert bench.margins(1)[2] - plain.margins(1)[2] == pytest.approx(wanted, abs=2)
+    (entity,) = [e for e in bench.engine.what_if.explain(1)["entities"] if "span16" in e]
+    (part,) = entity["span16"]
+    assert part["concentration_charge"] == [pytest.approx(wanted, abs=2), pytest.approx(more, abs=2)]
+    assert part["concentration"]["owner_delta_e10"] == {"positions": 3_000 * COINS, "with_orders": 4_000 * COINS}
+
+
+@pytest.mark.parametrize("span", [False, True])
+def test_orders_in_another_currency_of_the_account_count_too(span: bool) -> None:
+    """An order in coin-settled contracts, filled, makes the owner larger that the dollar book is charged with."""
+    bench = venue(INTEREST, span=span)
+    trade(bench, 3, 4, PERPETUAL, 10_000)
+    trade(bench, 1, 4, USDC_PERPETUAL, 200)
+    mark(bench)
+    before = bench.margins(1, 1)
+    bench.place(1, PERPETUAL, BUY, 200_000, 5_000)
+    counted = bench.margins(1, 1)
+    assert counted[1] > before[1] and counted[2] == before[2]
+    bench.place(2, PERPETUAL, SELL, 200_000, 5_000)
+    assert before[2] < bench.margins(1, 1)[1] <= counted[1]
 
 
 def test_what_closing_would_slip_through_the_books() -> None:
@@ -220,3 +259,5 @@ def test_a_case_of_the_library_knows_the_market_and_the_owner() -> None:
 def test_the_librarys_set_is_the_engines() -> None:
     for own in (MatrixParameters(), MatrixParameters(concentration=Concentration(depth_floor_usd=7))):
         assert matrix_of(matrix_set(own, "usd")) == own
+    for own in (SpanParameters(), SpanParameters(concentration=Concentration(depth_floor_usd=7))):
+        assert span_of(span_set(own)) == own

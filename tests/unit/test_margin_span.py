@@ -8,7 +8,9 @@ import pytest
 import margin_ext
 from margin_ext.models import CreditSet, Portfolio, PortfolioError, SpanSet, margin, portfolio, shipped, span
 from margin_ext.models.parameter_files import checked
+from margin_ext.models.parameters import Concentration
 from margin_ext.models.parameters_formula import CalendarSpread, InterCommodityCredit, SpanTier, SpreadLeg
+from margin_ext.models.portfolio import Underlying as Market
 from margin_ext.models.result import Requirement
 
 S = 100_000.0
@@ -58,6 +60,23 @@ def test_inverse_contracts_are_valued_at_the_shocked_coin() -> None:
     weights = np.array([one.weight for one in span.scenarios(bare())])
     # a dollar of an inverse future gains m dollars at the shocked index
     assert span.risk_arrays(p, bare())[0] == pytest.approx(-moves * weights, abs=1e-12)
+
+
+def test_concentration_is_added_after_the_factors() -> None:
+    """Long 30 of the owner's 40, of 100 open: 30 beyond a tenth, at 5 %, three quarters of it. Options' deltas are
+    those of today, not the composite ones."""
+    market = Market(name="BTC", index_usd=S, open_interest_coins=100.0, owner_delta_coins=40.0)
+    terms = Concentration(open_interest_share_ppm=100_000, depth_move_ppm=0)
+    plain, asked = bare(initial_factor_ppm=2_000_000), bare(initial_factor_ppm=2_000_000, concentration=terms)
+    p = portfolio([market], kind="future", settlement="USDC", lots=30.0, days=30)
+    before, after = only(p, plain), only(p, asked)
+    assert after.added["concentration"].initial == pytest.approx(0.75 * 30 * 0.05 * S)
+    assert after.initial - before.initial == pytest.approx(0.75 * 30 * 0.05 * S)
+    assert after.maintenance - before.maintenance == pytest.approx(0.75 * 30 * 0.05 * S)
+    market = Market(name="BTC", index_usd=S, open_interest_coins=0.0)
+    p = portfolio([market], kind="option", settlement="USDC", strike=110_000, vol=0.6, days=30, lots=-1)
+    delta = float(margin_ext.greeks(S, 110_000.0, 0.6, 30 * DAY).delta)
+    assert only(p, asked).added["concentration"].initial == pytest.approx(delta * 0.05 * S)
 
 
 def test_time_ends_at_expiry() -> None:

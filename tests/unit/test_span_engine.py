@@ -322,7 +322,7 @@ def test_margins_of_an_order_are_what_it_adds_after_the_marks_have_moved(model: 
 def test_options_bought_on_debt_pay_for_nothing_else() -> None:
     """What an option adds to haircut value where cash is a debt is more than it is worth: all of that is kept back, so
     what is left for other risk is what the debt leaves."""
-    bench = Bench(world.spanned(world.configuration()))
+    bench = Bench(world.spanned(world.configuration(), crowded=False))
     bench.account("held", "cross_pm", ETH=100 * world.COIN)
     bench.account("rich", "segregated_pm", USDC=10**9 * world.DOLLAR)
     bench.marks(95_000.0, {world.LONG_EXPIRY_NS: 95_000.0, world.SHORT_EXPIRY_NS: 95_000.0}, {2: 0.6, 4: 0.6, 7: 0.6})
