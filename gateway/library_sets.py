@@ -106,8 +106,6 @@ def span_of(own: SpanSet) -> SpanParameters:
     values = {name: value for name, value in msgspec.to_builtins(own).items() if name in known}
     if own.vol_scan_kind == "relative":  # what is unset in the engine's
         del values["vol_scan_kind"]
-    if own.concentration is None:
-        del values["concentration"]
     return msgspec.convert(values, SpanParameters)
 
 

@@ -70,7 +70,7 @@ class SpanSet(Parameters, kw_only=True, tag_field="model", tag="span16"):
     """All short options, or the larger of short calls and short puts."""
     initial_factor_ppm: Positive = PPM
     maintenance_factor_ppm: Positive = PPM
-    concentration: Concentration | None = None
+    concentration: Concentration | msgspec.UnsetType = msgspec.UNSET
     """Added after the factors."""
 
     def faults(self) -> list[tuple[str, str]]:

@@ -8,6 +8,7 @@ share of the loss counts. Formulas and sources: docs/margin.md.
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 
+import msgspec
 import numpy as np
 
 from margin_ext import pricer
@@ -149,7 +150,7 @@ class Commodity:
         self.credit = 0.0
         self.time_risk, self.price_risk = span_spreads.price_risk(self.losses, self.active)
         self.concentration = 0.0
-        if s.concentration is not None:
+        if s.concentration is not msgspec.UNSET:
             self.concentration = concentration(s.concentration, p, place, deltas(part))
 
     @property
@@ -167,7 +168,7 @@ class Commodity:
             charges["short_option_minimum"] = lifted
         initial_factor, maintenance_factor = s.initial_factor_ppm / PPM, s.maintenance_factor_ppm / PPM
         added = {"net_option_value": Added(-self.option_value, -self.option_value)}
-        if s.concentration is not None:
+        if s.concentration is not msgspec.UNSET:
             added["concentration"] = Added(self.concentration, self.concentration)
         return Requirement(
             scope=self.name,
