@@ -18,7 +18,7 @@ MODELS = ("segregated_pm", "cross_pm", "segregated_sm", "cross_sm")
 
 def venue() -> Driver:
     options = [option(110_000, "call", EXPIRY), option(90_000, "put", EXPIRY, "USDC")]
-    made = Driver([perpetual(), linear_perpetual(), *options])
+    made = Driver([perpetual(), linear_perpetual(max_price_units=8_000_000), *options])
     made.maker = made.account("maker", btc=100_000, usdc=10**12, model="cross_pm")
     made.marks(100_000)
     return made
