@@ -11,6 +11,7 @@ import msgspec
 import typer
 
 from gateway.cli_account import run
+from gateway.cli_margin_parameters import parameters
 from gateway.cli_margin_plot import heat_maps
 from gateway.cli_margin_venue import amount as _amount
 from gateway.cli_margin_venue import show_comparison, show_engine
@@ -20,6 +21,7 @@ from gateway.margin_case import comparison, shown_hashes
 from margin_ext import models
 
 app = typer.Typer(no_args_is_help=True)
+app.command()(parameters)
 
 
 @app.callback()

@@ -60,6 +60,8 @@ class _Store(msgspec.Struct):
     credentials: list[Credential] = []
     block_key: bytes = b""
     """Signs agreements to block trades; made when first needed."""
+    signing_key: bytes = b""
+    """Ed25519, signs what the venue says in public; made when first needed."""
     withdrawn: dict[str, int] = {}
     """Digests of signatures that their signers took back, until they end by themselves (ms)."""
     operators: list[OperatorRecord] = []
@@ -197,6 +199,13 @@ class CredentialStore:
             self._state.block_key = secrets.token_bytes(32)
             self._save()
         return self._state.block_key
+
+    def signing_key(self) -> bytes:
+        """The venue's private key (Ed25519, 32 bytes) for what it says in public."""
+        if not self._state.signing_key:
+            self._state.signing_key = secrets.token_bytes(32)
+            self._save()
+        return self._state.signing_key
 
     def withdraw_signature(self, digest: str, expires_ms: int, now_ms: int) -> None:
         """Have a signature count no more; CredentialError where there are too many such."""

@@ -5,10 +5,16 @@ from typing import Any
 from gateway.units import E8, PPM, ms
 
 
+def announced(seen: Any) -> dict[str, Any] | None:
+    """The margin rates that are announced, of an exchange.mark_views.MarkState; null where none are."""
+    found = seen.announced_margin
+    return found and {"scale": found[0] / PPM, "effective_timestamp": ms(found[1])}
+
+
 def state(engine: Any, underlying: int, index_name: str) -> dict[str, Any]:
     """How far an underlying's marks are leaned on; times in ms, 0 or null where there is none."""
     seen = engine.mark_state(underlying)
-    held, announced = seen.held_jump, seen.announced_margin
+    held = seen.held_jump
     return {
         "index_name": index_name,
         "stage": seen.stage,
@@ -19,7 +25,7 @@ def state(engine: Any, underlying: int, index_name: str) -> dict[str, Any]:
         "paused_until_timestamp": ms(seen.paused_until_ns),
         "index_fixed": seen.index_fixed,
         "margin_scale": seen.margin_scale_ppm / PPM,
-        "announced_margin": announced and {"scale": announced[0] / PPM, "effective_timestamp": ms(announced[1])},
+        "announced_margin": announced(seen),
     }
 
 

@@ -7,11 +7,13 @@ import msgspec
 
 from exchange.config import MARGIN_MODELS
 from exchange.what_if import parameters_hash
-from gateway import margin_case
+from gateway import margin_case, parameter_signatures
 from gateway.errors import ApiError, invalid_param
 from gateway.library_sets import library_set, own_set
 from gateway.protocol import Params
 from gateway.registry import method
+from gateway.render_marks import announced
+from gateway.units import ms
 from margin_ext.models import ParameterError, PortfolioError
 
 MODELS = (*MARGIN_MODELS, "isolated")
@@ -20,6 +22,7 @@ PPM = 1_000_000
 
 class Asked(Params, kw_only=True):
     underlying: str | None = None
+    signed: bool = False
 
 
 def _set(underlying: Any, model: str) -> dict[str, Any]:
@@ -34,8 +37,15 @@ def _set(underlying: Any, model: str) -> dict[str, Any]:
 
 @method("public/get_margin_parameters", params=Asked)
 def get_margin_parameters(gateway, session, principal, params: Asked) -> dict[str, Any]:
-    """Every parameter set in force by underlying and margin model, haircuts of currencies, credits between underlyings;
-    of one underlying where it is named."""
+    """Every parameter set in force by underlying and margin model, what is announced, haircuts of currencies, credits
+    between underlyings; of one underlying where it is named. With `signed` also as a text under the venue's key."""
+    document = _document(gateway, params)
+    if not params.signed:
+        return document
+    return document | {"signed": parameter_signatures.sign(gateway.credentials, document)}
+
+
+def _document(gateway: Any, params: Asked) -> dict[str, Any]:
     engine = gateway.engine
     plan, config = engine.margin_plan, engine.config
     chosen = [n for n, u in enumerate(config.underlyings) if params.underlying in (None, u.name)]
@@ -43,11 +53,14 @@ def get_margin_parameters(gateway, session, principal, params: Asked) -> dict[st
         raise invalid_param("underlying", "unknown underlying")
     terms = config.span_credits
     return {
+        "venue": config.venue_id,
         "seq": engine.seq,
+        "timestamp": ms(engine.time_ns),
         "underlyings": [
             {
                 "underlying": config.underlyings[n].name,
                 "margin_scale": plan.scale_ppm[n] / PPM,
+                "announced_margin": announced(engine.mark_state(n)),
                 "adaptive": None if gateway.adaptive is None else gateway.adaptive.figures(n),
                 "models": {model: _set(plan.in_force[n], model) for model in MODELS},
             }

@@ -1,11 +1,14 @@
 """Whoever has a key works the venue's figures out again, without it: parameter sets, and an account as a case."""
 
+import base64
 import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from websockets.sync.client import connect
 
 from exchange import commands, config
@@ -13,6 +16,7 @@ from exchange.commands import CommandKind
 from exchange.governance import AnnounceMargin
 from gateway.library_sets import venue_hash
 from gateway.margin_case import comparison
+from gateway.parameter_signatures import SignatureFault, Signed, check
 from margin_ext import models
 from tests.clients.test_margin import filled
 from tests.clients.test_websocket import Client
@@ -95,6 +99,49 @@ def test_parameters_need_no_login(venue: Venue) -> None:
         assert set(found["underlyings"][0]["models"]) == {*config.MARGIN_MODELS, "isolated"}
         assert client.call("public/get_margin_parameters", underlying="DOGE")["error"]["code"] == -32602
         assert client.call("private/get_margin_case")["error"]["code"] == 13009
+
+
+def test_parameters_are_signed(venue: Venue, tmp_path: Path) -> None:
+    with connect(venue.ws, compression=None) as connection:
+        client = Client(connection)
+        answer = client.result("public/get_margin_parameters", signed=True)
+        again = client.result("public/get_margin_parameters", underlying="BTC", signed=True)["signed"]
+    signed = answer.pop("signed")
+    assert json.loads(signed["text"]) == answer and answer["underlyings"][0]["announced_margin"] is None
+    assert again["public_key"] == signed["public_key"], "one key for all that the venue says"
+    key = Ed25519PublicKey.from_public_bytes(base64.b64decode(signed["public_key"]))
+    key.verify(base64.b64decode(signed["signature"]), signed["text"].encode())
+
+    path = tmp_path / "parameters.json"
+
+    def checked(*options: str, **changes: str) -> tuple[int, str]:
+        path.write_text(json.dumps({**answer, "signed": signed | changes}))
+        done = margrave("margin", "parameters", path, *options)
+        return done.returncode, done.stdout + done.stderr
+
+    status, said = checked("--key", signed["public_key"])
+    assert status == 0 and answer["venue"] in said and "cross_sm" in said
+    assert "compare it" in checked()[1], "a key that comes with the file proves little"
+    status, said = checked(text=signed["text"].replace("cross_pm", "cross_pn"))
+    assert status == 1 and "not one of this text" in said
+    answer["seq"] += 1
+    status, said = checked()
+    assert status == 1 and "something else" in said
+
+    whole = msgspec.convert(signed, Signed)
+    other = base64.b64encode(Ed25519PrivateKey.generate().public_key().public_bytes_raw()).decode()
+    assert check(whole) == json.loads(signed["text"])
+    for changes, known, fault in (
+        ({"text": signed["text"] + " "}, None, "not one of this text"),
+        ({"signature": "A" + signed["signature"][1:-4] + "AAA="}, None, "not one of this text"),
+        ({"public_key": other}, None, "not one of this text"),
+        ({"public_key": "AAAA"}, None, "no key"),
+        ({"signature": "?"}, None, "no key, signature"),
+        ({"algorithm": "none"}, None, "unknown algorithm"),
+        ({}, other, "signed with the key"),
+    ):
+        with pytest.raises(SignatureFault, match=fault):
+            check(msgspec.structs.replace(whole, **changes), known)
 
 
 def test_a_change_of_model_that_would_breach_is_shown_and_refused(venue: Venue) -> None:
