@@ -42,6 +42,26 @@ cdef int64_t _forward(const UpdateMarks* command, int64_t expiry_ns, int64_t kno
     return known_e8
 
 
+cdef int64_t _priced_e8(Marks self, const UpdateMarks* command, int underlying, const Instrument* row) noexcept:
+    """What an instrument is priced with as the command would leave it: the index, or its expiry's forward (0: none)."""
+    if row.kind == KIND_PERPETUAL:
+        return command.index_price_e8
+    return _forward(command, row.expiry_ns, self.rows.forward_e8[underlying * MAX_EXPIRIES + row.expiry_bucket])
+
+
+cdef double _notional_units(const Instrument* row, double price, double index) noexcept:
+    """A lot's notional in the larger of its row units: 1e-10 of the coin and 1e-4 USD."""
+    cdef double lot = row.lot_size_e8 / 1e8
+    cdef double usd = lot * price
+    cdef double coin
+    if row.kind == KIND_OPTION:
+        usd = lot * max(row.strike_e8 / 1e8, price, index)
+    elif row.inverse:
+        usd = lot * max(index / price, 1.0)
+    coin = lot / price if row.inverse and row.kind != KIND_OPTION else usd / index
+    return max(coin * 1e10, usd * 1e4)
+
+
 cdef double _worst_move(Marks self, int underlying) noexcept:
     """What a lot's largest row is at most, in its notionals: one, and the widest weighted move of the grid."""
     cdef Grid* g = &self.rows.grid[underlying]
@@ -59,7 +79,7 @@ cdef bint _bears(Marks self, const UpdateMarks* command, int underlying) except 
     pass the bounds that order entry reckoned with, every scenario book. `detail` is the instrument at fault, if it is
     one."""
     cdef double index = command.index_price_e8 / 1e8
-    cdef double unit = 0.0, price, strike, lot, coin, usd, value, bound, open_coins = 0.0, open_value = 0.0, worst
+    cdef double unit = 0.0, price, strike, value, open_coins = 0.0, open_value = 0.0, worst
     cdef int c
     cdef int64_t forward_e8
     cdef uint32_t slot
@@ -77,27 +97,21 @@ cdef bint _bears(Marks self, const UpdateMarks* command, int underlying) except 
         row = &self.instruments.at[slot]
         if row.state == STATE_FREE or row.underlying != underlying or row.leg_count:
             continue
-        forward_e8 = command.index_price_e8
-        if row.kind != KIND_PERPETUAL:
-            forward_e8 = _forward(command, row.expiry_ns, self.rows.forward_e8[
-                underlying * MAX_EXPIRIES + row.expiry_bucket])
+        forward_e8 = _priced_e8(self, command, underlying, row)
         if forward_e8 == 0:
             continue
         price = forward_e8 / 1e8
-        lot = row.lot_size_e8 / 1e8
         if row.kind != KIND_OPTION and not row.price_unit_e8 <= forward_e8 <= row.price_unit_e8 * row.max_price_units:
             self.detail = slot
             return False
         if row.kind == KIND_OPTION:
             strike = row.strike_e8 / 1e8
-            usd = lot * max(strike, price, index)
-            coin = usd / index
             value = row.lot_scale_minor * (max(strike / index, price / index, 1.0) if row.inverse
                                            else max(strike, price))
         elif row.inverse:
-            usd, coin, value = lot * max(index / price, 1.0), lot / price, row.lot_scale_minor / price
+            value = row.lot_scale_minor / price
         else:
-            usd, coin, value = lot * price, lot * price / index, row.lot_scale_minor * price
+            value = row.lot_scale_minor * price
         if row.inverse:
             open_coins += value * row.open_interest_lots
             c = row.currency
@@ -109,8 +123,8 @@ cdef bint _bears(Marks self, const UpdateMarks* command, int underlying) except 
         if value > LOT_LIMIT or open_value > OPEN_LIMIT or open_coins > COIN_LIMIT:
             self.detail = slot
             return False
-        bound = worst * max(coin * 1e10, usd * 1e4)
-        grows = grows or (self.rows.row_cap[slot] != 0 and bound > self.rows.row_cap[slot])
+        grows = grows or (self.rows.row_cap[slot] != 0
+                          and worst * _notional_units(row, price, index) > self.rows.row_cap[slot])
     return not grows or _books_bear(self, command, underlying, worst)
 
 
@@ -144,23 +158,12 @@ cdef bint _books_bear(Marks self, const UpdateMarks* command, int underlying, do
 cdef _raised(Marks self, const UpdateMarks* command, int underlying, uint32_t slot, double worst):
     """An instrument's row bound as the command's prices may raise it: doubled until no row can pass it."""
     cdef Instrument* row = &self.instruments.at[slot]
-    cdef double index = command.index_price_e8 / 1e8
-    cdef double price = index
-    cdef double lot = row.lot_size_e8 / 1e8
+    cdef int64_t price_e8 = _priced_e8(self, command, underlying, row)
     cdef double most
     cap = int(self.rows.row_cap[slot])
-    if row.kind != KIND_PERPETUAL:
-        price = _forward(command, row.expiry_ns, self.rows.forward_e8[
-            underlying * MAX_EXPIRIES + row.expiry_bucket]) / 1e8
-    if price == 0.0 or cap == 0:
+    if price_e8 == 0 or cap == 0:
         return cap
-    if row.kind == KIND_OPTION:
-        most = lot * max(row.strike_e8 / 1e8, price, index)
-        most = max(most / index * 1e10, most * 1e4)
-    elif row.inverse:
-        most = max(lot / price * 1e10, lot * max(index / price, 1.0) * 1e4)
-    else:
-        most = max(lot * price / index * 1e10, lot * price * 1e4)
+    most = _notional_units(row, price_e8 / 1e8, command.index_price_e8 / 1e8)
     while cap < worst * most:
         cap *= 2
     return cap
