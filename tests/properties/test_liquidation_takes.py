@@ -32,6 +32,14 @@ TAKES = frozenset({
     EventKind.CAPITAL_DRAWN, EventKind.LIQUIDATION_STARTED,
 })  # fmt: skip
 """What a mark alone never does."""
+RECEIPTED = frozenset({BalanceCause.INTEREST, BalanceCause.CONVERSION, BalanceCause.TRANSFER})
+"""Causes whose event is a receipt: it says to the unit by how much equity changes."""
+
+
+LIQUIDATION = config.Liquidation(
+    fast_ns=4 * SECOND, slow_ns=8 * SECOND, insolvent_ns=6 * SECOND, lease_wait_ns=5 * SECOND,
+    fund_event_cap_ppm=300_000, lease_stress_ppm=60_000, buffer_move_ppm=5_000,
+)  # fmt: skip
 
 
 class Game:
@@ -39,14 +47,10 @@ class Game:
 
     def __init__(self, rng):
         self.rng = rng
-        liquidation = config.Liquidation(
-            fast_ns=4 * SECOND, slow_ns=8 * SECOND, insolvent_ns=6 * SECOND, lease_wait_ns=5 * SECOND,
-            fund_event_cap_ppm=300_000, lease_stress_ppm=60_000, buffer_move_ppm=5_000,
-        )  # fmt: skip
+        self.most_lots = {INVERSE: 30_000, LINEAR: 3_500}  # of one order; of other contracts 30
         options = [option(strike, side, EXPIRY) for strike in (90_000, 110_000) for side in ("call", "put")]
-        self.venue = Driver(
-            [perpetual(), linear_perpetual(), *options], make_config(liquidation=liquidation, checkpoint_every=500)
-        )
+        self.venue = Driver([perpetual(), linear_perpetual(), *options, *self.listed()], self.configuration())
+        self.currencies = [one.name for one in self.venue.engine.config.currencies]
         self.index, self.vol = 100_000.0, 0.6
         self.venue.marks(self.index, self.vol)
         self.names = [self.venue.engine.instrument(slot).name for slot in self.venue.engine.instruments()]
@@ -72,6 +76,13 @@ class Game:
         self.commands = 0
         self.lost: list[bytearray] = []
 
+    def configuration(self):
+        return make_config(liquidation=LIQUIDATION, checkpoint_every=500)
+
+    def listed(self):
+        """Contracts beside the usual ones."""
+        return []
+
     def isolated(self):
         """Two owners with two accounts each, whose perpetuals are isolated at 25x."""
         found = []
@@ -91,7 +102,7 @@ class Game:
         found = {}
         for account in engine.account_ids():
             cross = engine.desk.is_cross(account)
-            for entity in (0,) if cross else range(2):
+            for entity in (0,) if cross else range(len(self.currencies)):
                 for currency, minor in engine.desk.equities(account, entity):
                     found[account, currency] = minor
         return found
@@ -109,7 +120,7 @@ class Game:
 
     def funds(self):
         """This venue's claim and its capital, by currency."""
-        ledgers = [self.venue.engine.ledger(name) for name in ("BTC", "USDC")]
+        ledgers = [self.venue.engine.ledger(name) for name in self.currencies]
         return [ledger[name] for name in ("fund", "capital") for ledger in ledgers]
 
     def submit(self, record):
@@ -158,8 +169,8 @@ class Game:
         engine = self.venue.engine
         excused, receipts = set(stood), {}
         for event in found:
-            if event.kind == EventKind.BALANCE_CHANGED and event.cause == BalanceCause.COLLATERAL:
-                key = (event.account_id, event.currency)  # from an account to its bucket, or back
+            if event.kind == EventKind.BALANCE_CHANGED and event.cause in (BalanceCause.COLLATERAL, *RECEIPTED):
+                key = (event.account_id, event.currency)  # to a bucket, another account, or what debts cost
                 receipts[key] = receipts.get(key, 0) - event.amount_minor
             elif event.kind in OWN:
                 excused |= {event.account_id, getattr(event, "maker_account_id", 0)}
@@ -183,7 +194,7 @@ class Game:
         for event in found:
             if event.kind == EventKind.AUCTION_LOT_SOLD:
                 account = event.account_id
-                for currency in (0, 1) if cross(account) else (event.currency,):
+                for currency in range(len(self.currencies)) if cross(account) else (event.currency,):
                     key = (account, currency)
                     was = left.get(key, before.get(key, 0))
                     left[key] = was - was * event.share_ppm // PPM
@@ -201,16 +212,17 @@ class Game:
     def check_fund(self, found, fund):
         """The fund takes disclosed fees, at most their rate of the price, and fund and capital give what their events
         say."""
-        fees, draws, given = [0, 0], [0, 0, 0, 0], [0, 0, 0, 0]
+        number = len(self.currencies)
+        fees, draws, given = [0] * number, [0] * 2 * number, [0] * 2 * number
         rate = self.venue.engine.config.liquidation.fee_ppm
         for event in found:
             if event.kind == EventKind.AUCTION_LOT_SOLD:
                 fees[event.currency] += event.fee_minor
                 assert 0 <= event.fee_minor <= max(event.price_minor, 0) * rate // PPM + 100
             elif event.kind in (EventKind.FUND_DRAWN, EventKind.CAPITAL_DRAWN):
-                draws[event.currency + 2 * (event.kind == EventKind.CAPITAL_DRAWN)] += event.amount_minor
+                draws[event.currency + number * (event.kind == EventKind.CAPITAL_DRAWN)] += event.amount_minor
             elif event.kind == EventKind.BALANCE_CHANGED and event.account_id == 0:
-                given[event.currency + 2 * (event.cause == BalanceCause.CAPITAL_ENDOWMENT)] += event.amount_minor
+                given[event.currency + number * (event.cause == BalanceCause.CAPITAL_ENDOWMENT)] += event.amount_minor
         moved = [now - then for now, then in zip(self.funds(), fund, strict=True)]
         # a fee is disclosed twice: with the sale and as the fund's credit
         assert moved == [gave - drew for gave, drew in zip(given, draws, strict=True)]
@@ -239,7 +251,7 @@ class Game:
         slot = self.venue.slot(name)
         market, unit = engine.market(slot), engine.instrument(slot).price_unit_e8
         mark = max(1, market.mark_price_e8 // unit)
-        most = {INVERSE: 30_000, LINEAR: 3_500}.get(name, 30)
+        most = self.most_lots.get(name, 30)
         lots, side = int(rng.integers(1, most)), int(rng.integers(2))
         maker, taker = self.house[rng.integers(4)], self.traders[rng.integers(len(self.traders))]
         self.place(maker, slot, 1 - side, int(mark), lots)
@@ -334,16 +346,20 @@ class Game:
         self.venue.sequencer = Sequencer(fresh, self.venue.journal, lambda: self.venue.now)
         self.seen["replays"] += 1
 
-    def play(self, count):
-        """Moves until so many commands have been given."""
-        moves = (
+    def moves(self):
+        """What may happen, with weights."""
+        return (
             (self.marks, 30), (self.tick, 38), (self.order, 10), (self.bid, 12), (self.answer, 12), (self.money, 3),
             (lambda: self.marks(True), 1), (self.stale, 0.4), (self.preferences, 1),
         )  # fmt: skip
-        weights = np.array([weight for _, weight in moves], dtype=float)
-        weights /= weights.sum()
+
+    def play(self, count):
+        """Moves until so many commands have been given."""
         following = 4_000
         while self.commands < count:
+            moves = self.moves()
+            weights = np.array([weight for _, weight in moves], dtype=float)
+            weights /= weights.sum()
             moves[self.rng.choice(len(moves), p=weights)][0]()
             if self.commands >= following:
                 self.replay()
