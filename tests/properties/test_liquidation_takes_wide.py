@@ -129,7 +129,6 @@ class WideGame(Game):
         if kind == CommandKind.TICK:
             self.hours.append((len(self.venue.journal.records), now_hour))
         self.check_moved(found)
-        stood |= {event.account_id for event in found if event.kind == EventKind.LIQUIDATION_STARTED}
         self.check_debts(found, stood, hours)
         self.check_transfers(found, stood)
         self.count(found, cash)
@@ -156,8 +155,10 @@ class WideGame(Game):
     def check_debts(self, found, stood, hours):
         """Interest is the disclosed rate of the debt, to the unit; a conversion costs the index and, outside a
         liquidation, the disclosed spread, and takes no more than the debt."""
-        is_cross, groups = self.venue.engine.desk.is_cross, {}
+        is_cross, groups, stood = self.venue.engine.desk.is_cross, {}, set(stood)
         for event in found:
+            if event.kind == EventKind.LIQUIDATION_STARTED:
+                stood.add(event.account_id)  # from here on in this command
             if event.kind != EventKind.BALANCE_CHANGED:
                 continue
             if event.cause == BalanceCause.INTEREST:
@@ -165,17 +166,17 @@ class WideGame(Game):
                 assert debt > 0 and is_cross(event.account_id) and event.account_id not in stood, event
                 assert -event.amount_minor == -(-debt * INTEREST_PPM * hours // (PPM * 8_760)), (event, hours)
             elif event.cause == BalanceCause.CONVERSION:
-                groups.setdefault(event.account_id, []).append(event)
                 # money that is spent is not overdrawn, a debt that is settled does not become money
                 was = event.balance_minor - event.amount_minor
                 free = event.account_id not in stood
+                groups.setdefault((event.account_id, free), []).append(event)
                 assert not free or (0 <= event.balance_minor < was or was < event.balance_minor <= 0), event
                 assert event.amount_minor < 0 or not free or -was > LIMITS[self.currencies[event.currency]], event
-        for account, group in groups.items():
+        for (account, free), group in groups.items():
             assert is_cross(account)
             amounts = [self.usd(event) for event in group]
             spent = -sum(amount for amount in amounts if amount < 0)
-            spread = 0.0 if account in stood else spent * SPREAD_PPM / (PPM + SPREAD_PPM)
+            spread = spent * SPREAD_PPM / (PPM + SPREAD_PPM) if free else 0.0
             assert abs(sum(amounts) + spread) <= 1e-4 * len(group) + 1e-9 * spent, (group, sum(amounts), spread)
 
     def check_transfers(self, found, stood):
