@@ -48,6 +48,10 @@ class _Watch:
         self.terms, self.underlying, self.range_ppm = terms, underlying, range_ppm
         self.sampled_ns = self.index_e8 = self.samples = self.scale_ppm = self.changed_ns = 0
         self.variance = self.implied = 0.0
+        self.asked: int | None = None
+        """The scale that the last sample asks for, until it is announced; None: none."""
+        self.missed = 0
+        """Scales asked for that were not announced by the next sample."""
 
     @property
     def realised(self) -> float:
@@ -59,19 +63,34 @@ class _Watch:
 
 
 class AdaptiveMargins:
-    """Watches the underlyings that `config.governance.adaptive` names; `due` is asked after each step of venue time."""
+    """Watches the underlyings that `config.governance.adaptive` names.
+
+    All that it knows follows from the journal: `sample` comes after each TICK of the venue's clock, `announced` with
+    each announcement of the venue's own, in life as in a replay.
+    """
 
     def __init__(self, engine: Any):
         self._engine = engine
-        config = engine.config
+        self._notice_ns = 0
+        self._known: list[_Watch] | None = None
+
+    @property
+    def _watches(self) -> list[_Watch]:
+        """Of the configuration, which an engine has from its genesis on."""
+        if self._known is not None:
+            return self._known
+        config = self._engine.config
+        if config is None:
+            return []
         given = config.governance if isinstance(config.governance, Governance) else Governance()
         numbers = {u.name: n for n, u in enumerate(config.underlyings)}
         self._notice_ns = given.margin_notice_ns
-        self._watches = []
+        self._known = []
         for terms in () if given.adaptive is msgspec.UNSET else given.adaptive:
             own = config.underlyings[numbers[terms.underlying]]
             span = own.matrix.price_range_ppm if own.span is msgspec.UNSET else own.span.price_scan_range_ppm
-            self._watches.append(_Watch(terms, numbers[terms.underlying], span))
+            self._known.append(_Watch(terms, numbers[terms.underlying], span))
+        return self._known
 
     def figures(self, underlying: int) -> dict[str, Any] | None:
         """Terms, vols and the scale wanted of an underlying; None where its rates follow nothing."""
@@ -90,28 +109,55 @@ class AdaptiveMargins:
         """The scale wanted by underlying's name, of those that have been sampled."""
         return {watch.terms.underlying: watch.wanted / PPM for watch in self._watches if watch.samples}
 
-    def due(self) -> list[bytearray]:
-        """Announcements to be made now, as unstamped commands."""
+    def sample_due(self, time_ns: int) -> bool:
+        """Whether a TICK at this time may be a sample's."""
+        return any(time_ns - watch.sampled_ns >= watch.terms.sample_ns for watch in self._watches)
+
+    def sample(self) -> None:
+        """After a TICK of the venue's clock: take the samples that are due."""
+        for watch in self._watches:
+            self._sample(watch)
+
+    def expected(self, underlying: str) -> AnnounceMargin | None:
+        """The announcement that an underlying's last sample asks for; None where it asks for none."""
+        for watch in self._watches:
+            if watch.terms.underlying == underlying and watch.asked is not None:
+                rises = watch.asked > watch.scale_ppm  # then the engine gives the least notice, from its own time on
+                effective_ns = 0 if rises else watch.sampled_ns + self._notice_ns
+                return AnnounceMargin(underlying=underlying, scale_ppm=watch.asked, effective_ns=effective_ns)
+        return None
+
+    def announced(self, underlying: str) -> None:
+        """What was asked for is journaled."""
+        for watch in self._watches:
+            if watch.terms.underlying == underlying:
+                watch.asked = None
+
+    @property
+    def missed(self) -> int:
+        """Samples whose announcement never came: the journal was full, or the process died in between."""
+        return sum(watch.missed for watch in self._watches)
+
+    def due(self) -> list[tuple[str, bytearray]]:
+        """(underlying, unstamped command) of announcements to be made now. None while another waits, nor from a sample
+        whose successor is due."""
         found = []
         for watch in self._watches:
-            scale = self._sample(watch)
-            if scale is not None:
-                payload = AnnounceMargin(
-                    underlying=watch.terms.underlying,
-                    scale_ppm=scale,
-                    effective_ns=self._engine.time_ns + self._notice_ns,
-                )
-                found.append(commands.by(Actor.FEED, commands.cold(CommandKind.ANNOUNCE_MARGIN, payload)))
+            payload = self.expected(watch.terms.underlying)
+            fresh = self._engine.time_ns - watch.sampled_ns < watch.terms.sample_ns
+            if payload and fresh and self._engine.mark_state(watch.underlying).announced_margin is None:
+                record = commands.by(Actor.FEED, commands.cold(CommandKind.ANNOUNCE_MARGIN, payload))
+                found.append((payload.underlying, record))
         return found
 
-    def _sample(self, watch: _Watch) -> int | None:
-        """Take a sample where one is due; the scale to announce, if any. Nothing is while an announcement waits."""
+    def _sample(self, watch: _Watch) -> None:
+        """Take a sample where one is due. Nothing is asked for while an announcement waits."""
         now, index_e8 = self._engine.time_ns, self._engine.index_price(watch.underlying)
         if now - watch.sampled_ns < watch.terms.sample_ns or not index_e8:
-            return None
+            return
         seen = self._engine.mark_state(watch.underlying)
         if seen.stage != "live" or seen.index_fixed:
-            return None
+            return
         implied = self._implied(watch)
         watch.implied = watch.implied if implied is None else implied
         if watch.samples:
@@ -127,9 +173,10 @@ class AdaptiveMargins:
         watch.samples += 1
         if seen.margin_scale_ppm != watch.scale_ppm:
             watch.scale_ppm, watch.changed_ns = seen.margin_scale_ppm, now
-        if seen.announced_margin is not None:
-            return None
-        return next_ppm(watch.terms, watch.scale_ppm, watch.wanted, now - watch.changed_ns)
+        watch.missed += watch.asked is not None
+        watch.asked = None
+        if seen.announced_margin is None:
+            watch.asked = next_ppm(watch.terms, watch.scale_ppm, watch.wanted, now - watch.changed_ns)
 
     def _implied(self, watch: _Watch) -> float | None:
         """Vol at the money of the expiry closest to the wanted days; None where no option has a mark."""

@@ -13,6 +13,7 @@ from rich.markup import escape
 from exchange.commands import FIRST_COLD, LAYOUTS, SLOT_BYTES, CommandKind, payload
 from exchange.engine import Engine, InvariantBroken
 from exchange.invariants import conserved
+from gateway.adaptive_replay import AdaptiveReplay
 from gateway.cli_output import FAILED, MISUSED, err, fail, out, print_json
 from gateway.status import Status
 from gateway.venue_core import records_of, replay_into
@@ -34,9 +35,9 @@ def check(data_dir: Path, status: Status) -> tuple[dict[str, Any], str | None]:
     """(findings, what is wrong or None) of a journal replayed from its first command to its end."""
     directory = journal_directory(data_dir)
     engine, wrong, failed_seq, started = Engine(), None, None, time.perf_counter()
-    torn = False
+    torn, adaptive = False, AdaptiveReplay(engine)
     try:
-        report = replay_into(engine, directory, status.progress)
+        report = replay_into(engine, directory, status.progress, follow=adaptive)
         torn = report.torn is not None
     except InvariantBroken as error:
         wrong, failed_seq = str(error), int(error.seq)
@@ -54,6 +55,9 @@ def check(data_dir: Path, status: Status) -> tuple[dict[str, Any], str | None]:
         faults = engine.audit()
         if faults:
             wrong, failed_seq = f"seq {engine.seq}: {'; '.join(faults[:5])}", int(engine.seq)
+    if wrong is None and adaptive.faults:
+        faults = [f"seq {seq}: {text}" for seq, text in adaptive.faults]
+        wrong, failed_seq = "; ".join(faults[:5]), adaptive.faults[0][0]
     findings = {
         "seq": int(engine.seq),
         "digest": engine.state_digest().hex() if started_up else None,
@@ -61,6 +65,8 @@ def check(data_dir: Path, status: Status) -> tuple[dict[str, Any], str | None]:
         "accounts": engine.counters().accounts if started_up else 0,
         "conserved": started_up and conserved(engine),
         "checkpoints": int(engine.checkpoints),
+        "adaptive_announcements": adaptive.checked,
+        "adaptive_missed": adaptive.margins.missed,
         "journal_bytes": sum(path.stat().st_size for path in directory.glob("*.seg")),
         "torn_tail": torn,
         "faults": faults,
@@ -75,7 +81,8 @@ def verify(
     data_dir: Annotated[Path, typer.Argument(help="Data directory of a venue, running or not.")],
     json: Annotated[bool, typer.Option("--json", help="The findings as one JSON object.")] = False,
 ) -> None:
-    """Replay a journal, reproduce every checkpoint, audit every invariant. Takes no lock and changes nothing.
+    """Replay a journal, reproduce every checkpoint, audit every invariant, and hold each margin announcement of the
+    venue's own against what its marks ask for. Takes no lock and changes nothing.
 
     Exit status 1 where something does not hold; the first failing seq is named.
     """

@@ -13,6 +13,7 @@ import msgspec
 from exchange.engine import Engine
 from exchange.ports import JournalFull
 from gateway import population
+from gateway.adaptive_replay import AdaptiveReplay
 from gateway.admin import AdminServer, check_path
 from gateway.credentials import Credential, CredentialStore
 from gateway.defaults import load_setup
@@ -97,6 +98,7 @@ class Venue:
             history = History.open(directory.history, directory.journal)
             self._closing.callback(history.close)
             self.recorder = Recorder(Engine(), history)
+            adaptive = AdaptiveReplay(self.recorder.engine)
             core = Core.open(
                 directory,
                 lambda last_ns: VenueClock(max(last_ns or feed.start_time_ns, _wall_ns(wall_clock)), speed),
@@ -105,6 +107,7 @@ class Venue:
                 on_events=self._observe_replay,
                 events_from_seq=min(self.worker.cursor, history.covered[0]) + 1,
                 engine=self.recorder.engine,
+                follow=adaptive,
             )
         except BaseException:
             await self._closing.aclose()
@@ -118,7 +121,7 @@ class Venue:
         self._closing.callback(self.recorder.close)
         try:
             self.clock: VenueClock = core.sequencer.clock
-            self.pump = Pump(core.engine, feed, self.clock, self._submit_starting)
+            self.pump = Pump(core.engine, feed, self.clock, self._submit_starting, adaptive.margins)
             self.credentials = CredentialStore(directory.path)
             require_secure(options.host, self.credentials, options.tls)
             if fresh:

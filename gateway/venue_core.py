@@ -15,6 +15,7 @@ from exchange.engine import LOGIC_VERSION, Engine, InvariantBroken
 from exchange.ports import JournalFull
 from exchange.reasons import Reason
 from exchange.sequencer import Sequencer
+from gateway.adaptive_replay import AdaptiveReplay
 from gateway.feeds import ComposerTerms, SimParameters
 from gateway.records import EventKind, decode
 from persistence.data_dir import DataDirectory
@@ -105,25 +106,29 @@ def replay_into(
     progress: Progress = lambda text: None,
     on_events: Callable[[int, bytes], None] | None = None,
     events_from_seq: int = 1,
+    follow: AdaptiveReplay | None = None,
 ) -> ReplayReport:
     """Apply a whole journal to a fresh engine; checkpoints are reproduced on the way.
 
-    `on_events(seq, events)` sees the events of `events_from_seq` and later. Raises JournalError,
-    JournalCorrupt, InvariantBroken.
+    `on_events(seq, events)` sees the events of `events_from_seq` and later; `follow` the records that it wants, each
+    before the next one is applied. Raises JournalError, JournalCorrupt, InvariantBroken.
     """
     applied = 0
 
     def apply(first_seq: int, epoch: int, slots: np.ndarray) -> None:
         nonlocal applied
         if on_events is None or first_seq + len(slots) // SLOT_BYTES <= events_from_seq:
-            engine.apply_many(slots)
+            _apply_run(engine, slots, follow)
         else:
             engine.take_events()  # what apply_many left
             for record in records_of(slots):
+                wanted = follow is not None and follow.wants(record)
                 engine.apply(record)
                 events = engine.take_events()
                 if engine.seq >= events_from_seq:
                     on_events(engine.seq, events)
+                if wanted and follow is not None:
+                    follow.saw(record)
         if engine.seq - applied >= 50_000:
             applied = engine.seq
             progress(f"replaying the journal: {applied:,} commands")
@@ -131,6 +136,20 @@ def replay_into(
     report = replay(journal_directory, apply, record_version=RECORD_VERSION, logic_version=LOGIC_VERSION)
     engine.take_events()
     return report
+
+
+def _apply_run(engine: Engine, slots: np.ndarray, follow: AdaptiveReplay | None) -> None:
+    """Apply a batch whose events nobody wants, in runs that end with what is to be followed."""
+    start = end = 0
+    if follow is not None:
+        for record in records_of(slots):
+            end += len(record)
+            if follow.wants(record):
+                engine.apply_many(slots[start:end])
+                follow.saw(record)
+                start = end
+    if start < len(slots):
+        engine.apply_many(slots[start:])
 
 
 class Core:
@@ -160,16 +179,17 @@ class Core:
         on_events: Callable[[int, bytes], None] | None = None,
         events_from_seq: int = 1,
         engine: Engine | None = None,
+        follow: AdaptiveReplay | None = None,
     ) -> Self:
         """Replay and open; `make_clock` is given the last venue time (0: none) and makes the clock.
 
-        `engine`: a fresh one, for an `on_events` that asks it.
+        `engine`: a fresh one, for an `on_events` or a `follow` that asks it.
         """
         engine = engine or Engine()
         # Opening cuts a torn tail off first, so that replay and journal agree on where the venue stands.
         journal = Journal(directory.journal, RECORD_VERSION, LOGIC_VERSION, directory.epoch, durability=durability)
         try:
-            report = replay_into(engine, directory.journal, progress, on_events, events_from_seq)
+            report = replay_into(engine, directory.journal, progress, on_events, events_from_seq, follow)
             if report.last_seq != journal.appended_seq:
                 raise VenueError(f"replay ended at seq {report.last_seq}, the journal is at {journal.appended_seq}")
             return cls(directory, engine, journal, make_clock(engine.time_ns), report.last_seq)

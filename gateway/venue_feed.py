@@ -94,10 +94,12 @@ class Pump:
         feed: Feed,
         clock: VenueClock,
         submit: Callable[[bytearray], bytes | None],
+        adaptive: AdaptiveMargins | None = None,
     ):
         self._engine, self._feed, self._clock, self._submit = engine, feed, clock, submit
         self.publisher = MarkPublisher(engine)
-        self._adaptive: AdaptiveMargins | None = None
+        self.adaptive = adaptive or AdaptiveMargins(engine)
+        """Margin rates that follow volatility, where the configuration names any."""
         self.seconds = FAST_PUMP_SECONDS if clock.speed > FAST_SPEED else PUMP_SECONDS
         self.lost = 0
         """Marks and ticks not published because the journal was full."""
@@ -115,13 +117,6 @@ class Pump:
     def use(self, submit: Callable[[bytearray], bytes | None]) -> None:
         """Submit through this from now on."""
         self._submit = submit
-
-    @property
-    def adaptive(self) -> AdaptiveMargins:
-        """Margin rates that follow volatility, where the configuration names any."""
-        if self._adaptive is None:  # at the first step: before genesis an engine has no configuration
-            self._adaptive = AdaptiveMargins(self._engine)
-        return self._adaptive
 
     def list_instruments(self, instruments: list[Instrument]) -> int:
         """List those that the venue does not know; returns how many."""
@@ -145,6 +140,8 @@ class Pump:
         """Let due work run."""
         if self._submit(commands.record(CommandKind.TICK, actor_id=Actor.CLOCK)) is None:
             self.lost += 1
+        else:
+            self.adaptive.sample()
 
     def resume(self, time_ns: int) -> None:
         """Bring the feed to where a replayed venue stands and publish its newest marks there."""
@@ -171,8 +168,9 @@ class Pump:
         self._ticks_until(target_ns, left)
         self._clock.set(target_ns)
         self.tick()
-        for record in self.adaptive.due():
-            self._submit(record)
+        for underlying, record in self.adaptive.due():
+            if self._submit(record) is not None:
+                self.adaptive.announced(underlying)
 
     def _ticks_until(self, time_ns: int, left: int) -> int:
         """While liquidations run, time passes in steps no longer than a batch of bids, as far as `left`."""

@@ -68,8 +68,10 @@ def step(made: Driver, index: float, vol: float, far_vol: float = 3.0) -> None:
         vols.append((slot, round((vol if at_the_money else far_vol) * 1e6)))
     price = round(index * 1e8)
     found = made.submit(commands.update_marks(0, price, made.now, [(EXPIRY, price), (FAR, price)], vols)) + made.tick()
-    for record in made.watch.due():
+    made.watch.sample()
+    for underlying, record in made.watch.due():
         done = made.submit(record)
+        made.watch.announced(underlying)
         assert not [e for e in done if e.kind == EventKind.COMMAND_REJECTED], done
         found += done
     made.said += [(made.now, e.state, e.scale_ppm) for e in found if e.kind == EventKind.MARGIN_ANNOUNCED]
@@ -123,21 +125,56 @@ def test_nothing_while_an_announcement_waits_or_marks_are_old(venue: Driver) -> 
     venue.tick()
     assert venue.engine.mark_state(0).stage != "live"
     samples = venue.watch.figures(0)["samples"]
+    venue.watch.sample()
     assert venue.watch.due() == [] and venue.watch.figures(0)["samples"] == samples
     step(venue, 100_000, 1.2)
     assert [scale for _, _, scale in venue.said] == [1_580_000]
+
+
+def test_a_clock_that_runs_on_shortens_no_notice(venue: Driver) -> None:
+    """Between a sample and the announcement a real clock moves; a fall's time is that of its sample."""
+    step(venue, 100_000, 0.6)
+    venue.now += 600 * SECOND
+    vols = [(slot, 1_200_000) for slot, _, _ in venue.engine.pairs(0)]
+    price = 100_000 * 10**8
+    venue.submit(commands.update_marks(0, price, venue.now, [(EXPIRY, price), (FAR, price)], vols))
+    venue.tick()
+    venue.watch.sample()
+    ((name, record),) = venue.watch.due()
+    venue.now += 17
+    (told,) = [e for e in venue.submit(record) if e.kind == EventKind.MARGIN_ANNOUNCED]
+    assert (name, told.scale_ppm, told.effective_ns) == ("BTC", 1_580_000, venue.now + HOUR)
+    venue.watch.announced("BTC")
+    assert venue.watch.due() == [] and venue.watch.missed == 0
+
+
+def test_what_was_asked_for_waits_for_the_journal_until_the_next_sample(venue: Driver) -> None:
+    step(venue, 100_000, 0.6)
+    venue.now += 600 * SECOND
+    price = 100_000 * 10**8
+    vols = [(slot, 1_200_000) for slot, _, _ in venue.engine.pairs(0)]
+    venue.submit(commands.update_marks(0, price, venue.now, [(EXPIRY, price), (FAR, price)], vols))
+    venue.tick()
+    venue.watch.sample()
+    assert [name for name, _ in venue.watch.due()] == ["BTC"] == [name for name, _ in venue.watch.due()]
+    venue.tick(600 * SECOND)
+    assert venue.watch.due() == []  # the next sample decides
+    venue.watch.sample()
+    assert [name for name, _ in venue.watch.due()] == ["BTC"] and venue.watch.missed == 1
 
 
 def test_without_terms_nothing_is_watched() -> None:
     made = Driver([perpetual()])
     made.marks(100_000)
     watch = AdaptiveMargins(made.engine)
+    watch.sample()
     assert watch.due() == [] and watch.figures(0) is None
 
 
 def test_samples_wait_for_their_time(venue: Driver) -> None:
     step(venue, 100_000, 0.6)
     venue.marks(100_000, 1.2)
+    venue.watch.sample()
     assert venue.watch.due() == [] and venue.watch.figures(0)["samples"] == 1
 
 
