@@ -338,6 +338,9 @@ cdef class BandIndex:
     cdef double basis_range(self, int level) noexcept:
         return WIDTH_RANGE[level] / BASIS_TO_WIDTH
 
+    cdef double width_range(self, int level) noexcept:
+        return WIDTH_RANGE[level]
+
     cdef double delta_sides(self, int level, int32_t row, double lots, double* high) noexcept:
         """Least delta of lots of a row in the box (coins), and into `high` the largest."""
         cdef const BandTables* t = &self.tables[level]

@@ -96,7 +96,7 @@ cdef class BandTerms:
         cdef double futures = 0.0, longs = 0.0, shorts = 0.0, net_low = 0.0, net_high = 0.0, charge, above, size, rate
         cdef Instrument* row
         cdef int j, c
-        if not p.any:
+        if not p.any and not p.concentrated:
             return 0.0
         memset(low, 0, sizeof(low))
         memset(high, 0, sizeof(high))

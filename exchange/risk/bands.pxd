@@ -1,10 +1,11 @@
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from exchange.clearing.position cimport Position
-from exchange.risk.band_terms cimport BandTerms
+from exchange.risk.span_bands cimport SpanTerms
+from margin_ext.safe_bands cimport BandIndex
 
 
-cdef class Bands(BandTerms):
+cdef class Bands(SpanTerms):
     cdef readonly int64_t least_accounts     # bands are used from this many accounts on
     cdef list fits                           # [underlying] its grid has a column without a shock
     cdef uint64_t* shape                     # [underlying] the listing that its anchors belong to
@@ -20,6 +21,7 @@ cdef class Bands(BandTerms):
     cdef readonly uint64_t marks
     cdef bint active(self, int underlying) except -1
     cdef int observe(self, int underlying, int64_t time_ns) except -1
+    cdef BandIndex _new_index(self, int underlying)
     cdef int _take_shape(self, int underlying) except -1
     cdef int64_t scan(self, int underlying) except -1
     cdef int renew(self, int underlying, int64_t time_ns) except -1

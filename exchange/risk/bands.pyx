@@ -6,9 +6,8 @@ at. Bands are not state: they emit nothing, are not exported, and decide only wh
 
 Certified are accounts of every model. Always looked at are: accounts at WARNING or BREACHED that hold more than one
 underlying and settlement; those of `cross_pm`, and of `cross_sm` unless healthy, with a haircut or surcharge on a
-currency they have; accounts with a coin chain of another coin's underlying; portfolio accounts in an underlying of
-`span16`, or whose set has scenarios or a horizon beside the grid; those whose excess is within the bounds' error; and
-what is not priced.
+currency they have; accounts with a coin chain of another coin's underlying; portfolio accounts in an underlying whose
+set has scenarios or a horizon beside the grid; those whose excess is within the bounds' error; and what is not priced.
 """
 
 from libc.math cimport INFINITY
@@ -21,8 +20,9 @@ from exchange.market.instrument cimport KIND_OPTION, KIND_PERPETUAL, STATE_FREE,
 from exchange.risk.band_terms cimport MAX_BAND_CURRENCIES, MAX_BAND_UNDERLYINGS, MAX_LEGS, Requirement
 from exchange.risk.charges cimport Charges
 from exchange.risk.formulas cimport MAX_TIERS
-from exchange.risk.risk_rows cimport GRID_SPAN, MAX_EXPIRIES, Grid
+from exchange.risk.risk_rows cimport MAX_EXPIRIES, Grid
 from exchange.risk.rounding cimport lot_units
+from exchange.risk.span_bands cimport SPAN_BAND_COLUMNS
 from margin_ext.kernels cimport ChainInput
 from margin_ext.safe_bands cimport (
     BAND_BUCKETS, BAND_CHAINS, BAND_CLASSES, BAND_GROUPS, BAND_LEVELS, BAND_REFERENCES, BAND_UNKNOWN, BandGrid,
@@ -31,7 +31,6 @@ from margin_ext.safe_bands cimport (
 
 LEAST_ACCOUNTS = 2_000           # below, looking at everybody costs less than the tables
 cdef int64_t REFRESH_BUDGET = 4_096      # accounts certified anew after one mark
-cdef double NEAR_YEARS = 2.0 / 365.0     # widths of options this near change within minutes
 cdef double MOVE_OF_ANCHOR = 0.004       # a new anchor where the index is further than this from the newest
 cdef double[BAND_GROUPS] CHANGE_OF_ANCHOR = [0.004, 0.004, 0.012]
 cdef double ENOUGH = 0.5                 # of a level's price range: no narrower level is tried
@@ -55,7 +54,7 @@ cdef class Bands:
             raise MemoryError()
         for u, underlying in enumerate(config.underlyings):
             self._take_tiers(u, underlying.isolated.tiers)
-        self.fits = [_base_column(&self.rows.grid[u], self.rows.scenario_count) >= 0
+        self.fits = [self.spanned[u] or _base_column(&self.rows.grid[u], self.rows.scenario_count) >= 0
                      for u in range(self.rows.underlying_count)]
 
     def _take_tiers(self, int underlying, given):
@@ -91,16 +90,30 @@ cdef class Bands:
 
     # ------------------------------------------------------------------ the market
 
+    cdef BandIndex _new_index(self, int underlying):
+        cdef BandIndex index
+        cdef Grid padded
+        if not self.spanned[underlying]:
+            index = BandIndex(self.instruments.capacity, self.rows.scenario_count)
+            _fill_grid(&index.grid, &self.rows.grid[underlying], self.rows.scenario_count, self.thresholds[0])
+            return index
+        index = BandIndex(self.instruments.capacity, SPAN_BAND_COLUMNS)
+        self.span_grid(underlying, &padded)
+        _fill_grid(&index.grid, &padded, SPAN_BAND_COLUMNS, self.thresholds[0])
+        if padded.vol_points:        # every shocked width is measured by itself
+            index.grid.class_count = 0
+        return index
+
     cdef int _take_shape(self, int underlying) except -1:
         """The underlying's perpetuals and chains; every band on an older listing is void."""
         cdef BandIndex index = self.index[underlying]
         cdef uint32_t slot
         cdef int k
+        cdef bint moved = self.terms_moved(underlying)
         if index is None:
-            index = BandIndex(self.instruments.capacity, self.rows.scenario_count)
-            _fill_grid(&index.grid, &self.rows.grid[underlying], self.rows.scenario_count, self.thresholds[0])
+            index = self._new_index(underlying)
             self.index[underlying] = index
-        elif self.shape[underlying] == self.rows.shape[underlying]:
+        elif self.shape[underlying] == self.rows.shape[underlying] and not moved:
             return 0
         self.shape[underlying] = self.rows.shape[underlying]
         index.drop_anchors()
@@ -126,6 +139,7 @@ cdef class Bands:
         """Take in the marks of an underlying, just repriced, and how far they are from every anchor."""
         cdef BandIndex index
         cdef ChainInput source
+        cdef ChainInput widths
         cdef int b, r
         cdef uint32_t i, slot
         cdef Instrument* row
@@ -150,7 +164,9 @@ cdef class Bands:
                             abs(<double>row.mark_minor))
         for k, chain in enumerate(self.chains[underlying]):
             self.rows.chain_input(chain, time_ns, &source)
-            index.take_widths(k, &source, NEAR_YEARS)
+            self.pad(underlying, &source)
+            self.measured(underlying, &source, &widths)
+            index.take_widths(k, &widths, self.near_years(underlying))
         index.measure()
         self.marks += 1
         return 0
@@ -183,7 +199,10 @@ cdef class Bands:
             index.move[b] = g.move_q32[b] / 4294967296.0 + 1e-9
         for k, chain in enumerate(self.chains[underlying]):
             if self.rows.chain_input(chain, time_ns, &source):
-                index.bound_options(k, &source, NEAR_YEARS)
+                self.pad(underlying, &source)
+                index.bound_options(k, &source, self.near_years(underlying))
+                if self.spanned[underlying]:
+                    self.bound_charged(underlying, &source)
         for slot in range(self.instruments.high):
             row = &self.instruments.at[slot]
             if (row.state == STATE_FREE or row.underlying != underlying or row.kind >= KIND_OPTION
@@ -193,6 +212,7 @@ cdef class Bands:
                 continue
             index.bound_future(slot, row.inverse, row.lot_size, row.mark_price_e8 / 1e8,
                                0 if row.kind == KIND_PERPETUAL else 1)
+            self.charged_future(underlying, slot)
         return 0
 
     cdef int renew(self, int underlying, int64_t time_ns) except -1:
@@ -415,7 +435,10 @@ cdef class Bands:
             for i in range(need.first, need.last):
                 if not self.formula:
                     index = self.index[self.leg_underlying[i]]
-                    index.leg_bounds(level, &self.leg[i], least[i])
+                    if self.spanned[self.leg_underlying[i]]:
+                        self.span_least(level, i, self.outermost, least[i])
+                    else:
+                        index.leg_bounds(level, &self.leg[i], least[i])
                     slack += least[i][0] - self.outermost * self.most_charges(level, i)
                 drop[i] = max(least[i][0] - min(least[i][1], least[i][2]), 1.0)
                 drops += drop[i]
@@ -450,8 +473,11 @@ cdef class Bands:
         if self.formula:
             self.formula_warned(level, next_, self.thresholds[self.warned - 1], above, below)
         else:
-            index.warned_bounds(level, &self.leg[0], self.requirement[0].cash, self.thresholds[0], next_,
-                                self.thresholds[self.warned - 1], above, below)
+            if self.spanned[u]:
+                self.span_warned(level, next_, self.thresholds[self.warned - 1], above, below)
+            else:
+                index.warned_bounds(level, &self.leg[0], self.requirement[0].cash, self.thresholds[0], next_,
+                                    self.thresholds[self.warned - 1], above, below)
             for p in range(3):
                 above[p] -= next_ * self.most_charges(level, 0)
         if breached:             # nothing lies below
@@ -607,7 +633,7 @@ cdef class Bands:
             scale = price * 1e4 / self.coin_scale[c]
             self.leg_coin[at][c] = <double>self._offset(account_id, c) * (1e4 / self.coin_scale[c])
             leg.coin_offset += <double>self._offset(account_id, c) * scale
-            if cross and self.formula:       # coins are rounded before they are worth USD
+            if cross and (self.formula or self.spanned[underlying]):     # coins are rounded before they are worth USD
                 leg.unit_usd = max(leg.unit_usd, scale * 1.1)
             if cross:
                 # the engine's coin prices are multiples of 2**-40 of a row unit
@@ -706,9 +732,9 @@ cdef int _fill_grid(BandGrid* to, Grid* g, int scenario_count, double warning) e
 
 
 cdef int _base_column(const Grid* g, int scenario_count) noexcept:
-    """A column without a shock, one without weight where there is one, which is the equity; -1: none, or `span16`."""
+    """A column without a shock, one without weight where there is one, which is the equity; -1: none."""
     cdef int j, found = -1
-    for j in range(scenario_count if g.kind != GRID_SPAN else 0):
+    for j in range(scenario_count):
         if g.spot_multiplier[j] == 1.0 and g.vol_kind[j] == 0 and (found < 0 or g.weight[j] < g.weight[found]):
             found = j
     return found

@@ -78,12 +78,13 @@ class Crowd:
     two margin models or, two in five, the other."""
 
     models: tuple[config.MarginModel, config.MarginModel] = ("segregated_pm", "cross_pm")
+    start_ns = START_NS
 
     def __init__(self, seed: int, accounts: int, **changes: Any) -> None:
         self.rng = np.random.default_rng(seed)
         self.engine = Engine()
         self.engine.band_accounts = 1 << 62
-        self.time_ns = START_NS
+        self.time_ns = self.start_ns
         self.records: list[bytes] = []
         self.index = dict(SPOT)
         self.basis = {START_NS + hours * HOUR_NS: 0.0001 * hours**0.5 for hours in EXPIRY_HOURS}
@@ -252,13 +253,17 @@ class Crowd:
                 held.append((view.instrument, sign * self.lots_worth(view.instrument, size)))
         return held
 
+    def spread(self, number: int) -> float:
+        """What a member keeps beyond its initial margin, as a share of it."""
+        return float(np.exp(self.rng.normal(-2.5, 1.2))) if number % 4 else float(self.rng.uniform(0.0, 0.05))
+
     def _member(self, number: int, house: int) -> None:
         """An account with positions and little more than its initial margin: one in four is near its warning."""
         cross = number % 5 in (0, 3)
         account_id = self._account(f"member-{number}", self.models[cross], BTC=40, USDC=2_000_000, ETH=400)
         for slot, lots in self._pick(number):
             self.trade(account_id, house, slot, lots)
-        spread = float(np.exp(self.rng.normal(-2.5, 1.2))) if number % 4 else float(self.rng.uniform(0.0, 0.05))
+        spread = self.spread(number)
         for currency, view in zip(("BTC", "USDC", "ETH"), self.engine.account(account_id).currencies, strict=True):
             keep = round(view.initial_margin_minor * (0.4 if cross else 1.0) * spread)
             away = min(view.withdrawable_minor - keep, view.cash_minor - (0 if not cross else view.cash_minor // 200))

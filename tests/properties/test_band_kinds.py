@@ -11,6 +11,14 @@ import pytest
 
 from exchange import config
 from exchange.parameters import Concentration, GridColumn, Peg, RateTier
+from exchange.parameters_span import (
+    CalendarSpread,
+    SpanCredit,
+    SpanCredits,
+    SpanParameters,
+    SpanTier,
+    SpreadLeg,
+)
 from tests.oracles import crowd
 from tests.properties.test_safe_bands import into_corners, run
 
@@ -37,6 +45,40 @@ OWN = (
     GridColumn(move_ppm=1_200_000, vol="up", extended=True, weight_ppm=140_000),
 )
 
+# every charge binds for somebody; the first two expiries come into other tiers and near their delivery within a run
+SPAN = SpanParameters(
+    tiers=(
+        SpanTier(name="near", from_days=0, to_days=2),
+        SpanTier(name="middle", from_days=2, to_days=60),
+        SpanTier(name="far", from_days=60, to_days=400),
+    ),
+    calendar=(
+        CalendarSpread(priority=1, first="near", second="near", rate_ppm=4_000),
+        CalendarSpread(priority=2, first="near", second="middle", rate_ppm=9_000),
+        CalendarSpread(
+            priority=3, first="middle", second="far", first_ratio_ppm=1_000_000, second_ratio_ppm=1_100_000,
+            rate_ppm=15_000,
+        ),
+        CalendarSpread(priority=4, first="near", second="far", rate_ppm=20_000),
+    ),
+    delivery_ppm=6_000, delivery_days=1, short_option_minimum_ppm=12_000,
+)  # fmt: skip
+POINTS = msgspec.structs.replace(
+    SPAN, vol_scan_kind="points", vol_scan_range_ppm=150_000, short_option_method="maximum", look_ahead_days=2,
+    maintenance_factor_ppm=1_150_000, initial_factor_ppm=1_300_000, concentration=CHARGES["concentration"],
+)  # fmt: skip
+CREDITS = SpanCredits(
+    credits=(
+        SpanCredit(
+            priority=1, rate_ppm=600_000,
+            legs=(
+                SpreadLeg(underlying="BTC", ratio_ppm=1_000_000, side="long"),
+                SpreadLeg(underlying="ETH", ratio_ppm=21_000_000, side="short"),
+            ),
+        ),
+    ),
+)  # fmt: skip
+
 
 class ByFormula(crowd.Crowd):
     models = ("segregated_sm", "cross_sm")
@@ -53,11 +95,19 @@ def with_sets(**fields: Any) -> dict[str, Any]:
     return {"underlyings": made}
 
 
+def with_span(*spans: SpanParameters | msgspec.UnsetType) -> dict[str, Any]:
+    """The crowd's underlyings, BTC and ETH, margined by `span16` where a set is given."""
+    before = crowd.configuration(1).underlyings
+    return {"underlyings": tuple(msgspec.structs.replace(u, span=s) for u, s in zip(before, spans, strict=True))}
+
+
 KINDS: dict[str, tuple[type[crowd.Crowd], dict[str, Any]]] = {
     "formula": (ByFormula, {}),
     "haircuts": (ByFormula, {"currencies": HAIRCUTS}),
     "charges": (crowd.Crowd, with_sets(**CHARGES)),
     "grid": (crowd.Crowd, with_sets(columns=OWN, extended_moves_ppm=())),
+    "span": (crowd.Crowd, with_span(SPAN, SPAN) | {"span_credits": CREDITS}),
+    "points": (crowd.Crowd, with_span(POINTS, msgspec.UNSET)),
     "mixed": (Mixed, with_sets(**CHARGES, columns=OWN, extended_moves_ppm=())),
 }
 
