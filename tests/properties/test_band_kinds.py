@@ -64,7 +64,8 @@ SPAN = SpanParameters(
     delivery_ppm=6_000, delivery_days=1, short_option_minimum_ppm=12_000,
 )  # fmt: skip
 POINTS = msgspec.structs.replace(
-    SPAN, vol_scan_kind="points", vol_scan_range_ppm=150_000, short_option_method="maximum", look_ahead_days=2,
+    SPAN, vol_scan_kind="points", vol_scan_range_ppm=150_000, short_option_minimum_ppm=120_000,
+    short_option_method="maximum", look_ahead_days=2,
     maintenance_factor_ppm=1_150_000, initial_factor_ppm=1_300_000, concentration=CHARGES["concentration"],
 )  # fmt: skip
 CREDITS = SpanCredits(

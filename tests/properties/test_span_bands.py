@@ -1,4 +1,4 @@
-"""Safe bands of accounts margined by `span16`: what time alone does to its charges, and how many accounts keep theirs."""
+"""Safe bands of accounts margined by `span16`: what time alone does to its charges, how many accounts keep theirs."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from exchange.parameters_span import CalendarSpread, SpanParameters, SpanTier
 from tests.oracles import crowd
 from tests.oracles.world import START_NS
 from tests.properties.test_band_kinds import CREDITS, POINTS, with_span
-from tests.properties.test_safe_bands import Pair
+from tests.properties.test_safe_bands import Pair, run
 
 TIERS = (
     SpanTier(name="near", from_days=0, to_days=30),
@@ -73,6 +73,12 @@ def test_time_alone_moves_charges(what: str, seed: int) -> None:
         pair.same(crowded.move(0.0, seconds=3.0))
     assert pair.kinds["LEVEL_CHANGED"] > before + 3
     pair.finish()
+
+
+def test_widths_that_points_leave_are_measured(seed: int) -> None:
+    """Vols that most of their points are taken from change by several times their share."""
+    steep = msgspec.structs.replace(POINTS, vol_scan_range_ppm=450_000, short_option_minimum_ppm=0, delivery_ppm=0)
+    run(seed, 200, 300, 0.0006, Segregated, 0.9, **with_span(steep, msgspec.UNSET))
 
 
 def looked_at(kind: type[crowd.Crowd], seed: int, accounts: int, marks: int, **changes: Any) -> float:
