@@ -1,11 +1,11 @@
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from exchange.clearing.position cimport Position
-from exchange.risk.span_bands cimport SpanTerms
+from exchange.risk.haircut_bands cimport HaircutTerms
 from margin_ext.safe_bands cimport BandIndex
 
 
-cdef class Bands(SpanTerms):
+cdef class Bands(HaircutTerms):
     cdef readonly int64_t least_accounts     # bands are used from this many accounts on
     cdef list fits                           # [underlying] its grid has a column without a shock
     cdef uint64_t* shape                     # [underlying] the listing that its anchors belong to

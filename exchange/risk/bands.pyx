@@ -5,9 +5,9 @@ what it is. After a mark only the accounts whose box was left, or whose cash or 
 at. Bands are not state: they emit nothing, are not exported, and decide only who is looked at. Proof: docs/margin.md.
 
 Certified are accounts of every model. Always looked at are: accounts at WARNING or BREACHED that hold more than one
-underlying and settlement; those of `cross_pm`, and of `cross_sm` unless healthy, with a haircut or surcharge on a
-currency they have; accounts with a coin chain of another coin's underlying; portfolio accounts in an underlying whose
-set has scenarios or a horizon beside the grid; those whose excess is within the bounds' error; and what is not priced.
+underlying and settlement, or in a cross account a haircut or surcharge on a currency they have; accounts with a coin
+chain of another coin's underlying; portfolio accounts in an underlying whose set has scenarios or a horizon beside the
+grid; those whose excess is within the bounds' error; and what is not priced.
 """
 
 from libc.math cimport INFINITY
@@ -432,10 +432,14 @@ cdef class Bands:
             drops = 0.0
             if self.formula:
                 slack = self.formula_least(level, r, &least[0][0])
+            elif self.bent:
+                slack = self.bent_least(level, &least[0][0])
             for i in range(need.first, need.last):
                 if not self.formula:
                     index = self.index[self.leg_underlying[i]]
-                    if self.spanned[self.leg_underlying[i]]:
+                    if self.bent:
+                        pass
+                    elif self.spanned[self.leg_underlying[i]]:
                         self.span_least(level, i, self.outermost, least[i])
                     else:
                         index.leg_bounds(level, &self.leg[i], least[i])
@@ -505,6 +509,7 @@ cdef class Bands:
         cdef Requirement* need
         self.leg_count = 0
         self.requirement_count = 0
+        self.bent = False
         if self.room < held.count * 2 + 1:
             self.room = held.count * 4 + 64
             self.row = <int32_t*>_grown(self.row, self.room * sizeof(int32_t))
@@ -543,8 +548,7 @@ cdef class Bands:
         return not owes or self.leg_count == 0
 
     cdef bint _collect_cross(self, uint32_t account_id) except -1:
-        """One requirement over everything; haircuts and surcharges are not linear, so there must be none in a portfolio
-        account, nor in one by formula that is warned."""
+        """One requirement over everything; haircuts and surcharges are not linear: a warned account must have none."""
         cdef PositionList* held = &self.positions.of[account_id]
         cdef Requirement* need = &self.requirement[0]
         cdef int c, u
@@ -562,8 +566,10 @@ cdef class Bands:
             for i in range(held.count):
                 seen = seen or (self._counts(&held.at[i])
                                 and self.instruments.at[held.at[i].instrument].currency == c)
-            if seen and not self.plain[c] and not (self.formula and self.accounts.at[account_id].warnings == 0):
-                return False
+            if seen and not self.plain[c]:
+                if self.accounts.at[account_id].warnings:
+                    return False
+                self.bent = not self.formula
             if self.currency_underlying[c] < 0:
                 self.cash[0][c] = <double>offset / <double>self.minor_per_unit[c] - 2.0
                 need.cash += self.cash[0][c]

@@ -89,6 +89,18 @@ class Mixed(crowd.Crowd):
     models = ("segregated_pm", "cross_sm")
 
 
+class Indebted(crowd.Crowd):
+    """Cross accounts, two in three with all their collateral in one currency: what they buy in others is a debt."""
+
+    models = ("cross_pm", "segregated_pm")
+
+    def _account(self, name: str, model: str, **cash: float) -> int:
+        kind = int(name.split("-")[1]) % 3 if name.startswith("member") else 0
+        if model == "cross_pm" and kind:
+            cash = {"BTC": 40.0} if kind == 1 else {"USDC": 2_500_000.0}
+        return super()._account(name, model, **cash)
+
+
 def with_sets(**fields: Any) -> dict[str, Any]:
     """The crowd's underlyings with other fields of their matrix."""
     before = crowd.configuration(1).underlyings
@@ -109,6 +121,8 @@ KINDS: dict[str, tuple[type[crowd.Crowd], dict[str, Any]]] = {
     "grid": (crowd.Crowd, with_sets(columns=OWN, extended_moves_ppm=())),
     "span": (crowd.Crowd, with_span(SPAN, SPAN) | {"span_credits": CREDITS}),
     "points": (crowd.Crowd, with_span(POINTS, msgspec.UNSET)),
+    "collateral": (Indebted, {"currencies": HAIRCUTS}),
+    "span collateral": (Indebted, with_span(SPAN, SPAN) | {"span_credits": CREDITS, "currencies": HAIRCUTS}),
     "mixed": (Mixed, with_sets(**CHARGES, columns=OWN, extended_moves_ppm=())),
 }
 
