@@ -46,7 +46,7 @@ cdef class BandTerms:
     cdef bint* plain                         # [currency] no haircut, no surcharge
     cdef double* keep                        # [currency] share of a positive value that counts, and of a debt
     cdef double* debt
-    cdef bint* unbounded                     # [underlying] its set asks for what the bounds do not know
+    cdef bint* unbounded                     # [underlying] its set asks for what haircuts' bounds do not know
     # the account being certified
     cdef bint formula
     cdef BandLeg leg[MAX_LEGS]

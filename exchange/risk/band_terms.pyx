@@ -57,7 +57,7 @@ cdef class BandTerms:
             self.debt[c] = currency.debt_ppm / 1e6
         for u in range(self.rows.underlying_count):
             p = &charges.parts[u]
-            self.unbounded[u] = p.rivals or p.horizon_ns != 0
+            self.unbounded[u] = p.horizon_ns != 0
 
     def __dealloc__(self):
         free(self.currency_underlying)

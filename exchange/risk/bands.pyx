@@ -5,9 +5,9 @@ what it is. After a mark only the accounts whose box was left, or whose cash or 
 at. Bands are not state: they emit nothing, are not exported, and decide only who is looked at. Proof: docs/margin.md.
 
 Certified are accounts of every model. Always looked at are: accounts at WARNING or BREACHED that hold more than one
-underlying and settlement, or in a cross account a haircut or surcharge on a currency they have; accounts with a coin
-chain of another coin's underlying; portfolio accounts in an underlying whose set has scenarios or a horizon beside the
-grid; those whose excess is within the bounds' error; and what is not priced.
+underlying and settlement, or in a cross account a haircut or surcharge on a currency they have; cross accounts with
+either where a set has a horizon; accounts with a coin chain of another coin's underlying; holders of what is in the
+half hour of a settlement average; those whose excess is within the bounds' error; and what is not priced.
 """
 
 from libc.math cimport INFINITY
@@ -109,7 +109,7 @@ cdef class Bands:
         cdef BandIndex index = self.index[underlying]
         cdef uint32_t slot
         cdef int k
-        cdef bint moved = self.terms_moved(underlying)
+        cdef bint moved = self.charges_moved(underlying)
         if index is None:
             index = self._new_index(underlying)
             self.index[underlying] = index
@@ -167,6 +167,7 @@ cdef class Bands:
             self.pad(underlying, &source)
             self.measured(underlying, &source, &widths)
             index.take_widths(k, &widths, self.near_years(underlying))
+            index.floored = index.floored or self.charges.parts[underlying].rivals   # skew goes by the time left
         index.measure()
         self.marks += 1
         return 0
@@ -203,6 +204,7 @@ cdef class Bands:
                 index.bound_options(k, &source, self.near_years(underlying))
                 if self.spanned[underlying]:
                     self.bound_charged(underlying, &source)
+                self.bound_rivals(underlying, &source)
         for slot in range(self.instruments.high):
             row = &self.instruments.at[slot]
             if (row.state == STATE_FREE or row.underlying != underlying or row.kind >= KIND_OPTION
@@ -213,6 +215,7 @@ cdef class Bands:
             index.bound_future(slot, row.inverse, row.lot_size, row.mark_price_e8 / 1e8,
                                0 if row.kind == KIND_PERPETUAL else 1)
             self.charged_future(underlying, slot)
+            self.rival_future(underlying, slot)
         return 0
 
     cdef int renew(self, int underlying, int64_t time_ns) except -1:
@@ -437,12 +440,8 @@ cdef class Bands:
             for i in range(need.first, need.last):
                 if not self.formula:
                     index = self.index[self.leg_underlying[i]]
-                    if self.bent:
-                        pass
-                    elif self.spanned[self.leg_underlying[i]]:
-                        self.span_least(level, i, self.outermost, least[i])
-                    else:
-                        index.leg_bounds(level, &self.leg[i], least[i])
+                    if not self.bent:
+                        self.leg_least(level, i, least[i])
                     slack += least[i][0] - self.outermost * self.most_charges(level, i)
                 drop[i] = max(least[i][0] - min(least[i][1], least[i][2]), 1.0)
                 drops += drop[i]
@@ -477,13 +476,7 @@ cdef class Bands:
         if self.formula:
             self.formula_warned(level, next_, self.thresholds[self.warned - 1], above, below)
         else:
-            if self.spanned[u]:
-                self.span_warned(level, next_, self.thresholds[self.warned - 1], above, below)
-            else:
-                index.warned_bounds(level, &self.leg[0], self.requirement[0].cash, self.thresholds[0], next_,
-                                    self.thresholds[self.warned - 1], above, below)
-            for p in range(3):
-                above[p] -= next_ * self.most_charges(level, 0)
+            self.charged_warned(level, next_, self.thresholds[self.warned - 1], above, below)
         if breached:             # nothing lies below
             above[0] = above[1] = above[2] = INFINITY
         if above[0] <= 0.0 or below[0] >= 0.0:
@@ -601,7 +594,7 @@ cdef class Bands:
         cdef int c, n = 0, start = 0, group = 0, at = self.leg_count
         cdef bint cross = currency < 0
         cdef double price, scale
-        if (index is None or index.newest < 0 or at == MAX_LEGS or (self.unbounded[underlying] and not self.formula)):
+        if (index is None or index.newest < 0 or at == MAX_LEGS or (self.unbounded[underlying] and self.bent)):
             return False
         if self.leg_count:
             start = <int>(self.leg[self.leg_count - 1].row - self.row) + self.leg[self.leg_count - 1].count

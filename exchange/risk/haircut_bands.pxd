@@ -1,7 +1,7 @@
 from libc.stdint cimport int32_t, uint32_t
 
 from exchange.risk.band_terms cimport MAX_BAND_CURRENCIES, MAX_LEGS
-from exchange.risk.span_bands cimport SPAN_BAND_COLUMNS, SpanTerms
+from exchange.risk.rival_bands cimport RivalTerms
 
 ctypedef struct CurrencyPart:    # of a leg in one currency, at the three points of a box, 1e-4 USD: least, largest
     bint any
@@ -10,7 +10,7 @@ ctypedef struct CurrencyPart:    # of a leg in one currency, at the three points
     double option[2][3]          # and these
 
 
-cdef class HaircutTerms(SpanTerms):
+cdef class HaircutTerms(RivalTerms):
     cdef bint bent               # the account certified has haircuts or surcharges on what it has
     cdef CurrencyPart part[MAX_LEGS][MAX_BAND_CURRENCIES]
     cdef double lowest[MAX_BAND_CURRENCIES]      # equity in the boxes of all legs
@@ -25,5 +25,6 @@ cdef class HaircutTerms(SpanTerms):
     cdef int _parts(self, int level) noexcept
     cdef double bent_least(self, int level, double* least) except? -1.0
     cdef void _bent_columns(self, int level, int i, int p, double* total) noexcept
+    cdef double _bent_rival(self, int level, int i, int p) noexcept
     cdef void _bent_leg(self, int level, int i, double* least) noexcept
     cdef double _bent_options(self, int i, int p, double* value) noexcept

@@ -18,7 +18,7 @@ from margin_ext.safe_bands cimport BAND_COLUMNS, BandIndex, BandLeg
 cdef double ROUNDINGS = 8.0      # units a currency: of its equity, and of each haircut value
 
 
-cdef class HaircutTerms(SpanTerms):
+cdef class HaircutTerms(RivalTerms):
     """Terms of haircuts beside those of the grids."""
 
     def __dealloc__(self):
@@ -178,6 +178,17 @@ cdef class HaircutTerms(SpanTerms):
                 total -= self.gap[c] * max(part.option[1][p], 0.0)
         return total
 
+    cdef double _bent_rival(self, int level, int i, int p) noexcept:
+        """What the scenarios beside a leg's columns take from haircut value at most, borne by whichever currency."""
+        cdef BandIndex index = self.index[self.leg_underlying[i]]
+        cdef double steepest = 0.0, units, loss
+        cdef int c
+        loss = self._most_rival(level, i, &self.leg[i], &units) * index.point(level, p) * 1e4 + units
+        for c in range(self.currencies):
+            if self.part[i][c].any:
+                steepest = max(steepest, self.debt[c] if self.lowest[c] < loss + units else self.keep[c])
+        return steepest * loss + units
+
     cdef void _bent_leg(self, int level, int i, double* least) noexcept:
         cdef const BandLeg* leg = &self.leg[i]
         cdef int u = self.leg_underlying[i], c, j, p
@@ -212,4 +223,6 @@ cdef class HaircutTerms(SpanTerms):
                 if begin > 0.0:
                     risk += (k - 1.0) * value
                 risk = min(risk, min(held, equity))
+            elif self.rival[u] != NULL:
+                risk = min(risk, equity - factor * self._bent_rival(level, i, p))
             least[p] = risk - taken - slack

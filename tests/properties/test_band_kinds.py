@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from exchange import config
-from exchange.parameters import Concentration, GridColumn, Peg, RateTier
+from exchange.parameters import Concentration, ExpiryBasis, GridColumn, Peg, RateTier, Skew
 from exchange.parameters_span import (
     CalendarSpread,
     SpanCredit,
@@ -36,6 +36,17 @@ CHARGES = {
     "peg": Peg(tiers=(RateTier(above_usd=0, rate_ppm=2_000), RateTier(above_usd=20_000, rate_ppm=9_000))),
     "concentration": Concentration(open_interest_share_ppm=100, depth_floor_usd=100_000, depth_cap_ppm=30_000),
 }
+# scenarios that are worse than the columns for somebody, and a horizon beyond the first two expiries
+BESIDE = {
+    "skew": Skew(cap_base_ppm=400_000, width_ppm=2_000_000, vol_slope_ppm=100_000),
+    "expiry_basis": ExpiryBasis(move_ppm=60_000, add_ppm=900_000),
+}
+# columns so narrow that the smile is what most options are margined by
+SKEWED = {
+    "skew": Skew(cap_base_ppm=600_000, width_ppm=300_000), "price_range_ppm": 16_000, "vol_up_ppm": 20_000,
+    "vol_down_ppm": 20_000, "vol_up_floor_e6": 0, "extended_moves_ppm": (),
+}  # fmt: skip
+HORIZON = {**BESIDE, **CHARGES, "horizon_days": 20}
 # no column without a shock but the padding, one that weighs more than the loss, one that moves a perpetual further
 OWN = (
     *[GridColumn(move_ppm=move, vol=vol) for move in (-150_000, -75_000, 80_000, 160_000) for vol in ("up", "down")],
@@ -123,6 +134,10 @@ KINDS: dict[str, tuple[type[crowd.Crowd], dict[str, Any]]] = {
     "points": (crowd.Crowd, with_span(POINTS, msgspec.UNSET)),
     "collateral": (Indebted, {"currencies": HAIRCUTS}),
     "span collateral": (Indebted, with_span(SPAN, SPAN) | {"span_credits": CREDITS, "currencies": HAIRCUTS}),
+    "beside": (crowd.Crowd, with_sets(**BESIDE)),
+    "skew": (crowd.Crowd, with_sets(**SKEWED)),
+    "horizon": (crowd.Crowd, with_sets(**HORIZON)),
+    "collateral beside": (Indebted, with_sets(**BESIDE, **CHARGES) | {"currencies": HAIRCUTS}),
     "mixed": (Mixed, with_sets(**CHARGES, columns=OWN, extended_moves_ppm=())),
 }
 
