@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from gateway.archive_prices import RESOLUTION_WORDS
 from gateway.history_topics import BookOrdersTopic, ChartTopic
-from gateway.mark_topics import MarkStateTopic
+from gateway.mark_topics import FundingTopic, MarkStateTopic
 from gateway.offer_topics import OffersTopic
 from gateway.stress import JOINT
 from gateway.topics import (
@@ -96,12 +96,19 @@ def _chart_topic(gateway: "Gateway", name: str, parts: list[str]) -> Topic | Non
     return ChartTopic(gateway, name, listing, minutes) if listing is not None else None
 
 
+def _funding_topic(gateway: "Gateway", name: str, parts: list[str]) -> Topic | None:
+    listing = gateway.listings.by_name.get(parts[1])
+    if len(parts) != 3 or parts[2] not in INTERVALS or listing is None or listing.view.kind != "perpetual":
+        return None
+    return FundingTopic(gateway, name, listing, parts[2])
+
+
 def _mark_topic(gateway: "Gateway", name: str, parts: list[str]) -> Topic | None:
     underlying = gateway.listings.index_by_name(parts[1]) if len(parts) == 2 else -1
     return MarkStateTopic(gateway, name, parts[1], underlying) if underlying >= 0 else None
 
 
-OWN_PARTS = {"chart": _chart_topic, "mark_state": _mark_topic, "stress": _stress_topic}
+OWN_PARTS = {"chart": _chart_topic, "mark_state": _mark_topic, "perpetual": _funding_topic, "stress": _stress_topic}
 
 
 def user_topic(gateway: "Gateway", account_id: int, name: str) -> Topic | None:
