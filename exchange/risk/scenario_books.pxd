@@ -21,7 +21,7 @@ ctypedef struct OrderSums:           # a book's open orders; blocks of a pool ho
 
 ctypedef struct ScenarioBook:        # one account's risk in one (underlying, settlement) chain
     double* position_pnl     # [S] sum of lots x row
-    OrderSums* orders        # the shared zeros while no order is open
+    OrderSums* orders        # the shared zeros while no order is open, or where another book was given the block
     int64_t delta[MAX_EXPIRIES]          # 1e-10 coin
     int64_t value_minor      # unrealised P&L, accrued funding and option value at the marks
     int64_t held_lots        # sum of |lots|
@@ -31,6 +31,10 @@ ctypedef struct ScenarioBook:        # one account's risk in one (underlying, se
     uint64_t marks_revision  # marks revision that the position figures belong to
     uint64_t orders_revision  # the same of the order figures
     uint32_t open_orders
+    uint32_t account_id
+    uint32_t seat            # of a book with a block for order figures: its place among those
+    uint16_t chain
+    bint lately              # the order figures were asked for since their block was last up for another book
     int64_t option_minor     # of `span16` alone: option value at the marks
     int64_t option_up_minor  # what filled orders could add to it
     int64_t short_e10[2]     # size of short calls and puts, 1e-10 coin
@@ -69,6 +73,12 @@ cdef class ScenarioBooks:
     cdef BlockPool book_pool             # books and their position_pnl
     cdef BlockPool order_pool
     cdef OrderSums no_orders
+    cdef ScenarioBook** seated           # books with a block of order_pool
+    cdef uint32_t seated_count
+    cdef uint32_t seated_room
+    cdef readonly uint64_t given_up      # times that a book lost its block to another
+    cdef public uint32_t seated_least    # books that may have a block however few there are
+    cdef uint32_t seat_hand              # the seat that is looked at next when a block is wanted
     cdef Accounts accounts
     cdef Ledger ledger
     cdef Instruments instruments
@@ -110,6 +120,9 @@ cdef class ScenarioBooks:
     cdef bint holds(self, uint32_t account_id, int chain) noexcept
     cdef bint _gather(self, uint32_t count) noexcept
     cdef void rebuild(self, uint32_t account_id, int chain) noexcept
+    cdef int _seat(self, ScenarioBook* book) except -1
+    cdef void _unseat(self, ScenarioBook* book) noexcept
+    cdef ScenarioBook* _least_wanted(self, uint32_t account_id) noexcept
     cdef int refresh_orders(self, uint32_t account_id, int chain) except -1
     cdef void _order_terms(self, ScenarioBook* book, Order* order, int64_t lots, int sign) noexcept
     cdef Order* _rival(self, Order* order) noexcept

@@ -28,6 +28,10 @@ cdef int64_t EXACT = 1 << 53
 cdef enum:
     LINE = 64
     CHUNK = 32               # blocks that a pool takes from the system at once
+    SEATED_LEAST = 256       # books that have a block for order figures, at most; from eight times as many books on
+    SEATED_SHARE = 8         # one in so many
+    SEATS_SEEN = 32          # seats looked at, at most, for the block that another book needs
+    MANY_ORDERS = 64         # a book with more is passed over there
 
 
 cdef void _beyond_price_risk(int64_t* beyond, const double* risk, int64_t signed, int sign) noexcept:
@@ -108,6 +112,7 @@ cdef class ScenarioBooks:
         self.minor_per_unit = <int64_t*>calloc(self.currencies, sizeof(int64_t))
         self.haircut_ppm = <int64_t*>calloc(self.currencies, sizeof(int64_t))
         self.debt_ppm = <int64_t*>calloc(self.currencies, sizeof(int64_t))
+        self.seated_least = SEATED_LEAST
         self.book_accounts = 256
         self.books = <ScenarioBook**>calloc(self.book_accounts * self.max_chains, sizeof(ScenarioBook*))
         if (self.currency_underlying == NULL or self.minor_per_unit == NULL or self.haircut_ppm == NULL
@@ -130,6 +135,7 @@ cdef class ScenarioBooks:
                     free(self.books[i].quotes.at)
                     free(self.books[i].quotes)
         free(self.books)
+        free(self.seated)
         free(self.currency_underlying)
         free(self.minor_per_unit)
         free(self.haircut_ppm)
@@ -184,6 +190,7 @@ cdef class ScenarioBooks:
         book = <ScenarioBook*>self.book_pool.take()
         book.position_pnl = <double*>(<char*>book + _book_size())
         book.orders = &self.no_orders
+        book.account_id, book.chain = account_id, chain
         book.orders_revision = self.rows.revision[self.rows.chain[chain].underlying]
         book.marks_revision = book.orders_revision
         self.books[<size_t>account_id * self.max_chains + chain] = book
@@ -298,6 +305,67 @@ cdef class ScenarioBooks:
                 self._shorts(book, slot, position.quantity_lots,
                              position.open_sell_lots + position.combo_sell_lots, sign)
 
+    # ------------------------------------------------------------------ blocks for order figures
+
+    cdef int _seat(self, ScenarioBook* book) except -1:
+        """A zeroed block for a book's order figures: a new one, or where one in SEATED_SHARE books has one, that of a
+        book that will work its own out again. Memory alone depends on whose it is: no figure does."""
+        cdef uint32_t most = max(self.seated_least, <uint32_t>self.max_chains + 1,
+                                 <uint32_t>(self.book_pool.used // SEATED_SHARE))
+        cdef ScenarioBook** grown
+        if self.seated_count >= most:
+            self._unseat(self._least_wanted(book.account_id))
+            self.given_up += 1
+        if self.seated_count == self.seated_room:
+            grown = <ScenarioBook**>realloc(self.seated, (self.seated_room + SEATED_LEAST) * sizeof(ScenarioBook*))
+            if grown == NULL:
+                raise MemoryError()
+            self.seated = grown
+            self.seated_room += SEATED_LEAST
+        book.orders = <OrderSums*>self.order_pool.take()
+        book.seat = self.seated_count
+        book.lately = True
+        self.seated[self.seated_count] = book
+        self.seated_count += 1
+        return 0
+
+    cdef void _unseat(self, ScenarioBook* book) noexcept:
+        """Give a book's block back, if it has one; its order figures are made anew when next asked for."""
+        cdef ScenarioBook* last
+        if book.orders == &self.no_orders:
+            return
+        last = self.seated[self.seated_count - 1]
+        self.order_pool.give_back(book.orders)
+        book.orders = &self.no_orders
+        if book.open_orders:
+            book.orders_revision = 0
+        self.seated[book.seat] = last
+        last.seat = book.seat
+        self.seated_count -= 1
+
+    cdef ScenarioBook* _least_wanted(self, uint32_t account_id) noexcept:
+        """A book of another account, whose books may be in use, that can do without its block: the next one round that
+        the marks have left behind, or that nobody has asked for since it was last looked at here; if none is among the
+        next SEATS_SEEN, the last of them. There is always one: an account has fewer books than there are seats."""
+        cdef ScenarioBook* book = NULL
+        cdef ScenarioBook* one
+        cdef int seen = 0
+        while book == NULL or seen < SEATS_SEEN:
+            if self.seat_hand >= self.seated_count:
+                self.seat_hand = 0
+            one = self.seated[self.seat_hand]
+            self.seat_hand += 1
+            seen += 1
+            if one.account_id == account_id:
+                continue
+            book = one
+            if one.orders_revision != self.rows.revision[self.rows.chain[one.chain].underlying]:
+                break
+            if not one.lately and one.open_orders <= MANY_ORDERS:
+                break
+            one.lately = False
+        return book
+
     # ------------------------------------------------------------------ open orders
 
     cdef int64_t fill_loss(self, Order* order, int64_t lots) noexcept:
@@ -372,11 +440,16 @@ cdef class ScenarioBooks:
         cdef uint32_t slot
         cdef Order* order
         cdef Order* rival
-        if book == NULL or book.orders_revision == revision:
+        if book == NULL:
             return 0
-        book.orders_revision = revision
-        if book.open_orders:
+        book.lately = True
+        if book.orders_revision == revision:
+            return 0
+        if book.orders != &self.no_orders:
             memset(book.orders, 0, self.order_pool.block_bytes)
+        elif book.open_orders:
+            self._seat(book)
+        book.orders_revision = revision
         book.order_cost_minor = 0
         book.option_up_minor = 0
         if book.quotes != NULL:
@@ -437,6 +510,8 @@ cdef class ScenarioBooks:
 
     cdef double* _orders_pnl(self, ScenarioBook* book) noexcept:
         """What a book's open orders can take away in each column (valid until the next call)."""
+        if book.open_orders and book.orders == &self.no_orders:
+            self.failed = 1                  # nobody brought them up
         if book.quotes == NULL:
             return book.orders.pnl
         self.caps.order_pnl(book.quotes, book.orders.pnl, self.bounded_pnl)
@@ -472,8 +547,8 @@ cdef class ScenarioBooks:
         cdef Position* position = self.positions.ensure(order.account_id, order.instrument)
         cdef int64_t lots = self.orders.whole_lots(order)
         cdef uint64_t revision = self.rows.revision[self.rows.chain[chain].underlying]
-        if book.open_orders == 0:
-            book.orders = <OrderSums*>self.order_pool.take()
+        if book.orders == &self.no_orders:
+            self._seat(book)
         self.changes += 1
         self._order_shorts(book, order, -1)
         if order.side == 0:
@@ -523,8 +598,7 @@ cdef class ScenarioBooks:
             position.open_orders -= 1
             book.open_orders -= 1
             if book.open_orders == 0:
-                self.order_pool.give_back(book.orders)
-                book.orders = &self.no_orders
+                self._unseat(book)
             if position.open_orders == 0 and position.quantity_lots == 0:
                 self.positions.drop_if_empty(order.account_id, order.instrument)
         self._order_shorts(book, order, 1)
