@@ -147,7 +147,7 @@ class ListingRule(Struct, kw_only=True):
     future_tick_steps: tuple[TickStep, ...] = (TickStep(above_units=0, tick_units=1),)
     future_fees: Fees = Fees()
     option_fees: Fees = Fees(maker_ppm=300, taker_ppm=300)
-    future_max_price_units: int = 4_000_000
+    future_max_price_units: int = 40_000_000
     option_max_price_units: int = 262_143
 
 

@@ -2,6 +2,9 @@
 
 from exchange.views import View
 
+NONCE_BYTES = range(8, 129)
+"""What a nonce may have."""
+
 
 class TransferView(View, frozen=True):
     """A transfer between two accounts of an owner, as remembered by its nonce."""

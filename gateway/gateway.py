@@ -115,7 +115,7 @@ class Gateway(Reads):
         self._every(0.1, lambda: self.channels.flush("100ms"))
         self._every(1.0, self._every_second)
         self._every(SLICE_SECONDS, self.stress.step)
-        self._every(SLICE_SECONDS, self.offers.expire)
+        self._every(SLICE_SECONDS, self.offers.standing)
         if self._recorder is not None:
             self._every(0.1, self._recorder.flush)
         return bound
@@ -127,7 +127,7 @@ class Gateway(Reads):
             handle.cancel()
         self.archive.close()
 
-    def _every(self, seconds: float, action: Callable[[], None]) -> None:
+    def _every(self, seconds: float, action: Callable[[], object]) -> None:
         loop = asyncio.get_running_loop()
         slot = len(self._timers)
 

@@ -65,10 +65,6 @@ class Offers:
             self.end(offer, "expired")
         return list(self._standing.values())
 
-    def expire(self) -> None:
-        """End what has expired."""
-        self.standing()
-
     def of(self, account_id: int) -> Offer | None:
         """An account's own."""
         return next((one for one in self.standing() if one.account_id == account_id), None)

@@ -116,6 +116,7 @@ cdef class RiskRows:
     cdef int chain_input(self, int chain, int64_t time_ns, ChainInput* source) except -1
     cdef int _chain_input(self, int chain, int64_t time_ns, ChainInput* source, int bucket) except -1
     cdef int _reprice_options(self, int chain, int64_t time_ns) except -1
+    cdef int _priced(self, int chain, const ChainInput* source) except -1
     cdef int _marked_pairs(self, int chain, ChainInput* source) noexcept
     cdef void _mark_future(self, uint32_t slot, double mark) noexcept
     cdef int _reprice_future(self, uint32_t slot) except -1

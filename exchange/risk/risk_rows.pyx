@@ -527,22 +527,28 @@ cdef class RiskRows:
         """Rows and marks of a chain's options; returns how many were priced."""
         cdef Chain* c = &self.chain[chain]
         cdef ChainInput source
-        cdef ChainOutput target
-        cdef int fault, priced
+        cdef int priced
         if self.chain_input(chain, time_ns, &source) == 0:
             return 0
+        self._priced(chain, &source)
+        priced = self._marked_pairs(chain, &source)
+        if self.grid[c.underlying].kind == GRID_SPAN:
+            self._composite_deltas(chain, &source, NULL)
+        return priced
+
+    cdef int _priced(self, int chain, const ChainInput* source) except -1:
+        """Rows, marks and deltas of what the kernel is given, into the tables."""
+        cdef ChainOutput target
+        cdef int fault
         target.rows_coin = self.rows_coin
         target.rows_usd = self.rows_usd
         target.mark = self.mark
         target.delta = self.delta
         target.row_max = self.row_max
-        fault = reprice_chain(&source, &target)
+        fault = reprice_chain(source, &target)
         if fault != KERNEL_OK:
             raise ValueError(f"repricing of chain {chain} refused its input ({fault})")
-        priced = self._marked_pairs(chain, &source)
-        if self.grid[c.underlying].kind == GRID_SPAN:
-            self._composite_deltas(chain, &source, NULL)
-        return priced
+        return 0
 
     cdef int _marked_pairs(self, int chain, ChainInput* source) noexcept:
         """Integer marks of the options of pairs that the kernel has priced; returns how many."""

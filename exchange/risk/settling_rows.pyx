@@ -11,9 +11,7 @@ from libc.stdint cimport int64_t
 
 from exchange.market.instrument cimport OPTION_CALL, Instrument
 from exchange.risk.risk_rows cimport GRID_SPAN, MAX_EXPIRIES
-from margin_ext.kernels cimport (
-    KERNEL_OK, ChainInput, ChainOutput, FutureInput, black76_arrays, reprice_chain,
-)
+from margin_ext.kernels cimport ChainInput, FutureInput, black76_arrays
 
 cdef enum:
     VEGA = 3                 # of the Greeks in the pricer's order
@@ -52,9 +50,8 @@ cdef class SettlingRows(RiskRows):
         cdef Grid* g = &self.grid[u]
         cdef Fixing* fixing = &self.fixing[u * MAX_EXPIRIES + bucket]
         cdef ChainInput source
-        cdef ChainOutput target
         cdef double* shocks
-        cdef int i, fault, priced
+        cdef int i, priced
         if self._chain_input(chain, time_ns, &source, bucket) == 0:
             return 0
         self._columns(g, fixing, source.inverse, False)
@@ -65,14 +62,7 @@ cdef class SettlingRows(RiskRows):
         source.weight = self.moved_weight
         source.coin_factor = self.moved_factor
         source.vol_floor = self.moved_floor
-        target.rows_coin = self.rows_coin
-        target.rows_usd = self.rows_usd
-        target.mark = self.mark
-        target.delta = self.delta
-        target.row_max = self.row_max
-        fault = reprice_chain(&source, &target)
-        if fault != KERNEL_OK:
-            raise ValueError(f"repricing of what settles in chain {chain} refused its input ({fault})")
+        self._priced(chain, &source)
         for i in range(source.pair_count):
             self._open_delta(source.call_row[i], fixing, source.vol[i], source.years[0])
             self._open_delta(source.put_row[i], fixing, source.vol[i], source.years[0])

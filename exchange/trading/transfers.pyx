@@ -19,10 +19,9 @@ from exchange.reasons import Reason
 from exchange.records cimport (
     EV_BALANCE_CHANGED, EV_FUNDS_TRANSFERRED, SLOT_BYTES, BalanceChanged, FundsTransferred,
 )
-from exchange.transfer_views import TransferView
+from exchange.transfer_views import NONCE_BYTES, TransferView
 
 NONCE_NS = 86_400_000_000_000
-NONCE_BYTES = (8, 128)
 MAX_NONCES_OF_ACCOUNT = 1_024
 MAX_NONCES = 262_144
 
@@ -64,7 +63,7 @@ cdef class Transfers:
         if payload.amount_minor > self.most_minor:
             return Reason.AMOUNT_TOO_LARGE, 0
         size = len(payload.nonce.encode())
-        if size and not NONCE_BYTES[0] <= size <= NONCE_BYTES[1]:
+        if size and size not in NONCE_BYTES:
             return Reason.BAD_PAYLOAD, 0
         self._forget()
         known = self.find(account_id, payload.nonce) if size else None

@@ -6,6 +6,7 @@ from exchange import commands
 from exchange.commands import CommandKind
 from exchange.payloads import SubmitTransfer
 from exchange.reasons import Reason
+from exchange.transfer_views import NONCE_BYTES
 from gateway import transfer_records
 from gateway.errors import ApiError, engine_refusal, invalid_param
 from gateway.methods.filters import MAX_OFFSET, check_count, currency_name
@@ -15,7 +16,6 @@ from gateway.transfer_records import TransferRecord
 from gateway.units import NotExact, to_minor
 
 READ, WRITE = "wallet:read", "wallet:read_write"
-NONCE_BYTES = range(8, 129)
 KEPT = (Reason.INSUFFICIENT_WITHDRAWABLE, Reason.ANNOUNCED_MARGIN, Reason.STRESSED_MARGIN)
 """What the money that leaves must leave behind; in all three cases there is not enough of it."""
 
