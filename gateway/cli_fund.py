@@ -121,7 +121,7 @@ def cap(
     context: typer.Context,
     currency: Annotated[str, typer.Argument(help="Currency of the fund.")],
     amount_minor: Annotated[int | None, typer.Argument(help="Minor units for one lease; none: no cap.")] = None,
-    operation_id: Annotated[str | None, typer.Option("--id", help="To repeat it safely [random if left out]")] = None,
+    operation_id: Annotated[str | None, typer.Option("--id", help="To repeat it safely; random if left out.")] = None,
     data_dir: DataDir = None,
     redis: cli_redis.OwnUrl = None,
     redis_user: cli_redis.User = None,

@@ -42,7 +42,7 @@ def serve(
         "127.0.0.1"
     ),
     port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free one.")] = 8080,
-    feed: Annotated[Literal["sim", "replay"] | None, typer.Option(help="Source of marks [default: sim].")] = None,
+    feed: Annotated[Literal["sim", "replay"] | None, typer.Option(help="Source of marks; sim if left out.")] = None,
     chain: Annotated[str | None, typer.Option(help="Replay: option chain, CSV (.gz) or Parquet.")] = None,
     snapshot: Annotated[str | None, typer.Option(help="Replay: which snapshot of the chain file.")] = None,
     index: Annotated[

@@ -3,16 +3,21 @@
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
+import typer
+from rich.markup import render
 
 from exchange import commands, config
 from exchange.commands import RECORD_VERSION, CommandKind
 from exchange.engine import LOGIC_VERSION, Engine
 from exchange.sequencer import Sequencer
+from gateway.cli import app
 from gateway.cli_verify import readable
 from gateway.defaults import ConfigurationError, default_config, differences, load_setup
 from gateway.population import leverage_bound
@@ -224,3 +229,19 @@ def test_tables_of_the_first_start_are_checked(tmp_path):
     file.write_text("[fund]\nXRP = 5\n[population]\naccounts = -5\nleverage_min = 9.0\nleverage_max = 2.0\n")
     with pytest.raises(ConfigurationError, match=r"fund.XRP: no such currency.*population.accounts.*leverage_min"):
         load_setup(file, "venue")
+
+
+def help_texts(command: Any, path: tuple[str, ...] = ("margrave",)) -> Iterator[tuple[str, str]]:
+    """(where, text) of every help text of a command and those under it."""
+    yield " ".join(path), command.help or ""
+    for parameter in command.params:
+        yield f"{' '.join(path)} {parameter.name}", getattr(parameter, "help", None) or ""
+    for name, one in getattr(command, "commands", {}).items():
+        yield from help_texts(one, (*path, name))
+
+
+def test_help_shows_what_it_says() -> None:
+    texts = dict(help_texts(typer.main.get_command(app)))
+    assert len(texts) > 100
+    # words in square brackets are markup to the terminal and would not be seen
+    assert [where for where, text in texts.items() if render(text).plain != text] == []
