@@ -1,6 +1,7 @@
 """`margrave operator`, `margrave override` and `margrave margin announce`: what takes a named administrator."""
 
 import os
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -134,6 +135,19 @@ def revoke(proposal: Number, data_dir: DataDir, by: By, json: AsJson = False) ->
     _decided("revoke", data_dir, by, proposal, json)
 
 
+def _terms(one: dict[str, Any]) -> str:
+    """What an override does, for how long, and until when it holds or waits."""
+    parts = [one["action"], one["underlying"]]
+    if "price" in one:
+        parts.append(f"{one['price']:,.10g} USD")
+    if "stage" in one:
+        parts.append(one["stage"])
+    if one["duration_seconds"]:
+        parts.append(f"for {one['duration_seconds']:g} s")
+    until = datetime.fromtimestamp(one["until_timestamp"] / 1_000, UTC)
+    return " ".join([*parts, f"until {until:%H:%M:%S} UTC"])
+
+
 @overrides.command("list")
 def list_overrides(data_dir: DataDir, json: AsJson = False) -> None:
     """State of the marks, proposals that wait and overrides in force."""
@@ -144,7 +158,7 @@ def list_overrides(data_dir: DataDir, json: AsJson = False) -> None:
     ]
     for word in ("proposed", "in_force"):
         lines += [
-            f"{word:<12} {one['proposal']}  {one['action']} {one['underlying']}  by {one['proposer']}"
+            f"{word:<12} {one['proposal']}  {_terms(one)}  by {one['proposer']}"
             + (f", approved by {one['approver']}" if one["approver"] else "")
             for one in found[word]
         ]

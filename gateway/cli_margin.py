@@ -40,6 +40,8 @@ def explain(
     """Scenario table, charges, worst scenario, initial and maintenance margin of a portfolio or an account."""
     place = Path(target)
     table: dict[str, Any] = {}
+    if data_dir is None and not place.exists():
+        fail(f"{target}: no such file; an account's venue is named with --data-dir", MISUSED)
     if place.is_file() or data_dir is None:
         if export is not None:
             fail("--export writes the portfolio of an account (name it with --data-dir)", MISUSED)

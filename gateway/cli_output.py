@@ -10,7 +10,9 @@ import msgspec
 from rich.console import Console
 
 FAILED, MISUSED = 1, 2
-out = Console(soft_wrap=True, highlight=False)
+PIPED_WIDTH = 120
+"""Of tables that go to a file or a pipe."""
+out = Console(soft_wrap=True, highlight=False, width=None if sys.stdout.isatty() else PIPED_WIDTH)
 err = Console(stderr=True, soft_wrap=True, highlight=False)
 
 

@@ -118,7 +118,7 @@ def test_what_cannot_be_explained_is_refused(tmp_path: Path) -> None:
         assert (done.returncode, done.stdout) == (1, "") and "no account 'nobody'" in done.stderr
         venue.stop()
     done = margrave("margin", "explain", "demo")
-    assert done.returncode == 2 and "demo: No such file" in done.stderr
+    assert done.returncode == 2 and "demo: no such file; an account" in done.stderr
     (tmp_path / "x.toml").write_text("")
     done = margrave("margin", "explain", tmp_path / "x.toml", "--export", tmp_path / "y.json")
     assert done.returncode == 2 and "--export" in done.stderr

@@ -152,6 +152,7 @@ def test_an_override_takes_two_operators(tmp_path: Path) -> None:
         (override,) = venue.call("public/status")["overrides"]["in_force"]
         assert override["action"] == "set_index"
         listed = margrave("override", "list", "--data-dir", data_dir).stdout
+        assert "set_index BTC 99,000 USD for 600 s until " in listed
         assert "by ann, approved by ben" in listed
         ann.chmod(0o644)
         open_to_all = margrave("override", "propose", "resume", "BTC", "--data-dir", data_dir, "--by", ann)
