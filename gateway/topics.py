@@ -273,14 +273,14 @@ class AuctionsTopic(Topic):
 
     def on_auction(self, kind: int, fields: Any) -> None:
         """A step of an auction, or new terms of an underlying."""
-        found = event_object(kind, fields)
+        found = event_object(self.gateway, kind, fields)
         if kind == EventKind.AUCTION_TERMS_CHANGED:
             found["underlying"] = self.gateway.engine.config.underlyings[fields.underlying].name
         self.emit(found)
 
 
-def event_object(kind: int, fields: Any, viewer: int = 0) -> dict[str, Any]:
-    """An engine event as our own channels show it: its fields, sums in minor units, the reason by its word.
+def event_object(gateway: "Gateway", kind: int, fields: Any, viewer: int = 0) -> dict[str, Any]:
+    """An engine event as our own channels show it: its fields, sums in minor units, reason and instrument by name.
 
     Who bought is for the buyer (`viewer`, an account) alone.
     """
@@ -292,5 +292,8 @@ def event_object(kind: int, fields: Any, viewer: int = 0) -> dict[str, Any]:
             found.pop(name, None)
     if "reason" in found:
         found["reason"] = Reason(found["reason"]).name.lower()
+    listing = gateway.listings.by_slot.get(found.get("instrument", -1))
+    if listing is not None:
+        found["instrument_name"] = listing.name
     stamp = ms(found.pop("time_ns"))
     return {"type": EventKind(kind).name.lower(), "timestamp": stamp, **found}

@@ -223,7 +223,7 @@ class RiskTopic(Topic):
     def on_fact(self, kind: int, fields: Any, bucket: int) -> None:
         """An engine event of this account, or of an isolated position of its: then it names the instrument."""
         if kind in RISK_EVENTS:
-            found = event_object(kind, fields, self.account_id)
+            found = event_object(self.gateway, kind, fields, self.account_id)
             if kind == EventKind.LEVEL_CHANGED:
                 found["outlook"] = self.gateway.outlook.figures(bucket or self.account_id)
             slot = self.gateway.engine.bucket_slot(bucket) if bucket else -1

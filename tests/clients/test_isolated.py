@@ -60,7 +60,11 @@ def balance(client: Client, currency: str = "BTC") -> dict[str, Any]:
 
 def test_a_position_in_a_bucket_shows_under_its_account(pair: tuple[Client, Client]) -> None:
     own, other = pair
+    own.result("private/subscribe", channels=["user.liquidation"])
     made = isolate(own)
+    told = until(own, "user.liquidation", lambda data: data["type"] == "margin_mode_changed")
+    assert (told["instrument_name"], told["isolated"]) == (PERPETUAL, 1)
+    own.result("private/unsubscribe", channels=["user.liquidation"])
     assert (made["margin_mode"], made["leverage"], made["collateral"]) == ("isolated", 10, 0)
     before = balance(own)["balance"]
     order = own.result("private/buy", instrument_name=PERPETUAL, amount=100_000, price=INDEX, label="mine")["order"]
