@@ -230,16 +230,20 @@ cdef class BandTerms:
         return slack
 
     cdef void formula_warned(self, int level, double next_, double last, double* above, double* below) noexcept:
-        """As BandIndex.warned_bounds(), of an account whose only requirement, without haircuts, is the first leg."""
+        """As BandIndex.warned_bounds(), of an account whose only requirement is the first leg. A haircut's value is
+        concave: from below that of the least balance, from above no more than either of its lines."""
         cdef FormulaLeg* leg = &self.bound[0]
-        cdef double cash = 0.0
+        cdef double keep, debt, low, slope
         cdef int c, p
         self._formula_leg(level, 0)
-        for c in range(self.currencies):
-            cash += self.cash[0][c]
         for p in range(3):
-            above[p] = cash - leg.slack - next_ * leg.need_most[p]
-            below[p] = cash + leg.slack + CASH_UNITS * self.currencies - last * leg.need_least[p]
-            for c in range(self.currencies):
-                above[p] += leg.least[c][p]
-                below[p] += leg.most[c][p]
+            above[p] = -leg.slack - next_ * leg.need_most[p]
+            below[p] = leg.slack + CASH_UNITS * self.currencies - last * leg.need_least[p]
+        for c in range(self.currencies):
+            keep = self.keep[c] if self.requirement[0].cross else 1.0
+            debt = self.debt[c] if self.requirement[0].cross else 1.0
+            slope = keep if self.cash[0][c] + leg.least[c][0] >= 0.0 else debt
+            for p in range(3):
+                low = self.cash[0][c] + leg.least[c][p]
+                above[p] += low * (keep if low >= 0.0 else debt)
+                below[p] += slope * (self.cash[0][c] + leg.most[c][p] + CASH_UNITS)

@@ -5,9 +5,9 @@ what it is. After a mark only the accounts whose box was left, or whose cash or 
 at. Bands are not state: they emit nothing, are not exported, and decide only who is looked at. Proof: docs/margin.md.
 
 Certified are accounts of every model. Always looked at are: accounts at WARNING or BREACHED that hold more than one
-underlying and settlement, or in a cross account a haircut or surcharge on a currency they have; cross accounts with
-either where a set has a horizon; accounts with a coin chain of another coin's underlying; holders of what is in the
-half hour of a settlement average; those whose excess is within the bounds' error; and what is not priced.
+underlying and settlement, or something under `span16` with a haircut or surcharge; accounts with a coin chain of
+another coin's underlying; holders of what is in the half hour of a settlement average; those whose excess is within the
+bounds' error; and what is not priced.
 """
 
 from libc.math cimport INFINITY
@@ -476,7 +476,10 @@ cdef class Bands:
         if self.formula:
             self.formula_warned(level, next_, self.thresholds[self.warned - 1], above, below)
         else:
-            self.charged_warned(level, next_, self.thresholds[self.warned - 1], above, below)
+            if self.bent:
+                self.bent_warned(level, next_, self.thresholds[self.warned - 1], above, below)
+            else:
+                self.charged_warned(level, next_, self.thresholds[self.warned - 1], above, below)
         if breached:             # nothing lies below
             above[0] = above[1] = above[2] = INFINITY
         if above[0] <= 0.0 or below[0] >= 0.0:
@@ -541,7 +544,7 @@ cdef class Bands:
         return not owes or self.leg_count == 0
 
     cdef bint _collect_cross(self, uint32_t account_id) except -1:
-        """One requirement over everything; haircuts and surcharges are not linear: a warned account must have none."""
+        """One requirement over everything, with haircuts and surcharges."""
         cdef PositionList* held = &self.positions.of[account_id]
         cdef Requirement* need = &self.requirement[0]
         cdef int c, u
@@ -560,8 +563,6 @@ cdef class Bands:
                 seen = seen or (self._counts(&held.at[i])
                                 and self.instruments.at[held.at[i].instrument].currency == c)
             if seen and not self.plain[c]:
-                if self.accounts.at[account_id].warnings:
-                    return False
                 self.bent = not self.formula
             if self.currency_underlying[c] < 0:
                 self.cash[0][c] = <double>offset / <double>self.minor_per_unit[c] - 2.0
@@ -594,7 +595,8 @@ cdef class Bands:
         cdef int c, n = 0, start = 0, group = 0, at = self.leg_count
         cdef bint cross = currency < 0
         cdef double price, scale
-        if (index is None or index.newest < 0 or at == MAX_LEGS or (self.unbounded[underlying] and self.bent)):
+        if (index is None or index.newest < 0 or at == MAX_LEGS
+                or (self.bent and self.spanned[underlying] and self.accounts.at[account_id].warnings)):
             return False
         if self.leg_count:
             start = <int>(self.leg[self.leg_count - 1].row - self.row) + self.leg[self.leg_count - 1].count

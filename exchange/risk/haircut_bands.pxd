@@ -8,10 +8,12 @@ ctypedef struct CurrencyPart:    # of a leg in one currency, at the three points
     double coin                  # per USD of the index
     double held[2][3]            # at the mark, without options of `span16`
     double option[2][3]          # and these
+    double soon[2][3]            # what of `held` expires within the horizon
 
 
 cdef class HaircutTerms(RivalTerms):
     cdef bint bent               # the account certified has haircuts or surcharges on what it has
+    cdef bint later              # what expires within the horizon is left out
     cdef CurrencyPart part[MAX_LEGS][MAX_BAND_CURRENCIES]
     cdef double lowest[MAX_BAND_CURRENCIES]      # equity in the boxes of all legs
     cdef double highest[MAX_BAND_CURRENCIES]
@@ -24,7 +26,10 @@ cdef class HaircutTerms(RivalTerms):
     cdef int _gather_part(self, int i, int currency, int turned) noexcept
     cdef int _parts(self, int level) noexcept
     cdef double bent_least(self, int level, double* least) except? -1.0
+    cdef double _soon_value(self, int i, int currency, int column, int p, int way) noexcept
     cdef void _bent_columns(self, int level, int i, int p, double* total) noexcept
     cdef double _bent_rival(self, int level, int i, int p) noexcept
     cdef void _bent_leg(self, int level, int i, double* least) noexcept
+    cdef int _bent_later(self, int level, int i, double* least) except -1
+    cdef int bent_warned(self, int level, double next_, double last, double* above, double* below) except -1
     cdef double _bent_options(self, int i, int p, double* value) noexcept

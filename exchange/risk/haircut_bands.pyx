@@ -66,6 +66,8 @@ cdef class HaircutTerms(RivalTerms):
                             part.option[way][p] += value
                         else:
                             part.held[way][p] += value
+                            if self._soon(self.leg_underlying[i], leg.bucket[j]):
+                                part.soon[way][p] += value
         for c in range(self.currencies):
             self.lowest[c] = self.bare[c] = self.cash[0][c]
             self.highest[c] = self.cash[0][c] + ROUNDINGS
@@ -115,7 +117,20 @@ cdef class HaircutTerms(RivalTerms):
             total -= self.gap[c] * max(-self.lowest[c] if self.slope[c] == self.keep[c] else self.highest[c], 0.0)
         for i in range(self.leg_count):
             self._bent_leg(level, i, least + 3 * i)
+            if self.soon_mask[self.leg_underlying[i]]:
+                self._bent_later(level, i, least + 3 * i)
         return total
+
+    cdef double _soon_value(self, int i, int currency, int column, int p, int way) noexcept:
+        """What a second requirement leaves out of its columns and not out of the equity, at least (0) or at most: coins
+        move with the coin."""
+        cdef BandIndex index = self.index[self.leg_underlying[i]]
+        cdef double factor = 1.0
+        if not self.later:
+            return 0.0
+        if self.currency_underlying[currency] == self.leg_underlying[i]:
+            factor = index.grid.coin_factor[1][column]
+        return self.part[i][currency].soon[way if factor >= 0.0 else 1 - way][p] * factor
 
     cdef void _bent_columns(self, int level, int i, int p, double* total) noexcept:
         """Add to every column what a leg's currencies have in it at a point, at least: lines, less kinks.
@@ -135,7 +150,7 @@ cdef class HaircutTerms(RivalTerms):
             coin = part.coin * index.point(level, p)
             rows_sum(v, index.tables[level].rows[1][p], self.part_row, self.part_lots, self._gather_part(i, c, 0), S)
             for j in range(S):
-                v[j] += coin * index.grid.coin_factor[1][j]
+                v[j] += coin * index.grid.coin_factor[1][j] + self._soon_value(i, c, j, p, 0)
                 total[j] += self.slope[c] * v[j]
             if self.gap[c] <= 0.0:
                 continue
@@ -144,7 +159,7 @@ cdef class HaircutTerms(RivalTerms):
                 rows_sum(w, index.tables[level].rows[1][p], self.part_row, self.part_lots,
                          self._gather_part(i, c, 1), S)
                 for j in range(S):
-                    w[j] += coin * index.grid.coin_factor[1][j]
+                    w[j] += coin * index.grid.coin_factor[1][j] + self._soon_value(i, c, j, p, 1)
             # the other legs at their worst, this one where it is
             worst = 0.0
             for q in range(3):
@@ -226,3 +241,75 @@ cdef class HaircutTerms(RivalTerms):
             elif self.rival[u] != NULL:
                 risk = min(risk, equity - factor * self._bent_rival(level, i, p))
             least[p] = risk - taken - slack
+
+    cdef int _bent_later(self, int level, int i, double* least) except -1:
+        """Lower `least` to what the second requirement of a set with a horizon leaves; see RivalTerms.leg_least."""
+        cdef BandIndex index = self.index[self.leg_underlying[i]]
+        cdef BandLeg whole = self.leg[i]
+        cdef BandLeg later
+        cdef double beside[3]
+        cdef double charges = self.most_charges(level, i), unused, slack, steepest = 1.0
+        cdef int c, p
+        if self._without_soon(i, &later) == 0:
+            return 0
+        index._charges(level, &self.leg[i], &unused, &slack)
+        for c in range(self.currencies):
+            steepest = max(steepest, self.debt[c] + fabs(self.gap[c]))
+        self.leg[i] = later
+        self.later = True
+        self._bent_leg(level, i, beside)
+        charges -= self.most_charges(level, i)
+        self.later = False
+        self.leg[i] = whole
+        for p in range(3):
+            least[p] = min(least[p], beside[p] - slack * (1.0 + steepest) + self.outermost * charges)
+        return 0
+
+    cdef int bent_warned(self, int level, double next_, double last, double* above, double* below) except -1:
+        """charged_warned() of an account with haircuts, whose only leg the first is, under no `span16`.
+
+        With x = t / k the excess at a ratio t is x times that at the outermost, k, and 1 - x times the haircut value.
+        From above h(E) is no more than either line, and where it is taken off it is the line less its kink."""
+        cdef BandIndex index = self.index[self.leg_underlying[0]]
+        cdef CurrencyPart* part
+        cdef double total[BAND_COLUMNS]
+        cdef double v[BAND_COLUMNS]
+        cdef double share = next_ / self.outermost, r, value, coin, charges, slack, steepest = 1.0, kinks, lines, equity
+        cdef int S = index.grid.scenario_count, c, j, p, best = 0
+        value = self.bent_least(level, above)
+        for p in range(3):
+            equity = 0.0
+            for c in range(self.currencies):
+                part = &self.part[0][c]
+                coin = self.cash[0][c] + part.held[0][p]
+                equity += coin * (self.keep[c] if coin >= 0.0 else self.debt[c])
+            above[p] = share * (above[p] + value) + (1.0 - share) * (equity - ROUNDINGS * self.currencies)
+            above[p] -= next_ * self.most_charges(level, 0)
+        share = last / self.outermost
+        r = share * index.grid.factor
+        index._charges(level, &self.leg[0], &charges, &slack)
+        for p in range(3):
+            lines = kinks = 0.0
+            for j in range(S):
+                total[j] = share * index.grid.dampener[j]
+            for c in range(self.currencies):
+                part = &self.part[0][c]
+                steepest = max(steepest, self.debt[c] + fabs(self.gap[c]))
+                lines += self.slope[c] * (self.cash[0][c] + (1.0 - share) * part.held[1][p] + ROUNDINGS)
+                value = self.cash[0][c] + part.held[0][p]
+                if self.slope[c] != self.keep[c]:
+                    value = -(self.cash[0][c] + part.held[1][p] + ROUNDINGS)
+                kinks += self.gap[c] * max(-value, 0.0)
+                if not part.any:
+                    continue
+                coin = part.coin * index.point(level, p)
+                rows_sum(v, index.tables[level].rows[1][p], self.part_row, self.part_lots,
+                         self._gather_part(0, c, 1), S)
+                for j in range(S):
+                    total[j] += share * self.slope[c] * (v[j] + coin * index.grid.coin_factor[1][j])
+            for j in range(S if p == 0 else 0):
+                if total[j] < total[best]:
+                    best = j
+            below[p] = (total[best] + lines + max(r - 1.0, 0.0) * kinks - share * charges + slack * (1.0 + steepest)
+                        + ROUNDINGS * self.currencies * (1.0 + r))
+        return 0

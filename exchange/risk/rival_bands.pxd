@@ -34,7 +34,9 @@ cdef class RivalTerms(SpanTerms):
                              double* put) noexcept
     cdef double _most_rival(self, int level, int i, const BandLeg* leg, double* units) noexcept
     cdef void _with_rivals(self, int level, int i, const BandLeg* leg, double ratio, double* least) noexcept
-    cdef double mark_least(self, int level, int i, int p, bint soon_alone) noexcept
+    cdef double mark_least(self, int level, int i, int p) noexcept
+    cdef void _later_least(self, int level, int i, const BandLeg* later, double* least) noexcept
+    cdef void _beside_later(self, int level, int i, BandLeg* later, double* least) noexcept
     cdef int leg_least(self, int level, int i, double* least) except -1
     cdef int _without_soon(self, int i, BandLeg* to) except -1
     cdef int charged_warned(self, int level, double next_, double last, double* above, double* below) except -1

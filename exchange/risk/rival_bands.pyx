@@ -5,15 +5,15 @@ anchor, both ways; an expiry's net then stands between the sums of these. A set 
 requirements, and both must fit. Proof: docs/margin.md, "Safe bands".
 """
 
-from libc.math cimport fabs
+from libc.math cimport INFINITY, fabs
 from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memset
 
 from exchange.market.instrument cimport KIND_FUTURE, Instrument
 from exchange.risk.risk_rows cimport MAX_EXPIRIES
 from exchange.risk.shifted_rows cimport SHIFT_BEND, SHIFT_DOWN, SHIFT_TILT, SHIFT_UP
-from margin_ext.kernels cimport black76_arrays, k_exp, k_log, k_sqrt
-from margin_ext.safe_bands cimport BAND_LEVELS, BandIndex
+from margin_ext.kernels cimport black76_arrays, k_exp, k_log, k_sqrt, rows_sum
+from margin_ext.safe_bands cimport BAND_COLUMNS, BAND_LEVELS, BandIndex
 
 cdef enum:
     ENDS = 8                 # numbers of a slot: least and largest of four shifts
@@ -23,7 +23,6 @@ cdef double WIDTH_MIN = 1e-100
 cdef double NORMAL_ERROR = 1e-12
 cdef double FAR = 38.0                   # the density is 0 beyond, and N is 0 or 1
 cdef double ROOT_TWO_PI = 2.5066282746310002
-cdef double RELATIVE_SLACK = 4e-9
 
 
 cdef class RivalTerms(SpanTerms):
@@ -255,17 +254,14 @@ cdef class RivalTerms(SpanTerms):
             units[0] += 3.0 * gross[b] * max(scale, 1.0) + 4.0
         return max(total[SHIFT_TILT], max(total[SHIFT_BEND], total[2])) * (1.0 + 1e-9)
 
-    cdef double mark_least(self, int level, int i, int p, bint soon_alone) noexcept:
-        """Value at the mark of a leg, at least, 1e-4 USD; of what expires within the horizon alone, without coins."""
+    cdef double mark_least(self, int level, int i, int p) noexcept:
+        """Value at the mark of a leg with its coins, at least, 1e-4 USD."""
         cdef const BandLeg* leg = &self.leg[i]
-        cdef int u = self.leg_underlying[i], j
-        cdef BandIndex index = self.index[u]
-        cdef double total = 0.0
-        if not soon_alone:
-            total = leg.coin_offset * (index.point(level, p) / index.point(level, 0))
+        cdef BandIndex index = self.index[self.leg_underlying[i]]
+        cdef double total = leg.coin_offset * (index.point(level, p) / index.point(level, 0))
+        cdef int j
         for j in range(leg.count):
-            if not soon_alone or self._soon(u, leg.bucket[j]):
-                total += leg.lots[j] * index.tables[level].mark[0 if leg.lots[j] > 0.0 else 1][p][leg.row[j] >> 1]
+            total += leg.lots[j] * index.tables[level].mark[0 if leg.lots[j] > 0.0 else 1][p][leg.row[j] >> 1]
         return total
 
     cdef void _with_rivals(self, int level, int i, const BandLeg* leg, double ratio, double* least) noexcept:
@@ -279,7 +275,7 @@ cdef class RivalTerms(SpanTerms):
         coins = self._most_rival(level, i, leg, &units)
         slack += index.grid.factor * units * leg.unit_usd
         for p in range(3):
-            least[p] = min(least[p], self.mark_least(level, i, p, False) - slack - share * (
+            least[p] = min(least[p], self.mark_least(level, i, p) - slack - share * (
                 taken + index.grid.factor * coins * index.point(level, p) * 1e4))
 
     cdef int _without_soon(self, int i, BandLeg* to) except -1:
@@ -315,15 +311,59 @@ cdef class RivalTerms(SpanTerms):
         to.count = n
         return leg.count - n
 
+    cdef void _later_least(self, int level, int i, const BandLeg* later, double* least) noexcept:
+        """BandIndex.leg_bounds() of the second requirement: columns and charges of what expires later, the equity of
+        all. What is worth coins moves with the coin, as cash does."""
+        cdef const BandLeg* leg = &self.leg[i]
+        cdef int u = self.leg_underlying[i], j, p, way
+        cdef BandIndex index = self.index[u]
+        cdef const double* factor = index.grid.coin_factor[leg.numeraire]
+        cdef double v[BAND_COLUMNS]
+        cdef double coins[2]
+        cdef double dollars, coin, slack, more, unused, value
+        cdef double taken = index._charges(level, later, &unused, &slack)
+        index._charges(level, leg, &unused, &more)       # rounding of all of it
+        for p in range(3):
+            rows_sum(v, index.tables[level].rows[leg.numeraire][p], later.row, later.lots, later.count,
+                     index.grid.scenario_count)
+            coin = leg.coin_offset * (index.point(level, p) / index.point(level, 0))
+            dollars = coins[0] = coins[1] = 0.0
+            for j in range(leg.count):
+                if not self._soon(u, leg.bucket[j]):
+                    continue
+                for way in range(2):
+                    value = leg.lots[j] * index.tables[level].mark[way if leg.lots[j] > 0.0 else 1 - way][p][
+                        leg.row[j] >> 1]
+                    if self.currency_underlying[self.instruments.at[leg.row[j] >> 1].currency] == u:
+                        coins[way] += value
+                    elif way == 0:
+                        dollars += value
+            least[p] = INFINITY
+            for j in range(index.grid.scenario_count):
+                value = v[j] + index.grid.dampener[j] + coin * factor[j]
+                value += coins[0 if factor[j] >= 0.0 else 1] * factor[j]
+                least[p] = min(least[p], value)
+            least[p] += dollars - taken - slack - more
+
+    cdef void _beside_later(self, int level, int i, BandLeg* later, double* least) noexcept:
+        """At least what the second requirement leaves of a leg's excess over the outermost ratio times it, all charges
+        taken off."""
+        cdef BandLeg whole = self.leg[i]
+        cdef int p
+        self._later_least(level, i, later, least)
+        self._with_rivals(level, i, later, self.outermost, least)
+        self.leg[i] = later[0]
+        for p in range(3):
+            least[p] -= self.outermost * self.most_charges(level, i)
+        self.leg[i] = whole
+
     cdef int leg_least(self, int level, int i, double* least) except -1:
         """At least what a leg adds to its account's excess over the outermost ratio times its requirement, at the three
         points; charges beside the grid left out."""
         cdef int u = self.leg_underlying[i], p
         cdef BandIndex index = self.index[u]
-        cdef BandLeg whole
         cdef BandLeg later
         cdef double beside[3]
-        cdef double charges, more, unused, slack
         if self.spanned[u]:
             self.span_least(level, i, self.outermost, least)
             return 0
@@ -331,19 +371,9 @@ cdef class RivalTerms(SpanTerms):
         self._with_rivals(level, i, &self.leg[i], self.outermost, least)
         if self.soon_mask[u] == 0 or self._without_soon(i, &later) == 0:
             return 0
-        # the second requirement, against the equity of all; both sets of charges are taken off
-        index.leg_bounds(level, &later, beside)
-        charges = self.most_charges(level, i)
-        whole = self.leg[i]
-        index._charges(level, &self.leg[i], &unused, &slack)     # rounding of what is left out, too
+        self._beside_later(level, i, &later, beside)
         for p in range(3):
-            beside[p] += self.mark_least(level, i, p, True) - slack
-        self._with_rivals(level, i, &later, self.outermost, beside)
-        self.leg[i] = later
-        more = self.most_charges(level, i) - charges
-        self.leg[i] = whole
-        for p in range(3):
-            least[p] = min(least[p], beside[p] - self.outermost * more)
+            least[p] = min(least[p], beside[p] + self.outermost * self.most_charges(level, i))
         return 0
 
     cdef int charged_warned(self, int level, double next_, double last, double* above, double* below) except -1:
@@ -351,11 +381,9 @@ cdef class RivalTerms(SpanTerms):
         bounds from above are those of the columns."""
         cdef int u = self.leg_underlying[0], p
         cdef BandIndex index = self.index[u]
-        cdef BandLeg whole
         cdef BandLeg later
         cdef double beside[3]
-        cdef double unused[3]
-        cdef double cash = self.requirement[0].cash, slack
+        cdef double cash = self.requirement[0].cash, share = next_ / self.outermost
         if self.spanned[u]:
             self.span_warned(level, next_, last, above, below)
         else:
@@ -370,16 +398,9 @@ cdef class RivalTerms(SpanTerms):
             above[p] -= next_ * self.most_charges(level, 0)
         if self.spanned[u] or self.soon_mask[u] == 0 or self._without_soon(0, &later) == 0:
             return 0
-        index.warned_bounds(level, &later, 0.0, self.outermost, next_, last, beside, unused)
-        index._charges(level, &self.leg[0], unused, &slack)
+        self._beside_later(level, 0, &later, beside)
         for p in range(3):
-            beside[p] += self.mark_least(level, 0, p, True) - slack
-        self._with_rivals(level, 0, &later, next_, beside)
-        whole = self.leg[0]
-        self.leg[0] = later
-        for p in range(3):
-            above[p] = min(above[p], beside[p] + cash - next_ * self.most_charges(level, 0))
-        self.leg[0] = whole
+            above[p] = min(above[p], cash + share * beside[p] + (1.0 - share) * self.mark_least(level, 0, p))
         return 0
 
 

@@ -138,6 +138,7 @@ KINDS: dict[str, tuple[type[crowd.Crowd], dict[str, Any]]] = {
     "skew": (crowd.Crowd, with_sets(**SKEWED)),
     "horizon": (crowd.Crowd, with_sets(**HORIZON)),
     "collateral beside": (Indebted, with_sets(**BESIDE, **CHARGES) | {"currencies": HAIRCUTS}),
+    "collateral horizon": (Indebted, with_sets(**HORIZON) | {"currencies": HAIRCUTS}),
     "mixed": (Mixed, with_sets(**CHARGES, columns=OWN, extended_moves_ppm=())),
 }
 
