@@ -62,6 +62,12 @@ cdef class Administration(Reads):
         if kind == CommandKind.SUBMIT_TRANSFER:
             payload = decode(body, type=payloads.SubmitTransfer)
             return self.transfers.submit(account_id, payload, self.currency_index(payload.currency), self._leaving)
+        if kind == CommandKind.OFFER_PORTFOLIO:
+            return self.offers.offer(account_id, decode(body, type=payloads.OfferPortfolio))
+        if kind == CommandKind.BID_PORTFOLIO:
+            return self.offers.bid(account_id, decode(body, type=payloads.BidPortfolio))
+        if kind == CommandKind.CLOSE_PORTFOLIO_OFFER:
+            return self.offers.close(account_id, decode(body, type=payloads.ClosePortfolioOffer))
         if kind in (CommandKind.DEPOSIT, CommandKind.WITHDRAW, CommandKind.ENDOW_FUND, CommandKind.SWEEP_DUST):
             return self._transfer(kind, account_id, decode(body, type=vocabulary.Transfer))
         if kind in (CommandKind.ENDOW_CAPITAL, CommandKind.RELEASE_CAPITAL):

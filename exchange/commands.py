@@ -64,6 +64,9 @@ class CommandKind(IntEnum):
     DECIDE_OVERRIDE = 101
     ANNOUNCE_MARGIN = 102
     SUBMIT_TRANSFER = 116
+    OFFER_PORTFOLIO = 117
+    BID_PORTFOLIO = 118
+    CLOSE_PORTFOLIO_OFFER = 119
 
 
 class Side(IntEnum):

@@ -1,8 +1,9 @@
-"""Layouts of events around orders: protection, kill switches, auctions, blocks, margin modes, transfers.
+"""Layouts of events around orders: protection, kill switches, auctions, blocks, margin modes, transfers, offers.
 
 Their kinds stand in `exchange/events.py`.
 """
 
+from enum import IntEnum
 from typing import Any
 
 import numpy as np
@@ -106,6 +107,34 @@ FUNDS_TRANSFERRED = np.dtype(
 )
 """Before its two BALANCE_CHANGED; account_id gives. submitted_by: the account whose command it was. The nonce of the
 client, where it gave one, is the tail (`nonce`)."""
+
+
+class OfferOutcome(IntEnum):
+    """What became of an offered portfolio, or of a bid for one."""
+
+    STANDS = 0
+    WITHDRAWN = 1
+    EXPIRED = 2
+    SOLD = 3
+    GONE = 4
+    """One of its contracts is no more."""
+
+
+PORTFOLIO_OFFER = np.dtype(
+    [
+        *HEADER,
+        ("offer_id", "<u8"),
+        ("bid_id", "<u8"),
+        ("expires_ns", "<i8"),
+        ("other_account_id", "<u4"),
+        ("leg_count", "<u2"),
+        ("outcome", "u1"),
+        ("reserved0", "u1"),
+        ("reserved", "V8"),
+    ]
+)
+"""An offer, its end, or a bid for it. account_id: the owner, of a bid the bidder; other_account_id: of a bid the owner,
+of a sale the buyer."""
 
 
 def nonce(fields: Any, tail: bytes | memoryview) -> bytes:

@@ -189,6 +189,7 @@ cdef class Engine(Administration):
             self.triggers.drain()
             self.triggers.on_trades()
             self.debts.tick(self.time_ns)
+            self.offers.tick()
             self.liquidation.tick(self.time_ns)
             for underlying in self.margin_plan.tick():
                 self.monitor.remargin(underlying)

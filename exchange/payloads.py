@@ -5,6 +5,7 @@ Those that set the venue up stand in `exchange/config.py`.
 
 from typing import Literal
 
+from exchange.config import Reference
 from exchange.parameters import Struct
 
 
@@ -102,6 +103,35 @@ class SubmitTransfer(Struct):
     source: int = 0
     nonce: str = ""
     """The client's own id of the transfer, 8 to 128 bytes; "": none."""
+
+
+class OfferLeg(Struct):
+    """A position offered for sale: what a bidder gets, `quantity_lots` bought, negative sold."""
+
+    instrument: int
+    quantity_lots: int
+
+
+class OfferPortfolio(Struct):
+    """Payload of OFFER_PORTFOLIO (account in the header): ask for bids on these positions, ascending instrument."""
+
+    legs: tuple[OfferLeg, ...]
+    expires_ns: int
+
+
+class BidPortfolio(Struct):
+    """Payload of BID_PORTFOLIO (account in the header): a price for every leg of an offer, in its order; none: withdraw
+    the account's bid."""
+
+    offer_id: Reference
+    price_units: tuple[int, ...] = ()
+
+
+class ClosePortfolioOffer(Struct):
+    """Payload of CLOSE_PORTFOLIO_OFFER (account in the header, whose offer it is): sell to the bidder, 0: to nobody."""
+
+    offer_id: Reference
+    bid_id: Reference = 0
 
 
 class AuctionTerms(Struct):

@@ -164,3 +164,8 @@ class Reason(IntEnum):
     """The account has used the nonce for a transfer of other terms."""
     NONCE_LIMIT = 255
     """As many transfers with a nonce as are remembered for a day."""
+    # portfolios offered for sale (256..259)
+    UNKNOWN_OFFER = 256
+    UNKNOWN_BID = 257
+    OFFER_LIMIT = 258
+    """The account has an offer already, or the venue as many as it keeps."""

@@ -515,6 +515,17 @@ cdef packed struct FundsTransferred:
     uint32_t submitted_by
     uint8_t reserved[12]
 
+cdef packed struct PortfolioOffer:
+    Header header
+    uint64_t offer_id
+    uint64_t bid_id
+    int64_t expires_ns
+    uint32_t other_account_id
+    uint16_t leg_count
+    uint8_t outcome
+    uint8_t reserved0
+    uint8_t reserved[8]
+
 cdef packed struct AuctionTermsChanged:
     Header header
     uint16_t underlying

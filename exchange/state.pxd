@@ -64,6 +64,7 @@ cdef class State:
     cdef readonly object uncross
     cdef readonly object blocks
     cdef readonly object transfers
+    cdef readonly object offers
     cdef readonly object kill_switch
     cdef EventBuffer events
     cdef Pretrade pretrade

@@ -19,6 +19,7 @@ from exchange.risk.exposure_reads import ExposureReads
 from exchange.risk.margin_plan import MarginPlan
 from exchange.risk.shifted_rows import ShiftedRows
 from exchange.settlement import Settlement
+from exchange.trading.offers import Offers
 from exchange.trading.overrides import Overrides
 from exchange.trading.transfers import Transfers
 from exchange.trading.uncross import Uncross
@@ -92,6 +93,7 @@ cdef class State:
                          config)
         self.liquidation = Liquidation(self.desk, config.liquidation)
         self.debts = Debts(self.desk, config.currencies)
+        self.offers = Offers(self.desk, self.blocks)
 
     cdef int rebuild_books(self, uint32_t account_id) except -1:
         """An account's scenario books anew: its numeraire has changed."""
@@ -179,6 +181,7 @@ cdef class State:
             *self.margin_plan.export(),
             *self.overrides.export(),
             *self.transfers.export(),
+            *self.offers.export(),
         ]
 
     cdef _order_export(self, uint32_t slot):

@@ -4,12 +4,12 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from exchange.market.instrument import STATES
+from exchange.offer_views import BidView, OfferView
 from gateway.auth import Principal
 from gateway.channel_names import market_topic, user_topic
 from gateway.history_topics import BookOrdersTopic, ChartTopic
 from gateway.mark_topics import STATE_WORDS, tell_marks
 from gateway.news import News
-from gateway.offers import Bid, Offer
 from gateway.render_offers import bid_shown, offer_shown
 from gateway.topics import (
     BUYER,
@@ -262,7 +262,7 @@ class Channels:
                 if isinstance(topic, RiskTopic):
                     topic.on_ranks()
 
-    def tell_offer(self, offer: Offer, what: str, bid: Bid | None) -> None:
+    def tell_offer(self, offer: OfferView, what: str, bid: BidView | None) -> None:
         """A portfolio is offered or no longer; a bid is for its owner alone."""
         key = (0, "portfolio_offers") if bid is None else (offer.account_id, "user.portfolio_offers")
         topic = self._topics.get(key)

@@ -146,6 +146,9 @@ REASON_CODES: dict[Reason, int] = {
     Reason.NOT_MAIN_ACCOUNT: 13021,
     Reason.NONCE_USED: 12100,
     Reason.NONCE_LIMIT: 10028,
+    Reason.UNKNOWN_OFFER: 13020,
+    Reason.UNKNOWN_BID: 13020,
+    Reason.OFFER_LIMIT: 11030,
 }
 
 CANCEL_REASONS: dict[Reason, str] = {

@@ -35,7 +35,6 @@ from gateway.session import Session
 from gateway.settings import DEFAULTS, PROFILES, Settings
 from gateway.stress import SLICE_SECONDS, StressWatch
 from gateway.throttle import Throttle
-from gateway.units import ms
 
 log = logging.getLogger("gateway")
 _JOURNAL_FULL = (JournalFull, persistence.errors.JournalFull)
@@ -87,7 +86,7 @@ class Gateway(Reads):
         self.channels = Channels(self)
         self.stress = StressWatch(self)
         self.outlook = Outlook(self)
-        self.offers = Offers(lambda: ms(max(sequencer.clock(), engine.time_ns)), self.channels.tell_offer)
+        self.offers = Offers(engine, self.channels.tell_offer)
         self.projection.listeners.append(self._on_news)
         self.server = Server(self)
         self.queue: CommitQueue | None = None
@@ -115,7 +114,6 @@ class Gateway(Reads):
         self._every(0.1, lambda: self.channels.flush("100ms"))
         self._every(1.0, self._every_second)
         self._every(SLICE_SECONDS, self.stress.step)
-        self._every(SLICE_SECONDS, self.offers.standing)
         if self._recorder is not None:
             self._every(0.1, self._recorder.flush)
         return bound
@@ -220,3 +218,4 @@ class Gateway(Reads):
         if news.states:
             self.instruments_changed()
         self.channels.on_news(news)
+        self.offers.follow(news)

@@ -1,100 +1,53 @@
-"""Portfolios that their owners offer for sale before anybody takes them away: offers, sealed bids, their ends.
-
-All of it is in memory and lost with the process; only an accepted bid becomes a command, a block trade.
-"""
+"""Portfolios offered for sale, as the gateway tells of them: the engine keeps them, here is what each was like last."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from typing import Any
 
-from exchange.payloads import BlockLeg
+from exchange.control_events import OfferOutcome
+from exchange.events import EventKind
+from exchange.offer_views import BidView, OfferView
+from gateway.news import News
 
-MAX_OFFERS = 256
-MAX_BIDS = 64
-MAX_LEGS = 20
-
-
-@dataclass(slots=True)
-class Bid:
-    """A price for every leg of an offer, in price units; it stands until it is withdrawn or the offer ends."""
-
-    bid_id: int
-    account_id: int
-    price_units: tuple[int, ...]
-
-
-@dataclass(slots=True)
-class Leg:
-    """What a bidder gets: `lots` bought, negative sold."""
-
-    instrument_id: int
-    slot: int
-    lots: int
-
-
-@dataclass(slots=True)
-class Offer:
-    """At most one of an account."""
-
-    offer_id: int
-    account_id: int
-    legs: tuple[Leg, ...]
-    expires_ms: int
-    bids: dict[int, Bid] = field(default_factory=dict)
-    """By bidder: a new bid takes the place of the old one."""
-
-    def trades(self, bid_units: tuple[int, ...]) -> tuple[BlockLeg, ...]:
-        """As the bidder, the maker, has them."""
-        return tuple(
-            BlockLeg(leg.slot, int(leg.lots < 0), units, abs(leg.lots))
-            for leg, units in zip(self.legs, bid_units, strict=True)
-        )
+_OFFERED, _BID = int(EventKind.PORTFOLIO_OFFERED), int(EventKind.PORTFOLIO_BID)
+_ENDED = int(EventKind.PORTFOLIO_OFFER_ENDED)
+WORDS = {
+    OfferOutcome.WITHDRAWN: "withdrawn",
+    OfferOutcome.EXPIRED: "expired",
+    OfferOutcome.SOLD: "sold",
+    OfferOutcome.GONE: "expired",
+}
+"""How an offer ended."""
 
 
 class Offers:
-    """Offers that stand; `tell(offer, what, bid)` hears of each change, `now_ms` is venue time."""
+    """Reads of the engine's offers; `tell(offer, what, bid)` hears of each change."""
 
-    def __init__(self, now_ms: Callable[[], int], tell: Callable[[Offer, str, Bid | None], None]):
-        self.now_ms, self._tell = now_ms, tell
-        self._standing: dict[int, Offer] = {}
-        self._last_offer = self._last_bid = 0
+    def __init__(self, engine: Any, tell: Callable[[OfferView, str, BidView | None], None]):
+        self._engine, self._tell = engine, tell
+        self._known: dict[int, OfferView] = {one.offer_id: one for one in self.standing()}
 
-    def standing(self) -> list[Offer]:
-        """Those that have not expired, oldest first; expired ones end here."""
-        now = self.now_ms()
-        for offer in [one for one in self._standing.values() if one.expires_ms <= now]:
-            self.end(offer, "expired")
-        return list(self._standing.values())
+    def standing(self) -> list[OfferView]:
+        """Those that stand, oldest first."""
+        return [] if self._engine.config is None else self._engine.offers.views()
 
-    def of(self, account_id: int) -> Offer | None:
-        """An account's own."""
-        return next((one for one in self.standing() if one.account_id == account_id), None)
+    def get(self, offer_id: int) -> OfferView | None:
+        """One by its number, None where it does not stand."""
+        return self._engine.offers.view(offer_id)
 
-    def get(self, offer_id: int) -> Offer | None:
-        """One by its number."""
-        self.standing()
-        return self._standing.get(offer_id)
-
-    def full(self) -> bool:
-        """Whether no further one is taken."""
-        return len(self.standing()) >= MAX_OFFERS
-
-    def open(self, account_id: int, legs: tuple[Leg, ...], expires_ms: int) -> Offer:
-        """A new one."""
-        self._last_offer += 1
-        offer = self._standing[self._last_offer] = Offer(self._last_offer, account_id, legs, expires_ms)
-        self._tell(offer, "offered", None)
-        return offer
-
-    def bid(self, offer: Offer, account_id: int, price_units: tuple[int, ...]) -> Bid | None:
-        """A new bid, None where the offer has as many as it takes."""
-        if account_id not in offer.bids and len(offer.bids) >= MAX_BIDS:
-            return None
-        self._last_bid += 1
-        made = offer.bids[account_id] = Bid(self._last_bid, account_id, price_units)
-        self._tell(offer, "bid", made)
-        return made
-
-    def end(self, offer: Offer, what: str) -> None:
-        """It stands no longer: `expired`, `withdrawn` or `sold`."""
-        if self._standing.pop(offer.offer_id, None) is not None:
-            self._tell(offer, what, None)
+    def follow(self, news: News) -> None:
+        """Tell of what a command did to offers."""
+        for kind, fields in news.facts:
+            if kind in (_OFFERED, _BID):
+                offer = self.get(fields.offer_id)
+                if offer is None:
+                    continue
+                self._known[offer.offer_id] = offer
+                if kind == _OFFERED:
+                    self._tell(offer, "offered", None)
+                for bid in offer.bids:
+                    if kind == _BID and bid.bid_id == fields.bid_id:
+                        self._tell(offer, "bid", bid)
+            elif kind == _ENDED:
+                ended = self._known.pop(fields.offer_id, None)
+                if ended is not None:
+                    self._tell(ended, WORDS[OfferOutcome(fields.outcome)], None)

@@ -11,7 +11,7 @@ from exchange.market.instrument cimport KIND_OPTION, KIND_PERPETUAL, Instrument
 from exchange.reasons import Reason
 from exchange.records cimport (
     AuctionEvent, AuctionLotSold, AuctionTermsChanged, BalanceChanged, BidEvent, DefaultCovered, FundEvent,
-    PositionDeleveraged, PositionTransferred,
+    PortfolioOffer, PositionDeleveraged, PositionTransferred,
 )
 from exchange.risk.exposure cimport ALL_ORDERS, NO_ORDERS, Margin
 from exchange.risk.stress import MOVES_PPM, VOLS, Stress
@@ -79,6 +79,31 @@ cdef class Desk:
             if held.at[i].quantity_lots
             and (cross or self.instruments.at[held.at[i].instrument].currency == entity)
         ]
+
+    def venue_ns(self):
+        """Venue time of the command."""
+        return self.events.time_ns
+
+    def holdings(self, uint32_t account_id):
+        """{instrument: lots} of all of an account's positions."""
+        cdef PositionList* held = &self.positions.of[account_id]
+        cdef uint32_t i
+        return {held.at[i].instrument: held.at[i].quantity_lots for i in range(held.count) if held.at[i].quantity_lots}
+
+    def instrument_id(self, slot):
+        """The id of the contract that has a slot now, 0 where none has it."""
+        if not 0 <= slot < self.instruments.capacity or not self.instruments.is_live(slot):
+            return 0
+        return self.instruments.at[<uint32_t>slot].instrument_id
+
+    def emit_offer(self, int kind, uint32_t account_id, offer_id, bid_id, expires_ns, other, legs, outcome):
+        cdef PortfolioOffer* event = <PortfolioOffer*>self.events.emit(kind, 1, account_id)
+        event.offer_id = offer_id
+        event.bid_id = bid_id
+        event.expires_ns = expires_ns
+        event.other_account_id = other
+        event.leg_count = legs
+        event.outcome = outcome
 
     def equities(self, uint32_t account_id, int entity):
         """[(currency, equity in minor units)] of the entity, zero ones left out."""

@@ -1,24 +1,26 @@
 """An owner sells its own portfolio before it is liquidated: it asks for bids, and takes one or none. Our own."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
 from exchange import commands
 from exchange.commands import CommandKind
-from exchange.payloads import BlockTrade
-from exchange.reasons import Reason
+from exchange.offer_views import OfferView
+from exchange.payloads import BidPortfolio, ClosePortfolioOffer, OfferLeg, OfferPortfolio
 from gateway import render_orders
 from gateway.errors import ApiError, engine_refusal, invalid_param
 from gateway.listing import Listing
 from gateway.methods.order_terms import Quantity, price_units, quantity_lots
-from gateway.offers import MAX_LEGS, Leg, Offer
+from gateway.news import News
 from gateway.protocol import Params
 from gateway.registry import method
 from gateway.render_offers import bid_shown, offer_shown
 from gateway.units import ms
 
 READ, WRITE = "block_trade:read", "block_trade:read_write"
+MAX_LEGS = 20
+Id = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
 SECONDS = (5, 300, 60)
 """Least, most and usual life of an offer."""
 
@@ -29,7 +31,7 @@ class NewOffer(Params, kw_only=True):
 
 
 class OfOffer(Params, kw_only=True):
-    offer_id: int
+    offer_id: Id
 
 
 class NewBid(OfOffer, kw_only=True):
@@ -37,7 +39,7 @@ class NewBid(OfOffer, kw_only=True):
 
 
 class OfBid(OfOffer, kw_only=True):
-    bid_id: int
+    bid_id: Annotated[int, msgspec.Meta(ge=1, le=(1 << 63) - 1)]
 
 
 def _table(value: dict[str, float] | str, param: str) -> dict[str, float]:
@@ -54,21 +56,19 @@ def _held(gateway, account_id: int) -> dict[int, int]:
     return {one.instrument: one.quantity_lots for one in gateway.engine.positions(account_id) if one.quantity_lots}
 
 
-def _listings(gateway, offer: Offer) -> list[Listing] | None:
-    """Of the legs; None where a contract is no more."""
-    found = [gateway.listings.by_slot.get(leg.slot) for leg in offer.legs]
-    same = all(one is not None and one.view.instrument_id == leg.instrument_id
-               for one, leg in zip(found, offer.legs, strict=True))  # fmt: skip
-    return found if same else None
-
-
-def _offer(gateway, offer_id: int) -> tuple[Offer, list[Listing]]:
-    """A standing offer; 13020 where there is none."""
+def _offer(gateway, offer_id: int) -> tuple[OfferView, list[Listing]]:
+    """A standing offer and its contracts; 13020 where there is none."""
     offer = gateway.offers.get(offer_id)
-    listings = None if offer is None else _listings(gateway, offer)
-    if offer is None or listings is None:
+    if offer is None:
         raise ApiError(13020, {"reason": "unknown_offer"})
-    return offer, listings
+    return offer, [gateway.listings.by_slot[leg.instrument] for leg in offer.legs]
+
+
+def _submit(gateway, session, principal, kind: CommandKind, payload: Any) -> News:
+    news = gateway.submit(commands.cold(kind, payload, principal.account_id), session)
+    if news.rejected:
+        raise engine_refusal(news.rejected)
+    return news
 
 
 @method("private/offer_portfolio", params=NewOffer, scope=WRITE, kind="matching", reducing=True)
@@ -95,19 +95,17 @@ def offer_portfolio(gateway, session, principal, params: NewOffer) -> dict[str, 
         raise ApiError(10010)
     if len(chosen) > MAX_LEGS:
         raise invalid_param("positions", f"at most {MAX_LEGS}")
-    if gateway.engine.desk.in_liquidation(account_id):
-        raise engine_refusal(int(Reason.ACCOUNT_IN_LIQUIDATION))
-    if gateway.offers.of(account_id) is not None or gateway.offers.full():
-        raise ApiError(11030, {"reason": "offer_limit"})
-    by_slot = gateway.listings.by_slot
-    legs = tuple(Leg(by_slot[slot].view.instrument_id, slot, lots) for slot, lots in sorted(chosen.items()))
-    return offer_shown(gateway, gateway.offers.open(account_id, legs, gateway.offers.now_ms() + 1_000 * seconds))
+    legs = tuple(OfferLeg(slot, lots) for slot, lots in sorted(chosen.items()))
+    now_ns = max(gateway.sequencer.clock(), gateway.engine.time_ns)
+    payload = OfferPortfolio(legs, now_ns + 10**9 * seconds)
+    news = _submit(gateway, session, principal, CommandKind.OFFER_PORTFOLIO, payload)
+    return offer_shown(gateway, gateway.offers.get(news.detail))
 
 
 @method("public/get_portfolio_offers")
 def get_portfolio_offers(gateway, session, principal, params) -> list[dict[str, Any]]:
     """Offers that stand, without whose they are and what was bid."""
-    return [offer_shown(gateway, one) for one in gateway.offers.standing() if _listings(gateway, one) is not None]
+    return [offer_shown(gateway, one) for one in gateway.offers.standing()]
 
 
 @method("private/bid_portfolio", params=NewBid, scope=WRITE, kind="matching")
@@ -119,16 +117,10 @@ def bid_portfolio(gateway, session, principal, params: NewBid) -> dict[str, Any]
     if set(prices) != {one.name for one in listings}:
         raise invalid_param("prices", "every leg needs one price")
     units = tuple(price_units(one, prices[one.name]) for one in listings)
-    engine, account_id = gateway.engine, principal.account_id
-    if engine.account(account_id).owner_id == engine.account(offer.account_id).owner_id:
-        raise engine_refusal(int(Reason.OWN_GROUP))
-    reason, _ = engine.blocks.simulate(account_id, offer.trades(units), True)
-    if reason:
-        raise engine_refusal(int(reason))
-    bid = gateway.offers.bid(offer, account_id, units)
-    if bid is None:
-        raise engine_refusal(int(Reason.BATCH_FULL))
-    return bid_shown(gateway, offer, bid)
+    payload = BidPortfolio(offer.offer_id, units)
+    news = _submit(gateway, session, principal, CommandKind.BID_PORTFOLIO, payload)
+    offer, _ = _offer(gateway, params.offer_id)
+    return bid_shown(gateway, offer, next(bid for bid in offer.bids if bid.bid_id == news.detail))
 
 
 @method("private/get_portfolio_bids", params=OfOffer, scope=READ)
@@ -136,28 +128,15 @@ def get_portfolio_bids(gateway, session, principal, params: OfOffer) -> list[dic
     """All bids for one's own offer, what costs least first; of somebody else's one's own bid."""
     offer, _ = _offer(gateway, params.offer_id)
     mine = principal.account_id
-    chosen = [bid for bid in offer.bids.values() if mine in (offer.account_id, bid.account_id)]
+    chosen = [bid for bid in offer.bids if mine in (offer.account_id, bid.account_id)]
     return sorted((bid_shown(gateway, offer, bid) for bid in chosen), key=lambda one: one["cost_usd"])
 
 
 @method("private/accept_portfolio_bid", params=OfBid, scope=WRITE, kind="matching", reducing=True)
 def accept_portfolio_bid(gateway, session, principal, params: OfBid) -> dict[str, Any]:
     """Sell to a bidder: a block trade of all legs at the prices of its bid, or nothing."""
-    offer = _own(gateway, principal, params.offer_id)
-    bid = next((one for one in offer.bids.values() if one.bid_id == params.bid_id), None)
-    if bid is None:
-        raise ApiError(13020, {"reason": "unknown_bid"})
-    held = _held(gateway, principal.account_id)
-    if any(not 0 < abs(leg.lots) <= held.get(leg.slot, 0) * (1 if leg.lots > 0 else -1) for leg in offer.legs):
-        raise engine_refusal(int(Reason.REDUCE_ONLY_WOULD_INCREASE))
-    payload = BlockTrade(
-        bid.account_id, principal.account_id, gateway.offers.now_ms(), f"offer-{offer.offer_id}-{bid.bid_id}",
-        offer.trades(bid.price_units),
-    )  # fmt: skip
-    news = gateway.submit(commands.cold(CommandKind.BLOCK_TRADE, payload, principal.account_id), session)
-    if news.rejected:
-        raise engine_refusal(news.rejected)
-    gateway.offers.end(offer, "sold")
+    payload = ClosePortfolioOffer(params.offer_id, params.bid_id)
+    news = _submit(gateway, session, principal, CommandKind.CLOSE_PORTFOLIO_OFFER, payload)
     own = gateway.archive.block(principal.account_id, news.block_id)
     return {
         "id": render_orders.block_name(news.block_id),
@@ -166,24 +145,16 @@ def accept_portfolio_bid(gateway, session, principal, params: OfBid) -> dict[str
     }
 
 
-def _own(gateway, principal, offer_id: int) -> Offer:
-    offer, _ = _offer(gateway, offer_id)
-    if offer.account_id != principal.account_id:
-        raise ApiError(13020, {"reason": "unknown_offer"})
-    return offer
-
-
 @method("private/cancel_portfolio_offer", params=OfOffer, scope=WRITE)
 def cancel_portfolio_offer(gateway, session, principal, params: OfOffer) -> str:
     """Sell to nobody."""
-    gateway.offers.end(_own(gateway, principal, params.offer_id), "withdrawn")
+    payload = ClosePortfolioOffer(params.offer_id)
+    _submit(gateway, session, principal, CommandKind.CLOSE_PORTFOLIO_OFFER, payload)
     return "ok"
 
 
 @method("private/cancel_portfolio_bid", params=OfOffer, scope=WRITE)
 def cancel_portfolio_bid(gateway, session, principal, params: OfOffer) -> str:
     """Withdraw one's bid."""
-    offer, _ = _offer(gateway, params.offer_id)
-    if offer.bids.pop(principal.account_id, None) is None:
-        raise ApiError(13020, {"reason": "unknown_bid"})
+    _submit(gateway, session, principal, CommandKind.BID_PORTFOLIO, BidPortfolio(params.offer_id))
     return "ok"

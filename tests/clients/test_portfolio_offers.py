@@ -118,6 +118,7 @@ def test_offers_end_by_themselves(venue: Venue, owner: Client, bidders: list[Cli
     sequencer, real = venue.gateway.sequencer, venue.gateway.sequencer.clock
     sequencer.clock = lambda: real() + 6 * 10**9
     try:
+        venue.run(lambda: venue.gateway.submit(commands.record(CommandKind.TICK)))
         ended = bidder.wait_for(CHANNEL)
         assert (ended["type"], ended["offer_id"], len(ended["legs"])) == ("expired", number, 2)
         assert refusal(bidder, "private/bid_portfolio", offer_id=number, prices=FAIR) == (13020, "unknown_offer")

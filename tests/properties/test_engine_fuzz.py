@@ -185,6 +185,36 @@ class Fuzz:
         limit = self.extreme() if draw.random() < 0.5 else draw.randrange(-(10**13), 10**13)
         return BID.pack(CommandKind.PLACE_BID, 1, self.account(), 0, 0, number, phase, share, limit, 0)
 
+    def offers(self) -> bytes:
+        """An account offers what it holds, or anything; somebody bids; the owner takes a bid or none."""
+        draw = self.draw
+        standing = self.engine.offers.views()
+        one = draw.choice(standing) if standing and draw.random() < 0.9 else None
+        number = one.offer_id if one else draw.randrange(3)
+        what = draw.random()
+        if what < 0.4 or one is None:
+            account = self.account()
+            held = self.engine.desk.holdings(account) if self.engine.desk.exists(account) else {}
+            legs = [(slot, lots if draw.random() < 0.8 else self.extreme()) for slot, lots in sorted(held.items())]
+            if draw.random() < 0.1:
+                legs.append((draw.choice((-1, 0, 2**40)), self.extreme()))
+            until_ns = self.engine.time_ns + 60 * 10**9 if draw.random() < 0.9 else self.extreme()
+            payload = payloads.OfferPortfolio(tuple(payloads.OfferLeg(*leg) for leg in legs), until_ns)
+            return bytes(commands.cold(CommandKind.OFFER_PORTFOLIO, payload, account))
+        if what < 0.75:
+            given = []
+            for leg in one.legs if draw.random() < 0.9 else ():
+                unit = self.engine.instrument(leg.instrument).price_unit_e8
+                mark = self.engine.market(leg.instrument).mark_price_e8 // unit
+                given.append(mark if draw.random() < 0.95 else self.extreme())
+            return bytes(
+                commands.cold(CommandKind.BID_PORTFOLIO, payloads.BidPortfolio(number, tuple(given)), self.account())
+            )
+        bid = draw.choice([0, *(bid.bid_id for bid in one.bids)])
+        owner = one.account_id if draw.random() < 0.9 else self.account()
+        payload = payloads.ClosePortfolioOffer(number, bid)
+        return bytes(commands.cold(CommandKind.CLOSE_PORTFOLIO_OFFER, payload, owner))
+
     def world(self) -> Iterator[bytes]:
         """What the venue itself sends: a Tick, answers for leases, now and then a deposit or a withdrawal."""
         draw = self.draw
@@ -206,6 +236,8 @@ class Fuzz:
             amount = draw.choice((1, 10**7, 10**9, self.extreme()))
             moved = payloads.SubmitTransfer(draw.choice(("BTC", "ETH", "USDC")), amount, *sides, nonce)
             yield bytes(commands.cold(CommandKind.SUBMIT_TRANSFER, moved, self.account()))
+        while draw.random() < 0.4:
+            yield self.offers()
         while draw.random() < 0.5:
             yield self.operators()
         if draw.random() < 0.03:
