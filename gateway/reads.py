@@ -10,6 +10,7 @@ from gateway.adl import AdlRanks
 from gateway.archive import Archive, Reader
 from gateway.archive_prices import day_bars
 from gateway.errors import ApiError, invalid_param
+from gateway.families import Families
 from gateway.history import OrderRecord
 from gateway.listing import Listing, Listings
 from gateway.projection import Projection
@@ -40,6 +41,7 @@ class Reads:
                 index = engine.index_price(listing.underlying) / E8
                 self.projection.restore_stats(slot, day_bars(reader, listing, engine.time_ns, index))
         self.adl = AdlRanks(engine)
+        self.families = Families(engine)
         self._instruments_json: dict[tuple[str, str], msgspec.Raw] = {}
 
     def instruments_changed(self) -> None:

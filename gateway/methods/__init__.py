@@ -5,7 +5,7 @@ from importlib import import_module
 _SUBJECTS = (
     "connection", "market", "trading", "cancelling", "quoting", "protection", "orders", "account", "margin", "isolated",
     "parameters", "transfers", "auctions", "history", "block_trades", "combos", "risk", "stress",
-    "offers",
+    "offers", "subaccounts",
 )  # fmt: skip
 _loaded = False
 
