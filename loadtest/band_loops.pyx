@@ -28,8 +28,9 @@ cdef extern from *:
 
 cdef enum:
     AHEAD = 4       # accounts whose positions are fetched before their turn
-    MOST = 4        # where one in that many of them left its band, one pass over all costs less than jumping
 
+cdef double ONE_PASS_SHARE = 0.25       # where more left their band, one pass over all costs less than jumping
+cdef double MOST_SHARE = 0.5            # where more did by a sample, nobody is searched for before that pass
 HEALTHY, WARNING, BREACHED = 0, 1, 2
 
 
@@ -206,22 +207,31 @@ cdef class Population:
 
         `level` holds all levels then."""
         cdef BandIndex index
-        cdef int64_t count, looked = self.offset.shape[0] - 1
+        cdef int64_t count = 0, looked = self.offset.shape[0] - 1
+        cdef bint everybody
         began = time.thread_time_ns()
         self.bands.observe(0, time_ns)
         index = self.bands.index[0]
         self._prepare()
         index.grow(self.offset.shape[0])
-        count = index.scan(self.offset.shape[0], &self.stale[0], &self.stale_block[0], 1, &self.found[0])
-        if MOST * count > looked:        # a crash leaves most bands
+        everybody = index.most_left(self.offset.shape[0], MOST_SHARE)
+        if not everybody:
+            count = self._scan(index)
+            everybody = count > ONE_PASS_SHARE * looked
+        if everybody:
             self._look_at_all(&self.level[0])
         else:
             looked = count
             self._look(count)
         found = time.thread_time_ns()
+        if everybody:                    # who left is asked only now, to certify them anew
+            count = self._scan(index)
         if count:
             self._refresh(index, count, time_ns)
         return found - began, time.thread_time_ns() - found, looked
+
+    cdef int64_t _scan(self, BandIndex index) noexcept:
+        return index.scan(self.offset.shape[0], &self.stale[0], &self.stale_block[0], 1, &self.found[0])
 
     cdef int _refresh(self, BandIndex index, int64_t count, int64_t time_ns) except -1:
         """As Bands.refresh, with legs from the arrays."""

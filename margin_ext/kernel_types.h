@@ -77,7 +77,8 @@ typedef struct {
 
 /* A box of market states around an anchor, and how margin weighs the values there (docs/margin.md, "Safe
  * bands"): the index moves by at most price_range, every forward and perpetual by the index's move and a further
- * basis_range, every total width (vol x sqrt(time), shocked or not) by width_range. Ranges are relative. */
+ * basis_range, every total width (vol x sqrt(time), shocked or not) by width_range x its expiry's stretch. Ranges are
+ * relative. */
 typedef struct {
     double price_range;
     double width_range;
@@ -97,6 +98,14 @@ typedef struct {
     double *mark[2][3]; /* [row] least and largest value of a lot at the mark at the points, 1e-4 USD */
 } BandTables;
 
+#define BAND_STRETCH_YEARS (14.0 / 365.0)
+#define BAND_STRETCH_MAX 8.0
+/* How much wider than width_range a box is for an expiry: the nearer it is, the less a share of their width changes the
+ * values of its options, and the faster time takes from it. */
+static inline double margrave_band_stretch(double years) {
+    double stretch = __builtin_sqrt(BAND_STRETCH_YEARS / years);
+    return stretch > 1.0 ? stretch < BAND_STRETCH_MAX ? stretch : BAND_STRETCH_MAX : 1.0;
+}
 #define BAND_BLOCK 16   /* accounts that share a band of their own, and blocks that are compared at once */
 #define BAND_WAITING 32 /* blocks fetched before the first is looked into */
 

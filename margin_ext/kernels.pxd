@@ -73,6 +73,8 @@ cdef extern from "margin_ext/kernel_types.h" nogil:
         const double* base_share[2]
         const double* shock_share[2]
 
+    double margrave_band_stretch(double years)
+
     ctypedef struct BandTables:
         double* rows[2][3]
         double* delta_low

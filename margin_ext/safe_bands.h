@@ -135,6 +135,7 @@ static void NAME(bound_deltas)(const BandBox *box, const NAME(band_pair) *pair, 
 static void NAME(bound_chain)(const ChainInput *in, const BandBox *box, const BandTables *out) {
     KERNEL_ALIGNED double log_multiplier[MARGRAVE_MAX_SCENARIOS];
     NAME(bounds) c;
+    BandBox own = *box;
     for (int j = 0; j < in->scenario_count; j += LANES)
         NAME(store)(log_multiplier + j, NAME(log)(NAME(load)(in->spot_multiplier + j)));
     for (int32_t i = 0; i < in->pair_count; i++) {
@@ -143,8 +144,9 @@ static void NAME(bound_chain)(const ChainInput *in, const BandBox *box, const Ba
         NAME(band_pair) pair = {in->strike[i],        scalar_log(forward / in->strike[i]), in->vol[i] * root_years,
                                 root_years,           forward,
                                 in->vol_multiplier + (int64_t)e * in->scenario_count};
-        NAME(bound_columns)(in, box, log_multiplier, &pair, &c);
-        NAME(bound_deltas)(box, &pair, deltas);
+        own.width_range = box->width_range * margrave_band_stretch(in->years[e]);
+        NAME(bound_columns)(in, &own, log_multiplier, &pair, &c);
+        NAME(bound_deltas)(&own, &pair, deltas);
         double scale = in->lot_coin * USD_ROW_SCALE;
         if (in->inverse) scale *= in->index_price / forward;
         for (int side = 0; side < 2; side++) {
@@ -153,10 +155,10 @@ static void NAME(bound_chain)(const ChainInput *in, const BandBox *box, const Ba
             for (int numeraire = 0; numeraire < 2; numeraire++)
                 for (int point = 0; point < 3; point++) {
                     double *to = out->rows[numeraire][point] + 2 * row * in->scenario_count;
-                    NAME(bound_side)(in, box, &c, side, point, numeraire, scale, pair.strike, to,
+                    NAME(bound_side)(in, &own, &c, side, point, numeraire, scale, pair.strike, to,
                                      to + in->scenario_count);
                 }
-            for (int point = 0; point < 3; point++) NAME(bound_mark)(in, box, &c, side, point, scale, row, out);
+            for (int point = 0; point < 3; point++) NAME(bound_mark)(in, &own, &c, side, point, scale, row, out);
             out->delta_low[row] = in->lot_coin * (deltas[0] - side);
             out->delta_high[row] = in->lot_coin * (deltas[1] - side);
             out->gross[row] = scale * (forward > pair.strike ? forward : pair.strike);
@@ -174,9 +176,10 @@ static double NAME(bound_least)(const double *v, const double *dampener, double 
     return NAME(least_lane)(least);
 }
 
-/* Largest relative change of a total width, under any of `classes` shocks of vol, over the expiries [first, end). An
- * expiry's numbers end at end_of[expiry]: unshocked widths, padded to a multiple of 8, and a tail of 8: the root of the
- * time, then the multiplier of each class. `inverse` holds one over the anchor's numbers, and so the padding.
+/* Largest relative change of a total width by its expiry's stretch, under any of `classes` shocks of vol, over the
+ * expiries [first, end). An expiry's numbers end at end_of[expiry]: unshocked widths, padded to a multiple of 8, and a
+ * tail of 8: the root of the time, the multiplier of each class, and last the stretch. `inverse` holds one over the
+ * anchor's numbers, and so the padding.
  *
  * A shocked width is max(width x multiplier, floor x root). Its ratio to the anchor's lies between that of the root and
  * that of width x multiplier, which is off one by at most d (1 + q) + q, the width's ratio being off by d and the
@@ -192,10 +195,11 @@ static double NAME(widths_change)(int first, int end, const int32_t *end_of, int
             double change = __builtin_fabs(now[k] * inverse[k] - 1.0);
             if (change > shock) shock = change;
         }
-        if (floored && root > alone) alone = root;
+        double inverse_stretch = inverse[tail + 7];
+        if (floored && root * inverse_stretch > alone) alone = root * inverse_stretch;
         for (int i = expiry ? end_of[expiry - 1] : 0; i < tail; i += LANES) {
             VD change = NAME(abs)(NAME(load)(now + i) * NAME(load)(inverse + i) - 1.0);
-            most = NAME(max)(change * (1.0 + shock) + shock, most);
+            most = NAME(max)((change * (1.0 + shock) + shock) * inverse_stretch, most);
         }
     }
     double found = NAME(largest_lane)(most);

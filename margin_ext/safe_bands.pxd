@@ -92,6 +92,7 @@ cdef class BandIndex:
     cdef uint32_t* cell              # [account]
     cdef uint32_t* place             # [account] in its cell
     cdef uint64_t* void_bits         # [account / 64] those without a band
+    cdef int64_t voids               # how many of them
     cdef uint64_t* left              # [account / 64] room for a scan
     cdef readonly bint crash         # the last scan found most bands left
     cdef uint32_t* tried             # serial of the anchor at which certification last failed
@@ -116,6 +117,7 @@ cdef class BandIndex:
     cdef void _void_cell(self, uint32_t cell) noexcept
     cdef int _enter(self, uint32_t account, uint32_t cell, float low, float high, float reach) except -1
     cdef void _leave(self, uint32_t account, uint32_t next_) noexcept
+    cdef bint most_left(self, uint32_t count, double share) noexcept
     cdef int64_t scan(self, uint32_t count, const uint32_t* stale, uint8_t* stale_block, uint32_t bit,
                       uint32_t* out_) noexcept
     cdef bint band_of(self, uint32_t account, float* low, float* high, float* reach) noexcept

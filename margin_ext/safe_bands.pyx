@@ -14,8 +14,8 @@ from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memcpy, memset
 
 from margin_ext.kernels cimport (
-    BAND_BLOCK, KERNEL_OK, MARGRAVE_MAX_SCENARIOS, bound_chain, bound_least, cell_scan, k_sqrt, rows_sum,
-    widths_change,
+    BAND_BLOCK, KERNEL_OK, MARGRAVE_MAX_SCENARIOS, bound_chain, bound_least, cell_scan, k_sqrt,
+    margrave_band_stretch, rows_sum, widths_change,
 )
 
 cdef extern from *:
@@ -34,6 +34,7 @@ cdef extern from *:
 cdef enum:
     TABLES = 7               # of a cell
     BY_BLOCK = 4
+    SAMPLED = 32             # of so many blocks one is in a sample
     BY_SLOT = 9              # numbers an instrument and level beside its rows
 
 # A box's ranges, widest first. One ratio for all, so that one number tells how far the market is from an anchor.
@@ -132,6 +133,7 @@ cdef class BandIndex:
             self.place[a] = 0
             self.tried[a] = 0
         memset(self.void_bits + self.accounts // 64, 0xFF, (size - self.accounts) // 8)
+        self.voids += size - self.accounts
         self.accounts = size
         return 0
 
@@ -171,6 +173,7 @@ cdef class BandIndex:
             to[at] = max(root, WIDTH_MIN)
             for k in range(classes):
                 to[at + 1 + k] = max(source.vol_multiplier[e * S + self.grid.class_column[k]], WIDTH_MIN)
+            to[at + 7] = margrave_band_stretch(source.years[e])
             at += 8
             if source.years[e] < near_years:
                 self.near[chain] += 1
@@ -446,6 +449,7 @@ cdef class BandIndex:
         """Take an account out of its cell; the last of the cell comes into its place."""
         cdef BandCell* cell
         cdef uint32_t at, last
+        self.voids += (next_ == <uint32_t>BAND_VOID) - (self.cell[account] == BAND_VOID)
         if self.cell[account] < BAND_IDLE:
             cell = &self.cells[self.cell[account]]
             at = self.place[account]
@@ -569,6 +573,32 @@ cdef class BandIndex:
         fixed += (BAND_CELLS + <size_t>self.slots) * sizeof(BandCell) + <size_t>self.slots * 25
         return (<size_t>self.accounts * (3 * sizeof(uint32_t)) + self.accounts // 64 * 2 * sizeof(uint64_t)
                 + places * 16 + places // BAND_BLOCK * 12, fixed)
+
+    cdef bint most_left(self, uint32_t count, double share) noexcept:
+        """Whether more than `share` (at least a half) of the accounts 1 .. count - 1 have no band or left theirs, by a
+        sample: who then looks at everybody need not search first. Bands on marks count as if they held."""
+        cdef const BandCell* cell
+        cdef float price = <float>self.index
+        cdef float change
+        cdef int64_t looked = 0, blocks_left = 0, fled = 0
+        cdef int64_t without = self.voids - (self.accounts - count)
+        cdef uint32_t block, i
+        cdef int c
+        for c in range(BAND_CELLS):
+            cell = &self.cells[c]
+            change = self.change[c]
+            for block in range(0, cell.count // BAND_BLOCK, SAMPLED):
+                looked += 1
+                blocks_left += (price < cell.block_low[block] or price > cell.block_high[block]
+                                or change > cell.block_reach[block])
+        if 2 * blocks_left > looked:
+            for c in range(BAND_CELLS):
+                cell = &self.cells[c]
+                change = self.change[c]
+                for block in range(0, cell.count // BAND_BLOCK, SAMPLED):
+                    for i in range(block * BAND_BLOCK, (block + 1) * BAND_BLOCK):
+                        fled += (price < cell.low[i]) | (price > cell.high[i]) | (change > cell.reach[i])
+        return without + fled * SAMPLED > share * count
 
     cdef int64_t scan(self, uint32_t count, const uint32_t* stale, uint8_t* stale_block, uint32_t bit,
                       uint32_t* out_) noexcept:
