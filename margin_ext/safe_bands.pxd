@@ -123,6 +123,6 @@ cdef class BandIndex:
     cdef bint band_of(self, uint32_t account, float* low, float* high, float* reach) noexcept
     cdef double price_range(self, int level) noexcept
     cdef double basis_range(self, int level) noexcept
-    cdef double width_range(self, int level) noexcept
+    cdef double width_range(self, int level, double years) noexcept
     cdef double point(self, int level, int p) noexcept
     cdef double delta_sides(self, int level, int32_t row, double lots, double* high) noexcept

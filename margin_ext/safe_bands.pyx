@@ -341,8 +341,9 @@ cdef class BandIndex:
     cdef double basis_range(self, int level) noexcept:
         return WIDTH_RANGE[level] / BASIS_TO_WIDTH
 
-    cdef double width_range(self, int level) noexcept:
-        return WIDTH_RANGE[level]
+    cdef double width_range(self, int level, double years) noexcept:
+        """Of an option's total width, `years` before its expiry."""
+        return WIDTH_RANGE[level] * margrave_band_stretch(years)
 
     cdef double delta_sides(self, int level, int32_t row, double lots, double* high) noexcept:
         """Least delta of lots of a row in the box (coins), and into `high` the largest."""

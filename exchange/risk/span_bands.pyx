@@ -210,8 +210,8 @@ cdef class SpanTerms(BandTerms):
                 price, x = index.price_range(level), index.basis_range(level)
                 up = k_log((1.0 + price) * (1.0 + x) * OUTWARD)
                 down = k_log((1.0 - price) * (1.0 - x) / OUTWARD)
-                narrow = max(width * (1.0 - index.width_range(level)) / OUTWARD, WIDTH_MIN)
-                wide = max(width * (1.0 + index.width_range(level)) * OUTWARD, WIDTH_MIN)
+                narrow = max(width * (1.0 - index.width_range(level, source.years[e])) / OUTWARD, WIDTH_MIN)
+                wide = max(width * (1.0 + index.width_range(level, source.years[e])) * OUTWARD, WIDTH_MIN)
                 for j in range(PRICES):
                     x = k_log(source.forward[e] * g.delta_multiplier[j] / source.strike[i])
                     far, near = x + up, x + down
