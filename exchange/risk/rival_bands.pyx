@@ -94,10 +94,10 @@ cdef class RivalTerms(SpanTerms):
                 at.tilt = k_log(source.forward[e] / source.strike[i])
                 at.up = at.tilt + k_log((1.0 + price) * (1.0 + at.basis) * OUTWARD)
                 at.down = at.tilt + k_log((1.0 - price) * (1.0 - at.basis) / OUTWARD)
-                at.narrow = max(width * (1.0 - index.width_range(level)) / OUTWARD, WIDTH_MIN)
-                at.wide = max(width * (1.0 + index.width_range(level)) * OUTWARD, WIDTH_MIN)
-                at.short_root = root * (1.0 - index.width_range(level)) / OUTWARD
-                at.long_root = root * (1.0 + index.width_range(level)) * OUTWARD
+                at.narrow = max(width * (1.0 - index.width_range(level, source.years[e])) / OUTWARD, WIDTH_MIN)
+                at.wide = max(width * (1.0 + index.width_range(level, source.years[e])) * OUTWARD, WIDTH_MIN)
+                at.short_root = root * (1.0 - index.width_range(level, source.years[e])) / OUTWARD
+                at.long_root = root * (1.0 + index.width_range(level, source.years[e])) * OUTWARD
                 memset(call, 0, sizeof(call))
                 memset(put, 0, sizeof(put))
                 if self.shifted.shift[underlying].skewed:
