@@ -251,9 +251,11 @@ cdef class WhatIf:
         if not self._supposed(&order, account_id, slot, side, price_units, lots):
             return -1
         self.state.exposure.margin(account_id, currency, ALL_ORDERS, &before)
-        self.state.exposure.order_added(&order)
-        self.state.exposure.margin(account_id, currency, ALL_ORDERS, &after)
-        self.state.exposure.order_reduced(&order, lots, True)
+        self._suppose(&order)
+        try:
+            self.state.exposure.margin(account_id, currency, ALL_ORDERS, &after)
+        finally:
+            self._suppose_no_more(&order)
         added = max(0, after.initial - before.initial)
         cross = is_cross(self.state.accounts.at[account_id].model)
         return self.state.desk.to_currency(currency, added) if cross else added
@@ -263,11 +265,23 @@ cdef class WhatIf:
         cdef Order order
         if not self._supposed(&order, account_id, slot, side, price_units, lots):
             return None
-        self.state.exposure.order_added(&order)
+        self._suppose(&order)
         try:
             return self.explain(account_id)
         finally:
-            self.state.exposure.order_reduced(&order, lots, True)
+            self._suppose_no_more(&order)
+
+    cdef int _suppose(self, Order* order) except -1:
+        """Count an order that is in no pool among the account's. Its figures could not be made anew, so the account
+        keeps its blocks meanwhile, whoever else is asked."""
+        self.state.exposure.order_added(order)
+        self.state.exposure.kept_account = order.account_id
+        return 0
+
+    cdef int _suppose_no_more(self, Order* order) except -1:
+        self.state.exposure.kept_account = 0
+        self.state.exposure.order_reduced(order, order.remaining_lots, True)
+        return 0
 
     cdef bint _supposed(self, Order* order, uint32_t account_id, uint32_t slot, int side, int64_t price_units,
                         int64_t lots) except -1:

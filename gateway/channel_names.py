@@ -4,8 +4,9 @@ import re
 from typing import TYPE_CHECKING
 
 from gateway.archive_prices import RESOLUTION_WORDS
+from gateway.change_topics import FundingTopic, QuoteTopic
 from gateway.history_topics import BookOrdersTopic, ChartTopic
-from gateway.mark_topics import FundingTopic, MarkStateTopic
+from gateway.mark_topics import MarkStateTopic
 from gateway.offer_topics import OffersTopic
 from gateway.stress import JOINT
 from gateway.topics import (
@@ -14,7 +15,6 @@ from gateway.topics import (
     BookTopic,
     DepthTopic,
     IndexTopic,
-    QuoteTopic,
     StateTopic,
     StressTopic,
     TickerTopic,

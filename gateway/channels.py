@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from exchange.market.instrument import STATES
 from exchange.offer_views import BidView, OfferView
 from gateway.auth import Principal
+from gateway.change_topics import QuoteTopic
 from gateway.channel_names import market_topic, user_topic
 from gateway.history_topics import BookOrdersTopic, ChartTopic
 from gateway.mark_topics import STATE_WORDS, tell_marks
@@ -18,7 +19,6 @@ from gateway.topics import (
     BookTopic,
     DepthTopic,
     IndexTopic,
-    QuoteTopic,
     StateTopic,
     StressTopic,
     TickerTopic,

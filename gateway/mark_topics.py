@@ -1,12 +1,12 @@
-"""What follows from marks on public channels: funding, their state, and stages as states of instruments."""
+"""What follows from marks on public channels: their state, and stages as states of instruments."""
 
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from exchange.events import EventKind
 from gateway import render_marks
-from gateway.topics import StateTopic, TickerTopic, Topic
-from gateway.units import E8, ms
+from gateway.topics import StateTopic, Topic
+from gateway.units import ms
 
 if TYPE_CHECKING:
     from gateway.gateway import Gateway
@@ -22,30 +22,6 @@ MARK_EVENTS = {
 STATE_WORDS = {"open": "started"}
 """Deribit says `started` where an instrument opens; our other states go out under their own names."""
 STAGE_WORDS = {1: "marks_reduce_only", 2: "marks_halt"}
-
-
-class FundingTopic(TickerTopic):
-    """`perpetual.I.{interval}`: the funding rate per eight hours and the index, whenever one of them changes."""
-
-    _last: tuple[int, int] | None = None
-
-    def _send(self) -> dict[str, Any]:
-        market = self.gateway.engine.market(self.listing.slot)
-        self._last = market.funding_rate_e12, market.index_price_e8
-        return {
-            "timestamp": ms(self.gateway.engine.time_ns),
-            "interest": market.funding_rate_e12 / 10**12,
-            "index_price": market.index_price_e8 / E8,
-        }
-
-    def snapshot(self, session: "Session") -> None:
-        self.emit_to(session, self._send())
-
-    def flush(self) -> None:
-        last = self._last
-        data = self._send()
-        if self._last != last:
-            self.emit(data)
 
 
 class MarkStateTopic(Topic):

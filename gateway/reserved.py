@@ -7,16 +7,30 @@ own commands (marks, ticks, the fund's answers, cancel-on-disconnect).
 
 from typing import Any
 
-from exchange.commands import PLACE_ORDER, CommandKind, OrderFlag
+import msgspec
+
+from exchange.commands import PLACE_ORDER, CommandKind, OrderFlag, payload
+from exchange.payloads import BidPortfolio
 
 PPM = 1_000_000
-CANCELS = frozenset(map(int, (CommandKind.CANCEL_ORDER, CommandKind.CANCEL_ALL, CommandKind.CANCEL_QUOTES)))
+CANCELS = frozenset(
+    map(
+        int,
+        (
+            CommandKind.CANCEL_ORDER, CommandKind.CANCEL_ALL, CommandKind.CANCEL_QUOTES,
+            CommandKind.CLOSE_PORTFOLIO_OFFER,
+        ),
+    )
+)  # fmt: skip
 _FLAGS = (PLACE_ORDER.fields or {})["flags"][1]
 
 
 def reduces_risk(command: bytes | bytearray) -> bool:
-    """Whether a command is a cancel or places a reduce-only order."""
+    """Whether a command is a cancel, places a reduce-only order, takes a bid for one's own portfolio or withdraws what
+    one has bid for another's."""
     kind = int.from_bytes(command[:2], "little")
+    if kind == CommandKind.BID_PORTFOLIO:
+        return not msgspec.msgpack.decode(payload(command), type=BidPortfolio).price_units
     return kind in CANCELS or (kind == CommandKind.PLACE_ORDER and bool(command[_FLAGS] & OrderFlag.REDUCE_ONLY))
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from exchange.events import EventKind
 from exchange.reasons import Reason
-from gateway import render_market, render_orders
+from gateway import render_orders
 from gateway.listing import Listing
 from gateway.protocol import encode, notification_bytes
 from gateway.units import E8, ms
@@ -171,32 +171,6 @@ class TickerTopic(Topic):
 
     def flush(self) -> None:
         self.emit(self.gateway.ticker(self.listing))
-
-
-class QuoteTopic(Topic):
-    """`quote.I`: best bid and ask, whenever one of them changes."""
-
-    def __init__(self, gateway: "Gateway", name: str, listing: Listing):
-        super().__init__(gateway, name)
-        self.listing = listing
-        self._last: dict[str, Any] = {}
-
-    def data(self) -> dict[str, Any]:
-        """Best prices and amounts, without the time."""
-        return render_market.best(self.listing, self.gateway.engine.market(self.listing.slot))
-
-    def _send(self, data: dict[str, Any]) -> dict[str, Any]:
-        return {"timestamp": ms(self.gateway.engine.time_ns), "instrument_name": self.listing.name, **data}
-
-    def snapshot(self, session: "Session") -> None:
-        self._last = data = self.data()
-        self.emit_to(session, self._send(data))
-
-    def flush(self) -> None:
-        data = self.data()
-        if data != self._last:
-            self._last = data
-            self.emit(self._send(data))
 
 
 class TradesTopic(Topic):

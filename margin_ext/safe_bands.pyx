@@ -37,7 +37,8 @@ cdef enum:
     SAMPLED = 32             # of so many blocks one is in a sample
     BY_SLOT = 9              # numbers an instrument and level beside its rows
 
-# A box's ranges, widest first. One ratio for all, so that one number tells how far the market is from an anchor.
+# A box's ranges, widest first. One ratio for all, so that one number tells how far the market is from an anchor. By the
+# largest stretch a width that falls to zero must still be further than the widest range, and a stretched range below 1.
 cdef double[BAND_LEVELS] PRICE_RANGE = [0.045, 0.012, 0.003]
 cdef double[BAND_LEVELS] WIDTH_RANGE = [0.06, 0.018, 0.006]
 cdef double BASIS_TO_WIDTH = 30.0

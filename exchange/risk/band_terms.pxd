@@ -39,6 +39,7 @@ cdef class BandTerms:
     cdef readonly list index                 # BandIndex by underlying, None until used
     cdef list thresholds                     # shares of the maintenance margin: warnings, descending, then 1
     cdef int currencies
+    cdef int underlyings                     # for what is freed when `rows` may be gone
     cdef int* currency_underlying
     cdef double* coin_scale
     cdef int64_t* minor_per_unit
@@ -46,7 +47,6 @@ cdef class BandTerms:
     cdef bint* plain                         # [currency] no haircut, no surcharge
     cdef double* keep                        # [currency] share of a positive value that counts, and of a debt
     cdef double* debt
-    cdef bint* unbounded                     # [underlying] its set asks for what haircuts' bounds do not know
     # the account being certified
     cdef bint formula
     cdef BandLeg leg[MAX_LEGS]

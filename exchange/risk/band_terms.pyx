@@ -24,8 +24,7 @@ cdef class BandTerms:
     """The account that is being certified, and bounds on the parts of its requirements that are no columns."""
 
     def __cinit__(self, Charges charges, config, *others):
-        cdef int c, u
-        cdef const Parts* p
+        cdef int c
         self.charges = charges
         self.accounts = charges.accounts
         self.ledger = charges.ledger
@@ -36,6 +35,7 @@ cdef class BandTerms:
         self.thresholds = [ratio / 1e6 for ratio in config.liquidation.warning_ppm] + [1.0]
         self.outermost = self.thresholds[0]
         self.currencies = len(config.currencies)
+        self.underlyings = self.rows.underlying_count
         self.index = [None] * self.rows.underlying_count
         self.currency_underlying = <int*>calloc(self.currencies, sizeof(int))
         self.coin_scale = <double*>calloc(self.currencies, sizeof(double))
@@ -43,9 +43,8 @@ cdef class BandTerms:
         self.plain = <bint*>calloc(self.currencies, sizeof(bint))
         self.keep = <double*>calloc(self.currencies, sizeof(double))
         self.debt = <double*>calloc(self.currencies, sizeof(double))
-        self.unbounded = <bint*>calloc(self.rows.underlying_count, sizeof(bint))
         if (self.currency_underlying == NULL or self.coin_scale == NULL or self.minor_per_unit == NULL
-                or self.plain == NULL or self.keep == NULL or self.debt == NULL or self.unbounded == NULL):
+                or self.plain == NULL or self.keep == NULL or self.debt == NULL):
             raise MemoryError()
         names = [underlying.name for underlying in config.underlyings]
         for c, currency in enumerate(config.currencies):
@@ -55,9 +54,6 @@ cdef class BandTerms:
             self.plain[c] = currency.haircut_ppm == 0 and currency.debt_ppm == 1_000_000
             self.keep[c] = 1.0 - currency.haircut_ppm / 1e6
             self.debt[c] = currency.debt_ppm / 1e6
-        for u in range(self.rows.underlying_count):
-            p = &charges.parts[u]
-            self.unbounded[u] = p.horizon_ns != 0
 
     def __dealloc__(self):
         free(self.currency_underlying)
@@ -66,7 +62,6 @@ cdef class BandTerms:
         free(self.plain)
         free(self.keep)
         free(self.debt)
-        free(self.unbounded)
         free(self.row)
         free(self.lots)
         free(self.bucket)

@@ -23,6 +23,7 @@ cdef double WIDTH_MIN = 1e-100
 cdef double NORMAL_ERROR = 1e-12
 cdef double FAR = 38.0                   # the density is 0 beyond, and N is 0 or 1
 cdef double ROOT_TWO_PI = 2.5066282746310002
+cdef double AVERAGED_YEARS = 2.0 / 3.0 * 1800.0 / (365.0 * 86400.0)     # that an average takes off the time left
 
 
 cdef class RivalTerms(SpanTerms):
@@ -43,7 +44,7 @@ cdef class RivalTerms(SpanTerms):
 
     def __dealloc__(self):
         cdef int u
-        for u in range(self.rows.underlying_count if self.rival != NULL else 0):
+        for u in range(self.underlyings if self.rival != NULL else 0):
             free(self.rival[u])
         free(self.rival)
         free(self.soon_mask)
@@ -78,7 +79,7 @@ cdef class RivalTerms(SpanTerms):
         cdef Spot at
         cdef double call[ENDS]
         cdef double put[ENDS]
-        cdef double width, root, price
+        cdef double width, root, left_root, price
         cdef double* to
         cdef int32_t i, e
         cdef int level, j
@@ -88,6 +89,10 @@ cdef class RivalTerms(SpanTerms):
             e = source.expiry_of_pair[i]
             root = k_sqrt(source.years[e])
             width = source.vol[i] * root
+            # the skew goes by the time left, which an average's years are short of; it moves less than they do
+            left_root = root
+            if self.rows.averaged[underlying]:
+                left_root = k_sqrt(source.years[e] + min(AVERAGED_YEARS, 2.0 * source.years[e]))
             for level in range(BAND_LEVELS):
                 price, at.basis = index.price_range(level), index.basis_range(level)
                 at.forward = source.forward[e] / source.index_price
@@ -96,8 +101,8 @@ cdef class RivalTerms(SpanTerms):
                 at.down = at.tilt + k_log((1.0 - price) * (1.0 - at.basis) / OUTWARD)
                 at.narrow = max(width * (1.0 - index.width_range(level, source.years[e])) / OUTWARD, WIDTH_MIN)
                 at.wide = max(width * (1.0 + index.width_range(level, source.years[e])) * OUTWARD, WIDTH_MIN)
-                at.short_root = root * (1.0 - index.width_range(level, source.years[e])) / OUTWARD
-                at.long_root = root * (1.0 + index.width_range(level, source.years[e])) * OUTWARD
+                at.short_root = left_root * (1.0 - index.width_range(level, source.years[e])) / OUTWARD
+                at.long_root = left_root * (1.0 + index.width_range(level, source.years[e])) * OUTWARD
                 memset(call, 0, sizeof(call))
                 memset(put, 0, sizeof(put))
                 if self.shifted.shift[underlying].skewed:

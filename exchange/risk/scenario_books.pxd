@@ -78,6 +78,7 @@ cdef class ScenarioBooks:
     cdef uint32_t seated_room
     cdef readonly uint64_t given_up      # times that a book lost its block to another
     cdef public uint32_t seated_least    # books that may have a block however few there are
+    cdef uint32_t kept_account           # whose blocks stay, 0: nobody's: orders in them are in no pool
     cdef uint32_t seat_hand              # the seat that is looked at next when a block is wanted
     cdef Accounts accounts
     cdef Ledger ledger

@@ -310,7 +310,7 @@ cdef class ScenarioBooks:
     cdef int _seat(self, ScenarioBook* book) except -1:
         """A zeroed block for a book's order figures: a new one, or where one in SEATED_SHARE books has one, that of a
         book that will work its own out again. Memory alone depends on whose it is: no figure does."""
-        cdef uint32_t most = max(self.seated_least, <uint32_t>self.max_chains + 1,
+        cdef uint32_t most = max(self.seated_least, 2 * <uint32_t>self.max_chains + 1,
                                  <uint32_t>(self.book_pool.used // SEATED_SHARE))
         cdef ScenarioBook** grown
         if self.seated_count >= most:
@@ -346,7 +346,7 @@ cdef class ScenarioBooks:
     cdef ScenarioBook* _least_wanted(self, uint32_t account_id) noexcept:
         """A book of another account, whose books may be in use, that can do without its block: the next one round that
         the marks have left behind, or that nobody has asked for since it was last looked at here; if none is among the
-        next SEATS_SEEN, the last of them. There is always one: an account has fewer books than there are seats."""
+        next SEATS_SEEN, the last of them. There is always one: two accounts have fewer books than there are seats."""
         cdef ScenarioBook* book = NULL
         cdef ScenarioBook* one
         cdef int seen = 0
@@ -356,7 +356,7 @@ cdef class ScenarioBooks:
             one = self.seated[self.seat_hand]
             self.seat_hand += 1
             seen += 1
-            if one.account_id == account_id:
+            if one.account_id == account_id or one.account_id == self.kept_account:
                 continue
             book = one
             if one.orders_revision != self.rows.revision[self.rows.chain[one.chain].underlying]:

@@ -171,7 +171,7 @@ def _check_columns(parameters: MatrixParameters) -> str:
 
 
 def beside_grid(parameters: MatrixParameters) -> bool:
-    """Whether a set asks for anything beside grid, roll and delta shock; safe bands do not bound these parts."""
+    """Whether a set asks for anything beside grid, roll and delta shock."""
     p = parameters
     charges = p.future_initial_ppm or p.short_option_initial_ppm or p.settlement_basis_ppm or p.peg
     return bool(charges or p.skew or p.expiry_basis or p.horizon_days or p.concentration is not UNSET)

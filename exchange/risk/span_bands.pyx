@@ -69,7 +69,7 @@ cdef class SpanTerms(BandTerms):
 
     def __dealloc__(self):
         cdef int u
-        for u in range(self.rows.underlying_count if self.charged != NULL else 0):
+        for u in range(self.underlyings if self.charged != NULL else 0):
             free(self.charged[u])
         free(self.spanned)
         free(self.charged)
@@ -136,7 +136,10 @@ cdef class SpanTerms(BandTerms):
         return 0
 
     cdef bint _close(self, int underlying, double years) noexcept:
-        """Whether an option is so close to the end of its look-ahead that the pricer's deltas after it are rounding."""
+        """Whether an option is so close to the end of its look-ahead that the pricer's deltas after it are rounding;
+        where averages are priced the time after it is worked out in integers."""
+        if self.rows.averaged[underlying]:
+            return False
         return 0.0 < years - self.rows.grid[underlying].look_ahead_ns / YEAR_NS + 1e-9 * CLOSE_YEARS < CLOSE_YEARS
 
     cdef int measured(self, int underlying, const ChainInput* source, ChainInput* to) except -1:

@@ -64,9 +64,11 @@ class Offers:
             return Reason.REDUCE_ONLY_WOULD_INCREASE, 0
         if self.desk.in_liquidation(account_id):
             return Reason.ACCOUNT_IN_LIQUIDATION, 0
+        mine = self._by_account.get(account_id, 0)
+        # a refusal changes nothing, so what has expired is only ended once this one can stand
+        if self._find(mine) is not None or len(self.views()) >= MAX_OFFERS:
+            return Reason.OFFER_LIMIT, mine
         self._expire()
-        if account_id in self._by_account or len(self._standing) >= MAX_OFFERS:
-            return Reason.OFFER_LIMIT, self._by_account.get(account_id, 0)
         legs = tuple(LegView(one.instrument, self.desk.instrument_id(one.instrument), one.quantity_lots)
                      for one in payload.legs)  # fmt: skip
         made = _Offer(self.next_offer_id, account_id, legs, payload.expires_ns)

@@ -145,7 +145,7 @@ def accept_portfolio_bid(gateway, session, principal, params: OfBid) -> dict[str
     }
 
 
-@method("private/cancel_portfolio_offer", params=OfOffer, scope=WRITE)
+@method("private/cancel_portfolio_offer", params=OfOffer, scope=WRITE, reducing=True)
 def cancel_portfolio_offer(gateway, session, principal, params: OfOffer) -> str:
     """Sell to nobody."""
     payload = ClosePortfolioOffer(params.offer_id)
@@ -153,7 +153,7 @@ def cancel_portfolio_offer(gateway, session, principal, params: OfOffer) -> str:
     return "ok"
 
 
-@method("private/cancel_portfolio_bid", params=OfOffer, scope=WRITE)
+@method("private/cancel_portfolio_bid", params=OfOffer, scope=WRITE, reducing=True)
 def cancel_portfolio_bid(gateway, session, principal, params: OfOffer) -> str:
     """Withdraw one's bid."""
     _submit(gateway, session, principal, CommandKind.BID_PORTFOLIO, BidPortfolio(params.offer_id))

@@ -9,6 +9,7 @@ from gateway.protocol import Params
 from gateway.registry import method
 
 READ = "account:read"
+ORDERS = "trade:read"
 MAX_ACCOUNTS = 256
 """Of an owner, in one answer."""
 FIGURES = (
@@ -68,6 +69,8 @@ def get_subaccounts_details(gateway, session, principal, params: Details) -> lis
     currency = currency_name(params.currency)
     if currency != "ANY" and currency not in gateway.listings.exponents:
         raise invalid_param("currency", "invalid currency")
+    if params.with_open_orders and not principal.allows(ORDERS):
+        raise ApiError(13021, {"reason": f"scope {ORDERS} required", "param": "with_open_orders"})
     return [_details(gateway, one, currency, bool(params.with_open_orders)) for one in _accounts(gateway, principal)]
 
 

@@ -171,3 +171,16 @@ def test_what_its_data_client_asks_for(venue: Venue) -> None:
         for scope, channels in (("public", public), ("private", private)):
             for channel in channels:
                 assert data.result(f"{scope}/unsubscribe", channels=[channel]) == [channel]
+
+
+def test_a_newcomer_takes_nothing_from_who_was_there(venue: Venue) -> None:
+    channel = f"perpetual.{PERPETUAL}.agg2"
+    venue.publish(100_000)
+    with connect(venue.ws) as one, connect(venue.ws) as two:
+        first, second = Client(one), Client(two)
+        assert first.result("public/subscribe", channels=[channel]) == [channel]
+        assert first.wait_for(channel)["index_price"] == 100_000.0
+        venue.publish(100_700)
+        assert second.result("public/subscribe", channels=[channel]) == [channel]
+        assert second.wait_for(channel)["index_price"] == 100_700.0
+        assert first.wait_for(channel)["index_price"] == 100_700.0

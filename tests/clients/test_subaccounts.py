@@ -112,3 +112,15 @@ def test_refusals(family: Family, pair: tuple[Client, Client]) -> None:
     assert refusal(main, "get_subaccounts_details")[0] == -32602
     assert refusal(main, "get_subaccounts_details", currency="XRP")[0] == -32602
     assert main.call("private/get_subaccounts", with_portfolio="perhaps")["error"]["code"] == -32602
+
+
+def test_open_orders_need_the_right_to_read_orders(venue: Venue, family: Family) -> None:
+    with connect(venue.ws, compression=None) as connection:
+        reader = Client(connection)
+        login = {"grant_type": "client_credentials", "client_id": family.main.client_id,
+                 "client_secret": family.main.secret, "scope": "account:read"}  # fmt: skip
+        reader.result("public/auth", **login)
+        assert [one["uid"] for one in reader.result("private/get_subaccounts_details", currency="any")] == ids(family)
+        answer = reader.call("private/get_subaccounts_details", currency="any", with_open_orders=True)
+        assert answer["error"]["code"] == 13021
+        assert answer["error"]["data"]["reason"] == "scope trade:read required"

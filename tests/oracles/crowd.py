@@ -79,6 +79,7 @@ class Crowd:
 
     models: tuple[config.MarginModel, config.MarginModel] = ("segregated_pm", "cross_pm")
     start_ns = START_NS
+    first_vol = 0.6
 
     def __init__(self, seed: int, accounts: int, **changes: Any) -> None:
         self.rng = np.random.default_rng(seed)
@@ -88,8 +89,10 @@ class Crowd:
         self.records: list[bytes] = []
         self.index = dict(SPOT)
         self.basis = {START_NS + hours * HOUR_NS: 0.0001 * hours**0.5 for hours in EXPIRY_HOURS}
-        self.level = 0.6
-        self.send(commands.cold(CommandKind.GENESIS, configuration(accounts, **changes)))
+        self.level = self.first_vol
+        genesis = configuration(accounts, **changes)
+        self.averaged = genesis.underlyings[0].settlement_averaging is True
+        self.send(commands.cold(CommandKind.GENESIS, genesis))
         self.options = [slot for slot, _, _ in self.engine.pairs(0)]
         self.skew = self.rng.normal(0.0, 0.05, len(self.options))
         self.near = [self.engine.instrument(slot).expiry_ns == min(self.basis) for slot in self.options]

@@ -100,6 +100,13 @@ class Mixed(crowd.Crowd):
     models = ("segregated_pm", "cross_sm")
 
 
+class Late(crowd.Crowd):
+    """Three quarters of an hour before the first expiry, in a market beside itself."""
+
+    start_ns = crowd.START_NS + crowd.EXPIRY_HOURS[0] * crowd.HOUR_NS - 45 * 60 * 10**9
+    first_vol = 3.0
+
+
 class Indebted(crowd.Crowd):
     """Cross accounts, two in three with all their collateral in one currency: what they buy in others is a debt."""
 
@@ -119,6 +126,11 @@ def with_sets(**fields: Any) -> dict[str, Any]:
     return {"underlyings": made}
 
 
+def averaged(underlyings: tuple[config.Underlying, ...]) -> tuple[config.Underlying, ...]:
+    """The same, settled on averages."""
+    return tuple(msgspec.structs.replace(one, settlement_averaging=True) for one in underlyings)
+
+
 def with_span(*spans: SpanParameters | msgspec.UnsetType) -> dict[str, Any]:
     """The crowd's underlyings, BTC and ETH, margined by `span16` where a set is given."""
     before = crowd.configuration(1).underlyings
@@ -136,6 +148,7 @@ KINDS: dict[str, tuple[type[crowd.Crowd], dict[str, Any]]] = {
     "span collateral": (Indebted, with_span(SPAN, SPAN) | {"span_credits": CREDITS, "currencies": HAIRCUTS}),
     "beside": (crowd.Crowd, with_sets(**BESIDE)),
     "skew": (crowd.Crowd, with_sets(**SKEWED)),
+    "late skew": (Late, {"underlyings": averaged(with_sets(**SKEWED)["underlyings"])}),
     "horizon": (crowd.Crowd, with_sets(**HORIZON)),
     "collateral beside": (Indebted, with_sets(**BESIDE, **CHARGES) | {"currencies": HAIRCUTS}),
     "collateral horizon": (Indebted, with_sets(**HORIZON) | {"currencies": HAIRCUTS}),

@@ -26,6 +26,8 @@ from tests.oracles.world import HOUR_NS, START_NS
 
 ROOT = Path(__file__).resolve().parents[2]
 WIDTH_TO_BASIS = 30.0
+AVERAGED_NS = 1_200 * 10**9
+"""What a settlement average takes off the time that an option's variance accrues over."""
 DUMP = """
 import hashlib, sys
 from exchange.engine import Engine
@@ -195,7 +197,10 @@ def corner(rng: np.random.Generator, crowd: Crowd, start: dict, band: tuple[floa
     of_vol, of_basis = ((1.0, 1.0), (1.0, 0.0), (0.0, 1.0))[int(rng.integers(3))]
     crowd.index["BTC"] = float(rng.choice([low * (1.0 + 1e-7), high * (1.0 - 1e-7)]))
     signs = rng.choice([-1.0, 1.0], len(crowd.options)) if rng.integers(3) == 0 else float(rng.choice([-1.0, 1.0]))
-    crowd.skew = start["vols"] * (1.0 + reach * of_vol * signs) / crowd.level - 1.0
+    left = np.array([crowd.engine.instrument(slot).expiry_ns - crowd.time_ns for slot in crowd.options])
+    # boxes of expiries nearer than two weeks are wider by the root of that, eight times at most
+    stretch = np.clip(np.sqrt(14 * 24 * HOUR_NS / (left - AVERAGED_NS * crowd.averaged)), 1.0, 8.0)
+    crowd.skew = start["vols"] * (1.0 + reach * of_vol * signs * stretch) / crowd.level - 1.0
     for expiry, basis in start["basis"].items():
         change = reach * of_basis / WIDTH_TO_BASIS * float(rng.choice([-1.0, 1.0]))
         crowd.basis[expiry] = (1.0 + basis) * (1.0 + change) - 1.0

@@ -2,7 +2,10 @@
 
 import random
 
+from exchange import commands, config
+from exchange.commands import CommandKind
 from exchange.config import Limits
+from exchange.engine import Engine
 from tests.oracles import world
 from tests.oracles.bench import BUY, SELL, Bench, Event
 
@@ -112,3 +115,47 @@ def test_whose_figures_are_kept_changes_none_of_them() -> None:
             totals = [bench.engine.exposure.scenario_totals(account_id, chain, True) for bench in (few, many)]
             assert totals[0] == totals[1]
     assert few.engine.state_digest() == many.engine.state_digest()
+
+
+def test_a_supposed_order_counts_once_whoever_else_wants_its_block() -> None:
+    """It is in no pool: figures made anew meanwhile would lack it, and it would be taken off them all the same."""
+    bench = venue(40)
+    engine = bench.engine
+    engine.exposure.seated_least = 0
+    all_marks(bench, 100_000.0)
+    holder = bench.account("holder", "segregated_pm", BTC=100 * world.COIN, ETH=100 * world.COIN, USDC=10**13)
+
+    def near(slot: int, share: float) -> int:
+        return round(engine.market(slot).mark_price_e8 / engine.instrument(slot).price_unit_e8 * share) // 10 * 10
+
+    slots = [slot for slot in engine.instruments() if engine.instrument(slot).kind in ("perpetual", "future")]
+    isolated = slots[1:4]
+    for slot in isolated:
+        terms = config.SetMarginMode(instrument=engine.instrument(slot).name, mode="isolated", leverage_e2=300)
+        bench.send(commands.cold(CommandKind.SET_MARGIN_MODE, terms, holder))
+        bench.place(holder, slot, BUY, near(slot, 0.98), 10)
+    buckets = [engine.bucket_of(holder, slot) for slot in isolated]
+    others = [bench.account(f"o{number}", "segregated_pm", BTC=100 * world.COIN) for number in range(30)]
+    for account_id in (holder, *others):
+        bench.place(account_id, PERPETUAL, BUY, near(PERPETUAL, 0.99), 10)
+    rng = random.Random(1)
+
+    def figures() -> list[object]:
+        return [engine.exposure.margins(one, currency) for one in (holder, *buckets) for currency in range(3)]
+
+    before, given_up, tables = figures(), engine.exposure.given_up, set()
+    for _ in range(60):
+        for account_id in rng.sample(others, rng.randrange(len(others))):
+            engine.exposure.margins(account_id, 0)
+        table = engine.what_if.order_table(holder, PERPETUAL, BUY, near(PERPETUAL, 0.99), 20_000)
+        tables.add(tuple(one["initial"] for one in table["entities"]))
+        for bucket, slot in zip(buckets, isolated, strict=True):
+            assert engine.what_if.order_table(bucket, slot, BUY, near(slot, 1.004), 1_000)
+            assert engine.what_if.order_margin(bucket, slot, BUY, near(slot, 1.004), 1_000) >= 0
+        assert figures() == before
+        assert not engine.audit()
+    assert engine.exposure.given_up > given_up + 60
+    assert len(tables) == 1 and max(tables)[0] > before[0][1]
+    replayed = Engine()
+    replayed.apply_many(b"".join(bench.records))
+    assert replayed.state_digest() == engine.state_digest()

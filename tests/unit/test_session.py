@@ -10,13 +10,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from exchange import commands, config
+from exchange import commands, config, payloads
 from exchange.commands import CommandKind
 from exchange.engine import InvariantBroken
 from gateway import methods
 from gateway.errors import ApiError
 from gateway.gateway import Gateway
 from gateway.registry import METHODS
+from gateway.reserved import reduces_risk
 from gateway.session import Session
 from gateway.settings import Settings
 from tests.clients.venue import CALL, CONFIG, FUTURE, PERPETUAL, Account, Core, build_gateway, open_account, publish
@@ -550,6 +551,16 @@ def test_what_lowers_risk_has_room_that_others_cannot_take(make_desk: Callable[.
     assert "result" in answers[0] and answers[-1]["error"]["code"] == 10047
     journal.sync()
     assert "result" in peer.answer(method, **params)
+
+
+def test_selling_a_portfolio_and_withdrawing_from_one_have_that_room_too() -> None:
+    def kept(kind: CommandKind, body: payloads.BidPortfolio | payloads.ClosePortfolioOffer) -> bool:
+        return reduces_risk(commands.cold(kind, body, 1))
+
+    assert kept(CommandKind.BID_PORTFOLIO, payloads.BidPortfolio(1))
+    assert not kept(CommandKind.BID_PORTFOLIO, payloads.BidPortfolio(1, (5, 6)))
+    assert kept(CommandKind.CLOSE_PORTFOLIO_OFFER, payloads.ClosePortfolioOffer(1))
+    assert kept(CommandKind.CLOSE_PORTFOLIO_OFFER, payloads.ClosePortfolioOffer(1, 2))
 
 
 def test_a_restarted_gateway_knows_the_live_orders(desk: Desk) -> None:
