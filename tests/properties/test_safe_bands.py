@@ -123,7 +123,7 @@ def run(
         jump = {150: -0.05, 152: -0.06, 170: 0.08}.get(number % 200, 0.0)
         if number == marks * 3 // 4:
             # from here on the widths of the options that expire change fast, then they settle
-            crowd.time_ns = last_day - (marks - number) * 4 * 10**9
+            crowd.time_ns = max(crowd.time_ns, last_day - (marks - number) * 4 * 10**9)
         for _ in range(int(crowd.rng.integers(3))):
             disturb(crowd, calm)
         if number % 12 == 11:
