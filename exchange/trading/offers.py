@@ -39,6 +39,10 @@ class _Offer:
             for leg, units in zip(self.legs, prices, strict=True)
         )
 
+    def view(self) -> OfferView:
+        """As it is shown."""
+        return OfferView(self.offer_id, self.account_id, self.legs, self.expires_ns, tuple(self.bids.values()))
+
 
 class Offers:
     """Offers that stand. `desk` is exchange.liquidation.desk.Desk, `blocks` exchange.trading.blocks.Blocks."""
@@ -66,7 +70,7 @@ class Offers:
             return Reason.ACCOUNT_IN_LIQUIDATION, 0
         mine = self._by_account.get(account_id, 0)
         # a refusal changes nothing, so what has expired is only ended once this one can stand
-        if self._find(mine) is not None or len(self.views()) >= MAX_OFFERS:
+        if self._find(mine) is not None or sum(map(self._stands, self._standing.values())) >= MAX_OFFERS:
             return Reason.OFFER_LIMIT, mine
         self._expire()
         legs = tuple(LegView(one.instrument, self.desk.instrument_id(one.instrument), one.quantity_lots)
@@ -148,9 +152,13 @@ class Offers:
         """Whether its contracts are still the ones that were offered."""
         return all(self.desk.instrument_id(leg.instrument) == leg.instrument_id for leg in offer.legs)
 
+    def _stands(self, offer: _Offer) -> bool:
+        """Whether it can still be bid for and sold; what cannot is ended by the next Tick."""
+        return offer.expires_ns > self.desk.venue_ns() and self._there(offer)
+
     def _find(self, offer_id: int) -> _Offer | None:
         offer = self._standing.get(offer_id)
-        return offer if offer is not None and offer.expires_ns > self.desk.venue_ns() and self._there(offer) else None
+        return offer if offer is not None and self._stands(offer) else None
 
     def _expire(self) -> None:
         for offer in list(self._standing.values()):
@@ -176,15 +184,12 @@ class Offers:
 
     def views(self) -> list[OfferView]:
         """Offers that stand, oldest first."""
-        return [
-            OfferView(one.offer_id, one.account_id, one.legs, one.expires_ns, tuple(one.bids.values()))
-            for one in self._standing.values()
-            if one.expires_ns > self.desk.venue_ns() and self._there(one)
-        ]
+        return [one.view() for one in self._standing.values() if self._stands(one)]
 
     def view(self, offer_id: int) -> OfferView | None:
         """One by its number, None where it does not stand."""
-        return next((one for one in self.views() if one.offer_id == offer_id), None)
+        found = self._find(offer_id)
+        return None if found is None else found.view()
 
     def export(self) -> list[Any]:
         """Canonical state: nothing before the first offer."""

@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from exchange import commands
 from exchange.commands import CommandKind
 from exchange.config import MoveCollateral, SetMarginMode
-from gateway.errors import ApiError, engine_refusal, invalid_param
+from gateway.errors import ApiError, invalid_param
 from gateway.methods.filters import currency_name
+from gateway.methods.submitting import submit_cold
 from gateway.protocol import Params
 from gateway.registry import method
 from gateway.render_isolated import bucket
@@ -39,12 +39,6 @@ def _shown(gateway, account_id: int, listing: Any) -> dict[str, Any]:
     return {"instrument_name": listing.name, "margin_mode": "cross"}
 
 
-def _submit(gateway, session, principal, kind: CommandKind, payload: Any) -> None:
-    news = gateway.submit(commands.cold(kind, payload, principal.account_id), session)
-    if news.rejected:
-        raise engine_refusal(news.rejected)
-
-
 @method("private/set_margin_mode", params=MarginMode, scope=WRITE)
 def set_margin_mode(gateway, session, principal, params: MarginMode) -> dict[str, Any]:
     """Margin an instrument with the account (`cross`) or in a bucket of its own at a leverage (`isolated`), or change
@@ -67,7 +61,7 @@ def set_margin_mode(gateway, session, principal, params: MarginMode) -> dict[str
     elif params.leverage is not None:
         raise invalid_param("leverage", "of isolated positions only")
     payload = SetMarginMode(listing.name, params.margin_mode, leverage_e2)
-    _submit(gateway, session, principal, CommandKind.SET_MARGIN_MODE, payload)
+    submit_cold(gateway, session, principal, CommandKind.SET_MARGIN_MODE, payload)
     return _shown(gateway, principal.account_id, listing)
 
 
@@ -79,7 +73,7 @@ def _move(gateway, session, principal, params: Collateral, sign: int) -> dict[st
         raise invalid_param("amount", "finer than the currency") from None
     if not 0 < minor < 1 << 62:
         raise invalid_param("amount", "must be positive" if minor <= 0 else "too large")
-    _submit(gateway, session, principal, CommandKind.MOVE_COLLATERAL, MoveCollateral(listing.name, sign * minor))
+    submit_cold(gateway, session, principal, CommandKind.MOVE_COLLATERAL, MoveCollateral(listing.name, sign * minor))
     return _shown(gateway, principal.account_id, listing)
 
 

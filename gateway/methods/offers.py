@@ -4,22 +4,21 @@ from typing import Annotated, Any
 
 import msgspec
 
-from exchange import commands
 from exchange.commands import CommandKind
 from exchange.offer_views import OfferView
 from exchange.payloads import BidPortfolio, ClosePortfolioOffer, OfferLeg, OfferPortfolio
+from exchange.trading.offers import MAX_LEGS
 from gateway import render_orders
-from gateway.errors import ApiError, engine_refusal, invalid_param
+from gateway.errors import ApiError, invalid_param
 from gateway.listing import Listing
 from gateway.methods.order_terms import Quantity, price_units, quantity_lots
-from gateway.news import News
+from gateway.methods.submitting import submit_cold
 from gateway.protocol import Params
 from gateway.registry import method
 from gateway.render_offers import bid_shown, offer_shown
 from gateway.units import ms
 
 READ, WRITE = "block_trade:read", "block_trade:read_write"
-MAX_LEGS = 20
 Id = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
 SECONDS = (5, 300, 60)
 """Least, most and usual life of an offer."""
@@ -64,13 +63,6 @@ def _offer(gateway, offer_id: int) -> tuple[OfferView, list[Listing]]:
     return offer, [gateway.listings.by_slot[leg.instrument] for leg in offer.legs]
 
 
-def _submit(gateway, session, principal, kind: CommandKind, payload: Any) -> News:
-    news = gateway.submit(commands.cold(kind, payload, principal.account_id), session)
-    if news.rejected:
-        raise engine_refusal(news.rejected)
-    return news
-
-
 @method("private/offer_portfolio", params=NewOffer, scope=WRITE, kind="matching", reducing=True)
 def offer_portfolio(gateway, session, principal, params: NewOffer) -> dict[str, Any]:
     """Ask everybody for bids on the account's positions, or on the amounts of them that are named."""
@@ -98,7 +90,7 @@ def offer_portfolio(gateway, session, principal, params: NewOffer) -> dict[str, 
     legs = tuple(OfferLeg(slot, lots) for slot, lots in sorted(chosen.items()))
     now_ns = max(gateway.sequencer.clock(), gateway.engine.time_ns)
     payload = OfferPortfolio(legs, now_ns + 10**9 * seconds)
-    news = _submit(gateway, session, principal, CommandKind.OFFER_PORTFOLIO, payload)
+    news = submit_cold(gateway, session, principal, CommandKind.OFFER_PORTFOLIO, payload)
     return offer_shown(gateway, gateway.offers.get(news.detail))
 
 
@@ -118,7 +110,7 @@ def bid_portfolio(gateway, session, principal, params: NewBid) -> dict[str, Any]
         raise invalid_param("prices", "every leg needs one price")
     units = tuple(price_units(one, prices[one.name]) for one in listings)
     payload = BidPortfolio(offer.offer_id, units)
-    news = _submit(gateway, session, principal, CommandKind.BID_PORTFOLIO, payload)
+    news = submit_cold(gateway, session, principal, CommandKind.BID_PORTFOLIO, payload)
     offer, _ = _offer(gateway, params.offer_id)
     return bid_shown(gateway, offer, next(bid for bid in offer.bids if bid.bid_id == news.detail))
 
@@ -136,7 +128,7 @@ def get_portfolio_bids(gateway, session, principal, params: OfOffer) -> list[dic
 def accept_portfolio_bid(gateway, session, principal, params: OfBid) -> dict[str, Any]:
     """Sell to a bidder: a block trade of all legs at the prices of its bid, or nothing."""
     payload = ClosePortfolioOffer(params.offer_id, params.bid_id)
-    news = _submit(gateway, session, principal, CommandKind.CLOSE_PORTFOLIO_OFFER, payload)
+    news = submit_cold(gateway, session, principal, CommandKind.CLOSE_PORTFOLIO_OFFER, payload)
     own = gateway.archive.block(principal.account_id, news.block_id)
     return {
         "id": render_orders.block_name(news.block_id),
@@ -149,12 +141,12 @@ def accept_portfolio_bid(gateway, session, principal, params: OfBid) -> dict[str
 def cancel_portfolio_offer(gateway, session, principal, params: OfOffer) -> str:
     """Sell to nobody."""
     payload = ClosePortfolioOffer(params.offer_id)
-    _submit(gateway, session, principal, CommandKind.CLOSE_PORTFOLIO_OFFER, payload)
+    submit_cold(gateway, session, principal, CommandKind.CLOSE_PORTFOLIO_OFFER, payload)
     return "ok"
 
 
 @method("private/cancel_portfolio_bid", params=OfOffer, scope=WRITE, reducing=True)
 def cancel_portfolio_bid(gateway, session, principal, params: OfOffer) -> str:
     """Withdraw one's bid."""
-    _submit(gateway, session, principal, CommandKind.BID_PORTFOLIO, BidPortfolio(params.offer_id))
+    submit_cold(gateway, session, principal, CommandKind.BID_PORTFOLIO, BidPortfolio(params.offer_id))
     return "ok"
